@@ -1,0 +1,109 @@
+"""What every engine does, whatever runs the model.
+
+An engine has one model. `generate` takes many requests and yields events tagged with the request's
+id as they happen, so a single prompt is a batch of one. Closing the iterator cancels what is still
+running. Engines are called from one thread at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from llmops_jupyter.records import FinishReason, Message, Sampling, Timing, Usage
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Request:
+    """One thing to generate.
+
+    Give `messages`, which go through the model's chat template, or `text`, which is read as it is.
+    `prefill` is text that the assistant's answer starts with; it is not repeated in the result.
+    `schema` is a JSON schema that the answer satisfies. `adapters` are (name, scale) pairs.
+    `deadline_s` counts from the start of the request.
+    """
+
+    id: str
+    messages: tuple[Message, ...] = ()
+    text: str | None = None
+    prefill: str = ""
+    sampling: Sampling = field(default_factory=Sampling)
+    schema: Mapping[str, Any] | None = None
+    adapters: tuple[tuple[str, float], ...] = ()
+    deadline_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Token:
+    """A piece of the answer: one or more whole characters."""
+
+    request_id: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The end of a request. `text` is the whole answer, `seed` the one that was used.
+
+    A failed request has `finish_reason` 'error' and the exception in `error`; others go on.
+    """
+
+    request_id: str
+    text: str
+    finish_reason: FinishReason
+    usage: Usage
+    timing: Timing
+    seed: int
+    reasoning: str = ""
+    error: Exception | None = None
+
+
+Event = Token | Finished
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Identity of a recorded call, so that a replay shows the trace id of the recording."""
+
+    trace_id: str
+    span_id: str
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """A loaded model. All lengths are in tokens, all times in seconds."""
+
+    provider: str
+    model_name: str
+    model_digest: str
+    context_length: int
+    streams: bool
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[Event]:
+        """Yield tokens as they come and one `Finished` for each request."""
+        ...
+
+    def score(self, prompt: Sequence[Message] | str, labels: Sequence[str]) -> list[float]:
+        """The natural log-probability of each label as the continuation of the prompt, in order."""
+        ...
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """One vector of unit length for each text; shape (len(texts), width)."""
+        ...
+
+    def count_tokens(self, prompt: Sequence[Message] | str) -> int:
+        """Tokens of a text, or of messages once they are in the chat template."""
+        ...
+
+    def status(self) -> Mapping[str, Any]:
+        """What is loaded: threads, context, memory, backend."""
+        ...
+
+    def close(self) -> None:
+        """Free the model. Safe to call twice."""
+        ...

@@ -1,0 +1,203 @@
+"""The frozen records that travel between rooms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+if TYPE_CHECKING:
+    import pandas
+
+Role = Literal["system", "user", "assistant", "tool"]
+ROLES: tuple[Role, ...] = ("system", "user", "assistant", "tool")
+
+FinishReason = Literal["stop", "length", "interrupted", "deadline", "error"]
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+    def as_dict(self) -> dict[str, str]:
+        return {"role": self.role, "content": self.content}
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is drawn. `temperature` 0 takes the most likely token.
+
+    A `seed` of None means a fresh one, which is then kept with the trace. `top_k` 0, `top_p` 1,
+    `min_p` 0 and `repeat_penalty` 1 switch the respective filter off.
+    """
+
+    temperature: float = 0.7
+    max_tokens: int = 512
+    seed: int | None = None
+    top_k: int = 40
+    top_p: float = 0.95
+    min_p: float = 0.05
+    repeat_penalty: float = 1.0
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of one call; `cached_tokens` of the input were not read again."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cached_tokens + other.cached_tokens,
+        )
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds from the request to its end and to its first token; tokens per second after that."""
+
+    total_s: float = 0.0
+    first_token_s: float | None = None
+    tokens_per_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A passage found by a search: `source` is the file's path or the row's id."""
+
+    text: str
+    source: str
+    locator: str
+    score: float
+    document_id: str
+    chunk_id: str
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What a model answered. `str(completion)` is the text."""
+
+    text: str
+    reasoning: str = ""
+    parsed: Any = None
+    usage: Usage = field(default_factory=Usage)
+    timing: Timing = field(default_factory=Timing)
+    finish_reason: FinishReason = "stop"
+    hits: tuple[Hit, ...] = ()
+    tool_calls: tuple[Mapping[str, Any], ...] = ()
+    verdicts: tuple[Mapping[str, Any], ...] = ()
+    trace_id: str = ""
+    prompt_version: str = ""
+    model: str = ""
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        shown = self.text if len(self.text) <= 60 else self.text[:57] + "..."
+        return f"Completion({shown!r}, trace_id={self.trace_id[:8]!r})"
+
+    def _repr_mimebundle_(
+        self, include: object = None, exclude: object = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        from llmops_jupyter import render
+
+        return render.completion_bundle(self)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A row of a map that has no completion, and why."""
+
+    row_id: str
+    error: str
+
+
+class Table(Sequence[Completion]):
+    """Completions in row order, with the rows they came from.
+
+    Rows that failed have an empty completion whose `finish_reason` is 'error'; `failures` says why.
+    """
+
+    def __init__(
+        self,
+        completions: Sequence[Completion],
+        rows: Sequence[Mapping[str, Any]],
+        row_ids: Sequence[str],
+        failures: Sequence[Failure] = (),
+    ) -> None:
+        if not len(completions) == len(rows) == len(row_ids):
+            raise ValueError("a table needs one completion and one id for each row")
+        self._completions = tuple(completions)
+        self.rows = tuple(dict(r) for r in rows)
+        self.row_ids = tuple(row_ids)
+        self.failures = tuple(failures)
+
+    def __len__(self) -> int:
+        return len(self._completions)
+
+    @overload
+    def __getitem__(self, index: int) -> Completion: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Completion]: ...
+    def __getitem__(self, index: int | slice) -> Completion | Sequence[Completion]:
+        return self._completions[index]
+
+    def __iter__(self) -> Iterator[Completion]:
+        return iter(self._completions)
+
+    def __repr__(self) -> str:
+        failed = f", {len(self.failures)} failed" if self.failures else ""
+        return f"Table({len(self)} rows{failed})"
+
+    def records(self) -> list[dict[str, Any]]:
+        """One dictionary a row: its id, its own columns, then the completion's (suffixed if taken)."""
+        errors = {f.row_id: f.error for f in self.failures}
+        found = []
+        for row_id, row, done in zip(self.row_ids, self.rows, self._completions, strict=True):
+            made = {
+                "completion": done.text,
+                "reasoning": done.reasoning,
+                "parsed": done.parsed,
+                "finish_reason": done.finish_reason,
+                "input_tokens": done.usage.input_tokens,
+                "output_tokens": done.usage.output_tokens,
+                "total_s": done.timing.total_s,
+                "trace_id": done.trace_id,
+                "prompt_version": done.prompt_version,
+                "model": done.model,
+                "error": errors.get(row_id, ""),
+            }
+            record: dict[str, Any] = {"row_id": row_id, **row}
+            for key, value in made.items():
+                record[key if key not in record else f"{key}_out"] = value
+            found.append(record)
+        return found
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """The records as a DataFrame, one row each; needs pandas."""
+        try:
+            import pandas
+        except ImportError as e:
+            from llmops_jupyter.errors import MissingDependencyError
+
+            raise MissingDependencyError(
+                "to_pandas needs pandas, which is not installed. Run: pip install pandas"
+            ) from e
+        return pandas.DataFrame(self.records())
+
+    def _repr_mimebundle_(
+        self, include: object = None, exclude: object = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        from llmops_jupyter import render
+
+        return render.table_bundle(self)
