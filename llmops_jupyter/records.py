@@ -106,9 +106,7 @@ class Completion:
         shown = self.text if len(self.text) <= 60 else self.text[:57] + "..."
         return f"Completion({shown!r}, trace_id={self.trace_id[:8]!r})"
 
-    def _repr_mimebundle_(
-        self, include: object = None, exclude: object = None
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _repr_mimebundle_(self, **_: object) -> tuple[dict[str, Any], dict[str, Any]]:
         from llmops_jupyter import render
 
         return render.completion_bundle(self)
@@ -195,9 +193,7 @@ class Table(Sequence[Completion]):
             ) from e
         return pandas.DataFrame(self.records())
 
-    def _repr_mimebundle_(
-        self, include: object = None, exclude: object = None
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _repr_mimebundle_(self, **_: object) -> tuple[dict[str, Any], dict[str, Any]]:
         from llmops_jupyter import render
 
         return render.table_bundle(self)

@@ -1,0 +1,50 @@
+"""Backup and integrity check of the store."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+from llmops_jupyter.errors import OptionError, StoreError
+from llmops_jupyter.store.connection import Store
+from llmops_jupyter.store.faults import explain
+
+
+def backup(store: Store, target: str | Path) -> Path:
+    """Write a compact, consistent copy of the store while it is in use; returns its path.
+
+    Raises:
+        OptionError: the target is there already.
+        StoreError: the copy could not be written; a partial one is removed.
+    """
+    path = Path(target).expanduser().resolve()
+    if path.is_dir():
+        stamp = store.now()[:19].replace(":", "").replace("-", "")
+        path = path / f"llmops-{stamp}.db"
+    if path.exists():
+        raise OptionError(f"{str(path)!r} is there already. Name a file that does not exist yet.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        store.read().execute("VACUUM INTO ?", (str(part),))
+        part.replace(path)
+    except sqlite3.Error as e:
+        raise explain(e, path) from e
+    except OSError as e:
+        raise StoreError(f"The backup {str(path)!r} could not be written: {e.strerror}.") from e
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def check(store: Store) -> list[str]:
+    """What is wrong with the file, one line each; empty when nothing is (reads the whole file)."""
+    try:
+        found = [str(r[0]) for r in store.read().execute("PRAGMA integrity_check").fetchall()]
+        faults = [line for line in found if line != "ok"]
+        for row in store.read().execute("PRAGMA foreign_key_check").fetchall():
+            faults.append(f"table {row[0]} row {row[1]} points at a missing row of {row[2]}")
+    except sqlite3.DatabaseError as e:
+        return [str(explain(e, store.path))]
+    return faults
