@@ -1,13 +1,14 @@
 """What every engine does, whatever runs the model.
 
 An engine has one model. `generate` takes many requests and yields events tagged with the request's
-id as they happen, so a single prompt is a batch of one. Closing the iterator cancels what is still
-running. Engines are called from one thread at a time.
+id as they happen, so a single prompt is a batch of one. The next request is taken from the iterable
+when there is room for it, in the caller's thread. Closing the iterator cancels what is still running.
+Engines are called from one thread at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -25,7 +26,8 @@ class Request:
     Give `messages`, which go through the model's chat template, or `text`, which is read as it is.
     `prefill` is text that the assistant's answer starts with; it is not repeated in the result.
     `schema` is a JSON schema that the answer satisfies. `adapters` are (name, scale) pairs.
-    `deadline_s` counts from the start of the request.
+    `deadline_s` counts from the start of the request. `trace_id` says which trace the request belongs
+    to; it goes into a recording and has no influence on the answer.
     """
 
     id: str
@@ -36,6 +38,7 @@ class Request:
     schema: Mapping[str, Any] | None = None
     adapters: tuple[tuple[str, float], ...] = ()
     deadline_s: float | None = None
+    trace_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,14 +69,6 @@ class Finished:
 Event = Token | Finished
 
 
-@dataclass(frozen=True)
-class Recorded:
-    """Identity of a recorded call, so that a replay shows the trace id of the recording."""
-
-    trace_id: str
-    span_id: str
-
-
 @runtime_checkable
 class Engine(Protocol):
     """A loaded model. All lengths are in tokens, all times in seconds."""
@@ -84,7 +79,7 @@ class Engine(Protocol):
     context_length: int
     streams: bool
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[Event]:
+    def generate(self, requests: Iterable[Request]) -> Iterator[Event]:
         """Yield tokens as they come and one `Finished` for each request."""
         ...
 

@@ -1,0 +1,87 @@
+"""How a completion is shown: escaped Markdown, and one quiet line."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from llmops_jupyter.render.markdown import safe_markdown
+
+if TYPE_CHECKING:
+    from llmops_jupyter.records import Completion
+
+
+def quiet_line(done: Completion) -> str:
+    """Version, model, tokens, time and trace of a completion, for instance
+    ``greet@3 · smollm2 · 31 → 12 tokens · 0.4 s (96/s) · trace 1f0a9c2e``.
+    """
+    parts = [done.prompt_version or "scratch", done.model]
+    parts.append(f"{done.usage.input_tokens} → {done.usage.output_tokens} tokens")
+    time = f"{done.timing.total_s:.1f} s"
+    if done.timing.tokens_per_s:
+        time += f" ({done.timing.tokens_per_s:.0f}/s)"
+    parts.append(time)
+    if done.finish_reason == "length":
+        parts.append("cut at max_tokens")
+    elif done.finish_reason != "stop":
+        parts.append(done.finish_reason)
+    if done.trace_id:
+        parts.append(f"trace {done.trace_id[:8]}")
+    return " · ".join(p for p in parts if p)
+
+
+def completion_markdown(done: Completion) -> str:
+    """The answer as safe Markdown, with its reasoning before and the quiet line after it."""
+    blocks = []
+    if done.reasoning:
+        quoted = "\n".join(f"> {line}" for line in safe_markdown(done.reasoning).splitlines())
+        blocks.append(quoted)
+    if done.parsed is not None:
+        try:
+            shown = json.dumps(plain(done.parsed), indent=2, ensure_ascii=False)
+            blocks.append(f"```json\n{shown}\n```")
+        except TypeError:
+            blocks.append(safe_markdown(done.text))
+    else:
+        blocks.append(close_fence(safe_markdown(done.text)))
+    notes = [quiet_line(done), *done.notes]
+    blocks.append("\n".join(f"*{safe_line(n)}*  " for n in notes).rstrip())
+    return "\n\n".join(blocks)
+
+
+def completion_text(done: Completion) -> str:
+    """The answer and the quiet line as plain text."""
+    lines = [*([f"{done.reasoning}\n"] if done.reasoning else []), done.text, ""]
+    return "\n".join([*lines, *(f"[{n}]" for n in (quiet_line(done), *done.notes))])
+
+
+def completion_bundle(done: Completion) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The MIME bundle of a completion, and its metadata with the trace id."""
+    data = {"text/markdown": completion_markdown(done), "text/plain": completion_text(done)}
+    return data, {"llmops": {"trace_id": done.trace_id, "prompt_version": done.prompt_version}}
+
+
+def plain(value: Any) -> Any:
+    """A parsed answer as JSON values; pydantic objects are dumped."""
+    dump = getattr(value, "model_dump", None)
+    return dump(mode="json") if callable(dump) else value
+
+
+def close_fence(text: str) -> str:
+    """End a code fence that the model left open, so that the quiet line is not swallowed by it."""
+    mark = ""
+    for line in text.splitlines():
+        bare = line.rstrip()
+        if mark:
+            if bare.startswith(mark) and set(bare) == {mark[0]}:
+                mark = ""
+        elif bare.startswith(("```", "~~~")):
+            run = len(bare) - len(bare.lstrip(bare[0]))
+            if bare[0] == "~" or "`" not in bare[run:]:
+                mark = bare[0] * run
+    return f"{text}\n{mark}" if mark else text
+
+
+def safe_line(text: str) -> str:
+    """A line of ours that may hold names a user chose, safe inside Markdown emphasis."""
+    return safe_markdown(text).replace("*", "\\*").replace("_", "\\_")

@@ -1,0 +1,94 @@
+"""Tables and differences as HTML and as text."""
+
+from __future__ import annotations
+
+import difflib
+import html
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from llmops_jupyter.records import Table
+
+MAX_CELL = 300
+MAX_ROWS = 50
+
+
+def cut(value: Any, limit: int = MAX_CELL) -> str:
+    """A value on one line, cut with an ellipsis."""
+    text = " ".join(str("" if value is None else value).split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def table_html(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
+    """Rows as an HTML table with every value escaped; at most 50 rows, the rest counted."""
+    names = list(columns or (rows[0].keys() if rows else ()))
+    head = "".join(f"<th style='text-align:left'>{html.escape(str(n))}</th>" for n in names)
+    body = "".join(
+        "<tr>"
+        + "".join(f"<td style='text-align:left'>{html.escape(cut(row.get(n)))}</td>" for n in names)
+        + "</tr>"
+        for row in rows[:MAX_ROWS]
+    )
+    more = f"<p>{len(rows) - MAX_ROWS} more rows</p>" if len(rows) > MAX_ROWS else ""
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
+
+
+def text_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
+    """Rows as aligned plain text, each value cut to 60 characters."""
+    if not rows:
+        return "(nothing)"
+    names = list(columns or rows[0].keys())
+    cells = [[cut(row.get(n), 60) for n in names] for row in rows]
+    widths = [max(len(n), *(len(c[i]) for c in cells)) for i, n in enumerate(names)]
+    lines = ["  ".join(n.ljust(w) for n, w in zip(names, widths, strict=True)).rstrip()]
+    for row_cells in cells:
+        line = "  ".join(c.ljust(w) for c, w in zip(row_cells, widths, strict=True))
+        lines.append(line.rstrip())
+    return "\n".join(lines)
+
+
+def table_bundle(table: Table) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The MIME bundle of a table of completions: HTML and plain text."""
+    hidden = {"reasoning", "parsed", "total_s", "prompt_version", "model", "trace_id"}
+    rows = table.records()
+    columns = [c for c in (rows[0] if rows else {}) if c not in hidden]
+    if not table.failures:
+        columns = [c for c in columns if c != "error"]
+    data = {
+        "text/html": table_html(rows, columns),
+        "text/plain": text_table(rows[:MAX_ROWS], columns),
+    }
+    return data, {}
+
+
+def diff_text(before: str, after: str, names: tuple[str, str], *, colour: bool = False) -> str:
+    """A unified difference; with `colour`, as ANSI colours for a terminal."""
+    lines = list(
+        difflib.unified_diff(
+            before.splitlines(), after.splitlines(), names[0], names[1], lineterm=""
+        )
+    )
+    if not lines:
+        return f"{names[0]} and {names[1]} are equal"
+    if not colour:
+        return "\n".join(lines)
+    codes = {"+": "32", "-": "31", "@": "36"}
+    return "\n".join(
+        f"\x1b[{codes[line[0]]}m{line}\x1b[0m" if line[:1] in codes else line for line in lines
+    )
+
+
+def diff_html(before: str, after: str, names: tuple[str, str]) -> str:
+    """A unified difference as escaped HTML; added lines are green, removed ones red."""
+    styles = {
+        "+": "background:rgba(46,160,67,.2)",
+        "-": "background:rgba(248,81,73,.2)",
+        "@": "opacity:.6",
+    }
+    lines = diff_text(before, after, names).splitlines()
+    spans = (
+        f"<span style='display:block;{styles.get(line[:1], '')}'>{html.escape(line) or '&nbsp;'}</span>"
+        for line in lines
+    )
+    return f"<pre style='line-height:1.4'>{''.join(spans)}</pre>"

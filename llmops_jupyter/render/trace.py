@@ -1,0 +1,105 @@
+"""A trace as JSON for the Lab renderer, as HTML that reads anywhere, and as text."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from typing import Any
+
+from llmops_jupyter.render.html import cut
+
+TRACE_MIME = "application/vnd.llmops.trace.v1+json"
+
+
+def trace_bundle(trace: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The MIME bundle of a trace given as plain JSON values (`Trace.as_dict`)."""
+    data = {
+        TRACE_MIME: dict(trace),
+        "text/html": trace_html(trace),
+        "text/plain": trace_text(trace),
+    }
+    return data, {"llmops": {"trace_id": trace["trace_id"]}}
+
+
+def _ordered(trace: Mapping[str, Any]) -> list[tuple[int, Mapping[str, Any]]]:
+    """Spans with their depth, children below their parents in the order of their start."""
+    spans = trace["spans"]
+    known = {s["span_id"] for s in spans}
+    children: dict[str | None, list[Mapping[str, Any]]] = {}
+    for span in spans:
+        parent = span["parent_id"] if span["parent_id"] in known else None
+        children.setdefault(parent, []).append(span)
+    found: list[tuple[int, Mapping[str, Any]]] = []
+    stack = [(0, s) for s in reversed(children.get(None, []))]
+    while stack:
+        depth, span = stack.pop()
+        found.append((depth, span))
+        stack.extend((depth + 1, s) for s in reversed(children.get(span["span_id"], [])))
+    return found
+
+
+def _facts(span: Mapping[str, Any]) -> str:
+    facts = [str(span["status"])]
+    if span["duration_s"] is not None:
+        facts.append(f"{span['duration_s']:.3f} s")
+    if span["input_tokens"] is not None:
+        facts.append(f"{span['input_tokens']} → {span['output_tokens'] or 0} tokens")
+    if span["model"]:
+        facts.append(str(span["model"]))
+    if span["prompt"]:
+        facts.append(str(span["prompt"]))
+    return " · ".join(facts)
+
+
+def _score(score: Mapping[str, Any]) -> str:
+    shown = score["label"] if score["label"] is not None else score["value"]
+    why = f" – {score['explanation']}" if score["explanation"] else ""
+    return f"{score['name']} = {shown} ({score['source']}){why}"
+
+
+def trace_text(trace: Mapping[str, Any]) -> str:
+    """The tree of spans with messages, errors and scores, indented."""
+    lines = [f"trace {trace['trace_id']}  {trace['started_at']}"]
+    for depth, span in _ordered(trace):
+        pad = "  " * (depth + 1)
+        lines.append(f"{pad}{span['name']}  [{_facts(span)}]")
+        lines += [f"{pad}  {m['role']}: {cut(m['content'], 500)}" for m in span["input"]]
+        lines += [f"{pad}  → {m['role']}: {cut(m['content'], 500)}" for m in span["output"]]
+        if span["error_message"]:
+            lines.append(f"{pad}  ! {span['error_type']}: {cut(span['error_message'], 500)}")
+    if trace["notebook"]:
+        lines.append(f"  from {trace['notebook']} cell {trace['cell_id']}")
+    lines += [f"  score {_score(s)}" for s in trace["scores"]]
+    return "\n".join(lines)
+
+
+def _message_html(message: Mapping[str, Any], mark: str = "") -> str:
+    role, content = html.escape(str(message["role"])), html.escape(str(message["content"]))
+    return (
+        f"<div style='margin:.3em 0'><b>{mark}{role}</b>"
+        f"<pre style='white-space:pre-wrap;margin:0'>{content}</pre></div>"
+    )
+
+
+def trace_html(trace: Mapping[str, Any]) -> str:
+    """The tree of spans as escaped HTML that needs neither script nor server."""
+    blocks = [
+        f"<div><b>trace</b> <code>{html.escape(trace['trace_id'])}</code> "
+        f"{html.escape(trace['started_at'])}</div>"
+    ]
+    for depth, span in _ordered(trace):
+        inner = "".join(_message_html(m) for m in span["input"])
+        inner += "".join(_message_html(m, "→ ") for m in span["output"])
+        if span["error_message"]:
+            text = html.escape(f"{span['error_type']}: {span['error_message']}")
+            inner += f"<div style='color:var(--jp-error-color1,#c00)'>{text}</div>"
+        blocks.append(
+            f"<details open style='margin-left:{depth * 1.5}em'>"
+            f"<summary><b>{html.escape(span['name'])}</b> "
+            f"<small>{html.escape(_facts(span))}</small></summary>{inner}</details>"
+        )
+    if trace["notebook"]:
+        where = f"{trace['notebook']} cell {trace['cell_id']} [{trace['execution_count']}]"
+        blocks.append(f"<div><small>from {html.escape(where)}</small></div>")
+    blocks += [f"<div>score {html.escape(_score(s))}</div>" for s in trace["scores"]]
+    return f"<div class='llmops-trace'>{''.join(blocks)}</div>"

@@ -1,0 +1,19 @@
+"""Spans of every interaction, kept in the store under OpenTelemetry's GenAI names."""
+
+from llmops_jupyter.tracing.decorate import trace_calls
+from llmops_jupyter.tracing.query import Traces
+from llmops_jupyter.tracing.records import Score, SpanRecord, Trace, TraceSummary
+from llmops_jupyter.tracing.spans import Provenance, Span, Tracer, current_span
+
+__all__ = [
+    "Provenance",
+    "Score",
+    "Span",
+    "SpanRecord",
+    "Trace",
+    "TraceSummary",
+    "Tracer",
+    "Traces",
+    "current_span",
+    "trace_calls",
+]

@@ -1,0 +1,334 @@
+"""Reading traces: one, the newest, those that match a text; scores; export."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+from llmops_jupyter.errors import OptionError, UnknownNameError
+from llmops_jupyter.records import Message, Usage
+from llmops_jupyter.store import Store
+from llmops_jupyter.tracing import process, retention, scores
+from llmops_jupyter.tracing.messages import load_messages
+from llmops_jupyter.tracing.records import Score, SpanRecord, Trace, TraceSummary, iso
+from llmops_jupyter.tracing.search import match_expression
+from llmops_jupyter.tracing.spans import Tracer
+
+STATUSES = ("open", "ok", "error", "interrupted")
+RANKED_AMONG = 10_000
+SUMMARY = (
+    "SELECT s.id, s.trace_id, s.name, s.start_ns, s.end_ns, s.status, s.process_id, s.prompt_name, "
+    "s.prompt_version, s.model, s.input_tokens, s.output_tokens, s.partial, s.notebook, s.session, "
+    "s.output_message, s.attributes, "
+    "(SELECT m.parts FROM messages m WHERE m.hash = s.output_message) AS parts FROM spans s "
+)
+
+
+def parse_when(text: str | datetime | timedelta | None) -> int | None:
+    """A moment in nanoseconds: an ISO date or time, or an age such as ``90m``, ``24h``, ``7d``."""
+    if text is None:
+        return None
+    now = datetime.now(timezone.utc)
+    if isinstance(text, timedelta):
+        return int((now - text).timestamp() * 1e9)
+    if isinstance(text, datetime):
+        return int(text.timestamp() * 1e9)
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+    number, unit = text[:-1], text[-1:]
+    if unit in units and number.replace(".", "", 1).isdigit():
+        return int((now.timestamp() - float(number) * units[unit]) * 1e9)
+    try:
+        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError as e:
+        raise OptionError(
+            f"{text!r} is no time. Write an age such as 90m, 24h or 7d, or a date such as 2026-01-31."
+        ) from e
+    return int(moment.astimezone().timestamp() * 1e9)
+
+
+class Traces:
+    """The traces of one store."""
+
+    def __init__(self, store: Store, tracer: Tracer) -> None:
+        self.store = store
+        self.tracer = tracer
+
+    def get(self, trace_id: str) -> Trace:
+        """A whole trace by its id, or by the beginning of it.
+
+        Raises:
+            UnknownNameError: no trace, or more than one, begins like that.
+        """
+        full = self.find_id(trace_id)
+        conn = self.store.read()
+        rows = self.store.rows("SELECT * FROM spans WHERE trace_id = ? ORDER BY id", (full,))
+        dead = self._dead_processes(rows)
+        spans = tuple(_span(conn, row, dead) for row in rows)
+        return Trace(full, spans, tuple(self.scores(full)))
+
+    def last(self) -> Trace:
+        """The newest trace."""
+        found = self.newest(1)
+        if not found:
+            raise UnknownNameError("There are no traces yet. Run a %%prompt cell first.")
+        return self.get(found[0].trace_id)
+
+    def find_id(self, prefix: str) -> str:
+        """The full id that begins with `prefix` (a trace's or one of its spans')."""
+        text = prefix.strip().lower()
+        if not text or not all(c in "0123456789abcdef" for c in text):
+            raise UnknownNameError(
+                f"{prefix!r} is no trace id. Ids are hexadecimal; %trace list shows them."
+            )
+        rows = self.store.rows(
+            "SELECT DISTINCT trace_id FROM spans WHERE trace_id >= ? AND trace_id < ? LIMIT 3",
+            (text, text + "g"),
+        ) or self.store.rows(
+            "SELECT DISTINCT trace_id FROM spans WHERE span_id >= ? AND span_id < ? LIMIT 3",
+            (text, text + "g"),
+        )
+        if len(rows) == 1:
+            return str(rows[0][0])
+        if rows:
+            raise UnknownNameError(
+                f"More than one trace begins with {prefix!r}. Give more of the id."
+            )
+        raise UnknownNameError(f"There is no trace {prefix!r}. %trace list shows the newest ones.")
+
+    def newest(self, limit: int = 100, **filters: Any) -> list[TraceSummary]:
+        """The newest traces first.
+
+        Filters: prompt ("name" or "name@2"), model, session, status, since, until, name, notebook,
+        and score (a name, or a mapping of name to label or value).
+        """
+        where, values = self._where(filters)
+        sql = f"{SUMMARY} WHERE s.parent_id IS NULL {where} ORDER BY s.id DESC LIMIT ?"
+        return self._summaries(self.store.rows(sql, (*values, limit)))
+
+    def search(
+        self, text: str, *, order: str = "newest", limit: int = 20, **filters: Any
+    ) -> list[TraceSummary]:
+        """Traces in which the words occur, by date (``newest``) or by weight (``relevance``).
+
+        Relevance is BM25 among the newest 10,000 spans that match. Filters as for `newest`.
+        """
+        if order not in ("newest", "relevance"):
+            raise OptionError(f"order is 'newest' or 'relevance', not {order!r}.")
+        expression = match_expression(text)
+        where, values = self._where(filters)
+        if order == "newest":
+            hits = (
+                "SELECT rowid AS hit, 0 AS weight FROM spans_text WHERE spans_text MATCH ? "
+                "ORDER BY rowid DESC"
+            )
+            order_by, parameters = "hit DESC", [expression]
+        else:
+            floor = self.store.row(
+                "SELECT min(rowid) FROM (SELECT rowid FROM spans_text WHERE spans_text MATCH ? "
+                f"ORDER BY rowid DESC LIMIT {RANKED_AMONG})",
+                (expression,),
+            )
+            hits = (
+                "SELECT rowid AS hit, bm25(spans_text) AS weight FROM spans_text "
+                "WHERE spans_text MATCH ? AND rowid >= ?"
+            )
+            order_by, parameters = "weight", [expression, floor[0] if floor else 0]
+        sql = (
+            f"SELECT r.trace_id FROM ({hits}) h JOIN spans r ON r.id = h.hit "
+            "JOIN spans s ON s.trace_id = r.trace_id AND s.parent_id IS NULL "
+            f"WHERE 1 {where} ORDER BY {order_by} LIMIT ?"
+        )
+        rows = self.store.rows(sql, (*parameters, *values, limit * 4))
+        ids = list(dict.fromkeys(r[0] for r in rows))[:limit]
+        marks = ",".join("?" * len(ids))
+        found = self.store.rows(
+            f"{SUMMARY} WHERE s.parent_id IS NULL AND s.trace_id IN ({marks})", ids
+        )
+        by_id = {summary.trace_id: summary for summary in self._summaries(found)}
+        return [by_id[i] for i in ids if i in by_id]
+
+    def score(
+        self,
+        trace_id: str,
+        name: str,
+        value: float | str | bool,
+        *,
+        explanation: str = "",
+        source: str = "human",
+        identifier: str = "",
+    ) -> Score:
+        """Keep a score: a number, or a label such as ``down``.
+
+        A later score of the same name, source and identifier replaces the earlier one; both are kept.
+        """
+        full = self.find_id(trace_id)
+        return scores.add(
+            self.store,
+            Score(
+                full,
+                name,
+                *scores.value_and_label(value),
+                str(self.tracer.clean(explanation)),
+                source,
+                identifier,
+                self.store.now(),
+            ),
+        )
+
+    def scores(self, trace_id: str) -> list[Score]:
+        """The valid scores of a trace, oldest first."""
+        return scores.of_trace(self.store, trace_id)
+
+    def export(
+        self,
+        path: str | Path,
+        *,
+        limit: int | None = None,
+        progress: Callable[[int], None] | None = None,
+        **filters: Any,
+    ) -> int:
+        """Write traces as JSON lines, oldest first; returns how many. Filters as for `newest`."""
+        target = Path(path).expanduser()
+        part = target.with_name(f".{target.name}.part")
+        summaries = self.newest(-1 if limit is None else limit, **filters)
+        count = 0
+        try:
+            with part.open("w", encoding="utf-8") as file:
+                for summary in reversed(summaries):
+                    record = self.get(summary.trace_id).as_dict()
+                    file.write(json.dumps(record, ensure_ascii=False, default=str) + "\n")
+                    count += 1
+                    if progress is not None:
+                        progress(count)
+            part.replace(target)
+        except OSError as e:
+            raise OptionError(f"{str(target)!r} cannot be written: {e.strerror}.") from e
+        finally:
+            part.unlink(missing_ok=True)
+        return count
+
+    def rows(self, limit: int = 200, **filters: Any) -> Iterator[dict[str, Any]]:
+        """Traces as flat rows for a data set, newest first: input, output, variables, scores."""
+        for summary in self.newest(limit, **filters):
+            trace = self.get(summary.trace_id)
+            root = trace.root
+            yield {
+                "trace_id": trace.trace_id,
+                "input": "\n\n".join(m.content for m in root.input if m.role == "user"),
+                "output": trace.text,
+                "variables": dict(root.attributes.get("llmops.prompt.variables", {})),
+                "scores": {
+                    s.name: s.label if s.label is not None else s.value for s in trace.scores
+                },
+            }
+
+    def prune(
+        self,
+        *,
+        older_than: str | timedelta | None = None,
+        max_bytes: int | None = None,
+        dry_run: bool = False,
+    ) -> int:
+        """Delete traces by age and by the size of the file; returns how many (see `retention`)."""
+        before = parse_when(older_than)
+        return retention.prune(self.store, before, max_bytes, dry_run=dry_run)
+
+    def _where(self, filters: Mapping[str, Any]) -> tuple[str, list[Any]]:
+        where: list[str] = []
+        values: list[Any] = []
+        for key, value in filters.items():
+            if value is None:
+                continue
+            if key == "prompt":
+                name, _, version = str(value).partition("@")
+                where.append("s.prompt_name = ?")
+                values.append(name)
+                if version:
+                    where.append("s.prompt_version = ?")
+                    values.append(int(version) if version.isdigit() else -1)
+            elif key in ("model", "session", "name", "notebook"):
+                where.append(f"s.{key} = ?")
+                values.append(value)
+            elif key == "status":
+                if value not in STATUSES:
+                    raise OptionError(f"status is one of {', '.join(STATUSES)}, not {value!r}.")
+                where.append("s.status = ?")
+                values.append(value)
+            elif key in ("since", "until"):
+                where.append(f"s.start_ns {'>=' if key == 'since' else '<'} ?")
+                values.append(parse_when(value))
+            elif key == "score":
+                clause, more = scores.clause(value)
+                where.append(clause)
+                values += more
+            else:
+                raise OptionError(
+                    f"Traces cannot be filtered by {key!r}. Use prompt, model, session, status, "
+                    "since, until, name, notebook or score."
+                )
+        return "".join(f" AND {w}" for w in where), values
+
+    def _dead_processes(self, rows: Iterable[sqlite3.Row]) -> set[str]:
+        owners = {r["process_id"] for r in rows if r["status"] == "open"}
+        marks = ",".join("?" * len(owners))
+        found = self.store.rows(f"SELECT * FROM processes WHERE id IN ({marks})", tuple(owners))
+        return {r["id"] for r in found if process.is_dead(r)}
+
+    def _summaries(self, rows: list[sqlite3.Row]) -> list[TraceSummary]:
+        dead = self._dead_processes(rows)
+        return [_summary(row, dead) for row in rows]
+
+
+def _status(row: sqlite3.Row, dead: set[str]) -> str:
+    return "interrupted" if row["process_id"] in dead and row["status"] == "open" else row["status"]
+
+
+def _summary(row: sqlite3.Row, dead: set[str]) -> TraceSummary:
+    preview = row["partial"] or ""
+    if row["parts"]:
+        preview = "".join(p.get("content", "") for p in json.loads(row["parts"]))
+    elif not preview:
+        preview = str(json.loads(row["attributes"]).get("output.value", ""))
+    prompt = f"{row['prompt_name']}@{row['prompt_version']}" if row["prompt_name"] else ""
+    end = row["end_ns"]
+    return TraceSummary(
+        trace_id=row["trace_id"],
+        name=row["name"],
+        started_at=iso(row["start_ns"]),
+        duration_s=None if end is None else (end - row["start_ns"]) / 1e9,
+        status=_status(row, dead),
+        prompt=prompt,
+        model=row["model"] or "",
+        input_tokens=row["input_tokens"],
+        output_tokens=row["output_tokens"],
+        preview=preview[:200],
+        notebook=row["notebook"] or "",
+        session=row["session"] or "",
+    )
+
+
+def _span(conn: sqlite3.Connection, row: sqlite3.Row, dead: set[str]) -> SpanRecord:
+    same = (
+        *("trace_id", "span_id", "parent_id", "name", "op", "kind", "start_ns", "end_ns"),
+        *("first_token_ns", "error_type", "error_message", "provider", "model", "model_digest"),
+        *("prompt_name", "prompt_version", "session", "seed", "cost", "notebook", "cell_id"),
+        *("execution_count", "kernel_id", "schema_url"),
+    )
+    output = load_messages(conn, row["output_message"], row["input_message"])
+    if not output and row["partial"]:
+        output = (Message("assistant", row["partial"]),)
+    usage = None
+    if row["input_tokens"] is not None:
+        usage = Usage(row["input_tokens"], row["output_tokens"] or 0, row["cached_tokens"] or 0)
+    return SpanRecord(
+        **{name: row[name] for name in same},
+        status=_status(row, dead),
+        usage=usage,
+        input=load_messages(conn, row["input_message"]),
+        output=output,
+        attributes=json.loads(row["attributes"]),
+    )
