@@ -1,0 +1,98 @@
+"""LLM operations inside the notebook: versioned, traced prompts on local models.
+
+Public names are loaded when they are first used, so that importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from llmops_jupyter.errors import LLMOpsError as LLMOpsError
+    from llmops_jupyter.records import Completion as Completion
+    from llmops_jupyter.records import Message as Message
+    from llmops_jupyter.records import Sampling as Sampling
+    from llmops_jupyter.records import Table as Table
+    from llmops_jupyter.records import Timing as Timing
+    from llmops_jupyter.records import Usage as Usage
+    from llmops_jupyter.tracing import Span
+    from llmops_jupyter.workspace import Workspace as Workspace
+    from llmops_jupyter.workspace import open_workspace as open  # noqa: A004
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "open": ("llmops_jupyter.workspace", "open_workspace"),
+    "Workspace": ("llmops_jupyter.workspace", "Workspace"),
+    "LLMOpsError": ("llmops_jupyter.errors", "LLMOpsError"),
+    "Completion": ("llmops_jupyter.records", "Completion"),
+    "Message": ("llmops_jupyter.records", "Message"),
+    "Sampling": ("llmops_jupyter.records", "Sampling"),
+    "Table": ("llmops_jupyter.records", "Table"),
+    "Timing": ("llmops_jupyter.records", "Timing"),
+    "Usage": ("llmops_jupyter.records", "Usage"),
+}
+
+__all__ = [
+    "Completion",
+    "LLMOpsError",
+    "Message",
+    "Sampling",
+    "Table",
+    "Timing",
+    "Usage",
+    "Workspace",
+    "open",
+    "span",
+    "trace",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        module, attribute = _LAZY[name]
+        return getattr(import_module(module), attribute)
+    raise AttributeError(f"module 'llmops_jupyter' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LAZY])
+
+
+def trace(function: Callable[..., Any] | None = None, *, name: str | None = None) -> Any:
+    """Trace each call of a function: sync, async, generator or async generator.
+
+    Use it as ``@lo.trace`` or ``@lo.trace(name="retrieve")``. Arguments and result are kept; calls made
+    inside become child spans, also from threads and tasks.
+    """
+    from llmops_jupyter.tracing import trace_calls
+    from llmops_jupyter.workspace import current_workspace
+
+    def wrap(target: Callable[..., Any]) -> Callable[..., Any]:
+        return trace_calls(target, lambda: current_workspace().tracer, name)
+
+    return wrap if function is None else wrap(function)
+
+
+def span(name: str, **attributes: Any) -> Span:
+    """A span around a block: ``with lo.span("rank") as s: s.set("n", 3)``."""
+    from llmops_jupyter.workspace import current_workspace
+
+    return current_workspace().tracer.span(name, attributes=attributes)
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """Register the magics; called by ``%load_ext llmops_jupyter``."""
+    from llmops_jupyter.magics import load
+
+    load(ipython)
+
+
+def unload_ipython_extension(ipython: Any) -> None:
+    """Take the magics away; called by ``%unload_ext llmops_jupyter``."""
+    from llmops_jupyter.magics import unload
+
+    unload(ipython)

@@ -1,0 +1,124 @@
+"""What makes a prompt version: its template, examples, schema and the like, and their hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from llmops_jupyter.errors import SchemaError
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Few-shot examples: rows given in place, or a data set by reference and content hash.
+
+    `pick` is 'first' (the first `count`) or 'similar' (the `count` most like the input); a `count` of
+    None takes all.
+    """
+
+    rows: tuple[Mapping[str, Any], ...] = ()
+    dataset: str = ""
+    dataset_hash: str = ""
+    pick: str = "first"
+    count: int | None = None
+
+
+@dataclass(frozen=True)
+class Content:
+    """A version's content. Model and sampling are settings and not part of it."""
+
+    template: str
+    examples: Examples | None = None
+    schema: Mapping[str, Any] | None = None
+    cot: bool = False
+    tools: tuple[Mapping[str, Any], ...] = field(default=())
+
+    def to_json(self) -> str:
+        """Canonical JSON: equal content gives equal text."""
+        value: dict[str, Any] = {"template": self.template}
+        if self.examples is not None:
+            value["examples"] = {
+                **vars(self.examples),
+                "rows": [dict(r) for r in self.examples.rows],
+            }
+        if self.schema is not None:
+            value["schema"] = dict(self.schema)
+        if self.cot:
+            value["cot"] = True
+        if self.tools:
+            value["tools"] = [dict(t) for t in self.tools]
+        return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    def readable(self) -> str:
+        """The content as text for people, for show and diff."""
+        blocks = [self.template.rstrip()]
+        if self.cot:
+            blocks.append("[chain of thought]")
+        if self.examples is not None:
+            e = self.examples
+            how = f"{e.count if e.count is not None else 'all'}, {e.pick}"
+            blocks.append(f"[examples: {how}{', from ' + e.dataset if e.dataset else ''}]")
+            blocks += [json.dumps(dict(r), ensure_ascii=False, default=str) for r in e.rows]
+        if self.schema is not None:
+            blocks.append("[schema]\n" + json.dumps(self.schema, ensure_ascii=False, indent=2))
+        if self.tools:
+            blocks.append("[tools]\n" + json.dumps(list(self.tools), ensure_ascii=False, indent=2))
+        return "\n".join(blocks)
+
+
+def from_json(text: str) -> Content:
+    """The content that `to_json` wrote."""
+    value = json.loads(text)
+    examples = value.get("examples")
+    if examples is not None:
+        examples = Examples(**{**examples, "rows": tuple(examples["rows"])})
+    return Content(
+        template=value["template"],
+        examples=examples,
+        schema=value.get("schema"),
+        cot=value.get("cot", False),
+        tools=tuple(value.get("tools", ())),
+    )
+
+
+def with_template(content: Content, template: str) -> Content:
+    """The same content around a template, trailing blank lines left out."""
+    return replace(content, template=template.rstrip("\n") + "\n")
+
+
+def as_schema(schema: Any) -> Mapping[str, Any] | None:
+    """A JSON schema from a mapping, JSON text, or a pydantic model class.
+
+    Raises:
+        SchemaError: it is none of these, or not a valid schema.
+    """
+    if schema is None:
+        return None
+    make = getattr(schema, "model_json_schema", None)
+    if callable(make):
+        schema = make()
+    if isinstance(schema, str):
+        try:
+            schema = json.loads(schema)
+        except json.JSONDecodeError as e:
+            raise SchemaError(f"The schema is not JSON: {e}. Give a dict or a pydantic class.") from e
+    if not isinstance(schema, Mapping):
+        raise SchemaError(
+            f"A schema is a dict (JSON schema) or a pydantic model class, not {type(schema).__name__}."
+        )
+    import jsonschema
+
+    try:
+        jsonschema.Draft202012Validator.check_schema(schema)
+        return dict(json.loads(json.dumps(schema)))
+    except jsonschema.SchemaError as e:
+        raise SchemaError(f"The schema is not valid: {e.message}. Correct it and run again.") from e
+    except TypeError as e:
+        raise SchemaError(f"The schema holds what JSON cannot: {e}.") from e

@@ -1,0 +1,254 @@
+"""Prompt versions: saved by content, found by number or alias, compared and rolled back."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from llmops_jupyter import render
+from llmops_jupyter.errors import OptionError, PromptError, unknown_name
+from llmops_jupyter.prompts.content import Content, from_json
+from llmops_jupyter.prompts.template import variables_of
+from llmops_jupyter.store import Store, aliases
+
+KIND = "prompt"
+
+
+@dataclass(frozen=True)
+class PromptVersion:
+    """One version of a prompt. `defaults` are the settings it was last run with."""
+
+    name: str
+    version: int
+    content: Content
+    content_hash: str
+    defaults: Mapping[str, Any]
+    note: str
+    created_at: str
+    notebook: str | None = None
+    cell_id: str | None = None
+    aliases: tuple[str, ...] = ()
+    created: bool = field(default=False, compare=False)
+
+    @property
+    def ref(self) -> str:
+        return f"{self.name}@{self.version}"
+
+    @property
+    def template(self) -> str:
+        return self.content.template
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        return variables_of(self.content.template)
+
+    def __str__(self) -> str:
+        return self.content.template
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Two versions side by side; shows coloured in a notebook."""
+
+    before: str
+    after: str
+    names: tuple[str, str]
+
+    @property
+    def equal(self) -> bool:
+        return self.before == self.after
+
+    def __str__(self) -> str:
+        return render.diff_text(self.before, self.after, self.names)
+
+    def ansi(self) -> str:
+        """The difference with terminal colours."""
+        return render.diff_text(self.before, self.after, self.names, colour=True)
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        return {
+            "text/html": render.diff_html(self.before, self.after, self.names),
+            "text/plain": str(self),
+        }
+
+
+class Registry:
+    """The prompt versions of a store."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def save(
+        self,
+        name: str,
+        content: Content,
+        *,
+        note: str = "",
+        notebook: str | None = None,
+        cell_id: str | None = None,
+    ) -> PromptVersion:
+        """Keep content as a version of `name`.
+
+        Content equal to an older version is that version; `created` tells which happened. Two callers
+        at once get the same version for the same content and different numbers for different ones.
+        """
+        aliases.check_name(KIND, name)
+        text, digest = content.to_json(), content.digest
+        with self.store.write() as conn:
+            row = conn.execute(
+                "SELECT version FROM prompt_versions WHERE name = ? AND content_hash = ?",
+                (name, digest),
+            ).fetchone()
+            if row is not None:
+                return _load(conn, name, row[0], created=False)
+            highest = conn.execute(
+                "SELECT max(version) FROM prompt_versions WHERE name = ?", (name,)
+            ).fetchone()[0]
+            version = (highest or 0) + 1
+            conn.execute(
+                "INSERT INTO prompt_versions(name, version, content_hash, content, note, notebook, "
+                "cell_id, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (name, version, digest, text, note, notebook, cell_id, self.store.now()),
+            )
+            return _load(conn, name, version, created=True)
+
+    def get(self, reference: str) -> PromptVersion:
+        """The version meant by ``name``, ``name@3`` or ``name@alias``."""
+        name, selector = aliases.parse_reference(reference, KIND)
+        conn = self.store.read()
+        versions = self._versions(conn, name)
+        version = aliases.resolve(conn, KIND, name, selector, versions)
+        return _load(conn, name, version)
+
+    def exists(self, name: str) -> bool:
+        return bool(self.store.row("SELECT 1 FROM prompt_versions WHERE name = ?", (name,)))
+
+    def list(self) -> list[PromptVersion]:
+        """The highest version of each prompt, by name."""
+        rows = self.store.rows(
+            "SELECT name, max(version) FROM prompt_versions GROUP BY name ORDER BY name"
+        )
+        conn = self.store.read()
+        return [_load(conn, row[0], row[1]) for row in rows]
+
+    def names(self) -> Sequence[str]:
+        rows = self.store.rows("SELECT DISTINCT name FROM prompt_versions ORDER BY name")
+        return [row[0] for row in rows]
+
+    def history(self, name: str) -> Sequence[PromptVersion]:
+        """All versions of a prompt, newest first."""
+        name, _ = aliases.parse_reference(name, KIND)
+        conn = self.store.read()
+        return [_load(conn, name, v) for v in sorted(self._versions(conn, name), reverse=True)]
+
+    def diff(self, a: str, b: str | None = None) -> Difference:
+        """What changed from `a` to `b`; with one name only, from the version before to the highest."""
+        if b is None:
+            after = self.get(a)
+            older = [v for v in self.history(after.name) if v.version < after.version]
+            if not older:
+                raise OptionError(f"{after.ref} is the first version: there is nothing to compare.")
+            before = older[0]
+        else:
+            before, after = self.get(a), self.get(b)
+        return Difference(
+            before.content.readable(), after.content.readable(), (before.ref, after.ref)
+        )
+
+    def alias(self, reference: str, alias: str, note: str = "") -> PromptVersion:
+        """Point an alias at a version."""
+        found = self.get(reference)
+        with self.store.write() as conn:
+            aliases.set_alias(conn, KIND, found.name, alias, found.version, note)
+        return self.get(found.ref)
+
+    def unalias(self, reference: str, note: str = "") -> None:
+        """Remove the alias in ``name@alias``."""
+        name, selector = aliases.parse_reference(reference, KIND)
+        with self.store.write() as conn:
+            aliases.remove_alias(conn, KIND, name, selector or "", note)
+
+    def rollback(self, reference: str, note: str = "") -> PromptVersion:
+        """Point the alias in ``name@alias`` at what it pointed at before its last move.
+
+        Rolling back again goes one further step back; the log keeps every move.
+        """
+        name, alias = aliases.parse_reference(reference, KIND)
+        if alias is None or alias.isdigit():
+            raise OptionError(f"Name the alias to roll back, for example {name}@production.")
+        with self.store.write() as conn:
+            known = aliases.all_aliases(conn, KIND, name)
+            if alias not in known:
+                raise unknown_name("alias", alias, known, f"See %prompt history {name}.")
+            target = _before(aliases.history(conn, KIND, name), alias)
+            if target is None:
+                raise PromptError(
+                    f"{name}@{alias} has not pointed at another version before: nothing to roll back."
+                )
+            aliases.set_alias(conn, KIND, name, alias, target, f"rollback: {note}".rstrip(": "))
+            return _load(conn, name, target)
+
+    def alias_log(self, name: str) -> Sequence[aliases.AliasChange]:
+        """Every change of the aliases of a prompt, oldest first."""
+        return aliases.history(self.store.read(), KIND, name)
+
+    def keep_defaults(self, found: PromptVersion, defaults: Mapping[str, Any]) -> None:
+        """Remember the settings of a run as the version's latest defaults."""
+        text = json.dumps(dict(defaults), sort_keys=True)
+        if text == json.dumps(dict(found.defaults), sort_keys=True):
+            return
+        with self.store.write() as conn:
+            conn.execute(
+                "UPDATE prompt_versions SET defaults = ? WHERE name = ? AND version = ?",
+                (text, found.name, found.version),
+            )
+
+    def _versions(self, conn: sqlite3.Connection, name: str) -> Sequence[int]:
+        rows = conn.execute(
+            "SELECT version FROM prompt_versions WHERE name = ?", (name,)
+        ).fetchall()
+        if not rows:
+            raise unknown_name("prompt", name, self.names(), "%prompt list shows what there is.")
+        return [row[0] for row in rows]
+
+
+def _before(log: Sequence[aliases.AliasChange], alias: str) -> int | None:
+    """Where the alias pointed before: moves form a stack from which a roll-back takes the top."""
+    stack: list[int] = []
+    for change in log:
+        if change.alias != alias:
+            continue
+        if change.version is None:
+            stack.clear()
+        elif len(stack) > 1 and change.version == stack[-2] and change.note.startswith("rollback"):
+            stack.pop()
+        elif not stack or stack[-1] != change.version:
+            stack.append(change.version)
+    return stack[-2] if len(stack) > 1 else None
+
+
+def _load(
+    conn: sqlite3.Connection, name: str, version: int, *, created: bool = False
+) -> PromptVersion:
+    row = conn.execute(
+        "SELECT content, content_hash, defaults, note, created_at, notebook, cell_id "
+        "FROM prompt_versions WHERE name = ? AND version = ?",
+        (name, version),
+    ).fetchone()
+    pointing = [a for a, v in aliases.all_aliases(conn, KIND, name).items() if v == version]
+    return PromptVersion(
+        name=name,
+        version=version,
+        content=from_json(row[0]),
+        content_hash=row[1],
+        defaults=json.loads(row[2]),
+        note=row[3],
+        created_at=row[4],
+        notebook=row[5],
+        cell_id=row[6],
+        aliases=tuple(pointing),
+        created=created,
+    )

@@ -1,0 +1,229 @@
+"""Prompt templates: split into messages first, filled afterwards, so that a value never makes a role."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from llmops_jupyter.errors import TemplateError, did_you_mean
+from llmops_jupyter.records import Message, Role
+
+if TYPE_CHECKING:
+    import jinja2
+    from jinja2 import nodes
+
+MARKER = re.compile(r"(system|user|assistant):[ \t]?")
+ESCAPED = re.compile(r"^\\(?=(?:system|user|assistant):)", re.MULTILINE)
+RAW = "put {% raw %} before and {% endraw %} after text that holds braces"
+MAX_NAMED = 8
+
+
+@dataclass(frozen=True)
+class Part:
+    """The template of one message; `line` is where it begins in the cell, counted from 1."""
+
+    role: Role
+    source: str
+    line: int
+
+
+def split_roles(text: str) -> tuple[Part, ...]:
+    """The messages of a template.
+
+    Role markers (``system:``, ``user:``, ``assistant:`` at the start of a line) count only if the first
+    line that is not blank is one; otherwise the whole text is one user message. ``\\user:`` at the start
+    of a line stands for the plain text ``user:``.
+    """
+    lines = text.split("\n")
+    first = next((line for line in lines if line.strip()), "")
+    if not MARKER.match(first):
+        return (_part("user", lines, 0),)
+    parts: list[Part] = []
+    begin, role = 0, ""
+    for number, line in enumerate(lines):
+        marker = MARKER.match(line)
+        if not marker:
+            continue
+        if role:
+            parts.append(_part(role, lines[begin:number], begin))
+        begin, role = number, marker.group(1)
+        lines[number] = line[marker.end() :]
+    parts.append(_part(role, lines[begin:], begin))
+    return tuple(parts)
+
+
+def _part(role: str, lines: list[str], begin: int) -> Part:
+    blank = next((i for i, line in enumerate(lines) if line.strip()), 0)
+    source = ESCAPED.sub("", "\n".join(lines[blank:]).rstrip())
+    return Part(cast("Role", role), source, begin + blank + 1)
+
+
+@functools.lru_cache(maxsize=1)
+def _environment() -> jinja2.Environment:
+    import jinja2
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    environment = ImmutableSandboxedEnvironment(
+        undefined=jinja2.StrictUndefined,
+        # Comments are off: no text can contain these.
+        comment_start_string="\x00{#",
+        comment_end_string="#}\x00",
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=_as_text,
+    )
+    environment.globals = {"range": environment.globals["range"]}
+    return environment
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, bytes | bytearray):
+        raise TemplateError(
+            "A value is bytes, not text. Decode it first, for example value.decode('utf-8')."
+        )
+    return value
+
+
+def check_template(text: str) -> None:
+    """Raise a TemplateError that shows the place, if a template cannot be parsed."""
+    check_text(text, "The prompt")
+    if not text.strip():
+        raise TemplateError("The prompt is empty. Write what to ask below the %%prompt line.")
+    for part in split_roles(text):
+        _parse(part)
+
+
+def variables_of(text: str) -> tuple[str, ...]:
+    """The names that a template takes from outside, sorted."""
+    from jinja2 import meta
+
+    found: set[str] = set()
+    for part in split_roles(text):
+        found |= meta.find_undeclared_variables(_parse(part))
+    return tuple(sorted(found - {"range"}))
+
+
+def fill(text: str, variables: Mapping[str, Any]) -> tuple[Message, ...]:
+    """The messages of a template with its variables filled in, once.
+
+    Raises:
+        TemplateError: a name is not defined, an expression fails, or a value cannot be text.
+    """
+    return tuple(fill_part(part, variables) for part in split_roles(text))
+
+
+def fill_part(part: Part, variables: Mapping[str, Any]) -> Message:
+    """One message with its variables filled in."""
+    import jinja2
+
+    tree = _parse(part)
+    used = _names(tree)
+    given = {name: variables[name] for name in used if name in variables}
+    try:
+        template = _environment().from_string(tree)
+        content = template.render(given)
+    except jinja2.UndefinedError as e:
+        raise _undefined(e, part, used, variables) from e
+    except TemplateError:
+        raise
+    except jinja2.TemplateError as e:
+        raise TemplateError(f"The prompt cannot be filled: {e.message}. Or {RAW}.") from e
+    except Exception as e:
+        raise TemplateError(
+            f"The prompt cannot be filled: {type(e).__name__}: {e}. Check the values in {{{{ }}}}."
+        ) from e
+    check_text(content, f"The {part.role} message")
+    return Message(part.role, content)
+
+
+def check_text(text: str, what: str) -> None:
+    """Raise a TemplateError for text that is not valid Unicode (lone surrogates)."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as e:
+        raise TemplateError(
+            f"{what} is not valid Unicode at character {e.start} ({text[e.start]!a}). It was probably "
+            "decoded with the wrong encoding: read the text again with encoding='utf-8'."
+        ) from e
+
+
+def _parse(part: Part) -> nodes.Template:
+    import jinja2
+
+    environment = _environment()
+    try:
+        tokens = list(environment.lex(part.source))
+        tree = environment.parse(part.source)
+    except jinja2.TemplateSyntaxError as e:
+        raise TemplateError(
+            f"{_place(part, e.lineno)}: {e.message}. Variables are written {{{{ name }}}}; {RAW}."
+        ) from e
+    _refuse_stray_braces(part, tokens)
+    _refuse_other_statements(part, tree)
+    return tree
+
+
+def _refuse_stray_braces(part: Part, tokens: list[tuple[int, str, str]]) -> None:
+    raw = False
+    for line, kind, value in tokens:
+        raw = kind == "raw_begin" or (raw and kind != "raw_end")
+        if kind != "data" or raw:
+            continue
+        for stray in ("}}", "%}"):
+            before, found, _ = value.partition(stray)
+            if found:
+                where = line + before.count("\n")
+                raise TemplateError(
+                    f"{_place(part, where)}: {stray!r} closes nothing. Variables are written "
+                    f"{{{{ name }}}}; {RAW}, or write '}} }}' with a space."
+                )
+
+
+def _refuse_other_statements(part: Part, tree: nodes.Template) -> None:
+    from jinja2 import nodes
+
+    allowed = (nodes.Output, nodes.For, nodes.If)
+    for node in tree.find_all(nodes.Stmt):
+        if not isinstance(node, allowed):
+            raise TemplateError(
+                f"{_place(part, node.lineno)}: {{% {type(node).__name__.lower()} %}} is not available "
+                f"in prompts; use for, if and raw. To send it as text, {RAW}."
+            )
+
+
+def _names(tree: nodes.Template) -> set[str]:
+    from jinja2 import meta
+
+    return meta.find_undeclared_variables(tree) - {"range"}
+
+
+def _undefined(
+    error: Exception, part: Part, used: set[str], variables: Mapping[str, Any]
+) -> TemplateError:
+    from jinja2 import nodes
+
+    missing = sorted(name for name in used if name not in variables)
+    named = next((name for name in missing if f"'{name}'" in str(error)), None)
+    if named is None:
+        return TemplateError(f"{_place(part, 1)}: {error}. Check the values in {{{{ }}}}.")
+    lines = [n.lineno for n in _parse(part).find_all(nodes.Name) if n.name == named]
+    known = [n for n in variables if not n.startswith("_")]
+    near = did_you_mean(named, known)
+    have = ""
+    if not near and 0 < len(known) <= MAX_NAMED:
+        have = f" Known here: {', '.join(sorted(known))}."
+    return TemplateError(
+        f"{_place(part, min(lines, default=1))}: {{{{ {named} }}}} is not defined.{near}{have} Give "
+        f"{named} a value first, or {RAW}."
+    )
+
+
+def _place(part: Part, line: int) -> str:
+    lines = part.source.split("\n")
+    text = lines[min(line, len(lines)) - 1].strip()
+    shown = text if len(text) <= 50 else text[:49] + "…"
+    return f"Line {part.line + line - 1} ({shown!r})"
