@@ -1,0 +1,255 @@
+"""What a GGUF file says about its model, read without loading it."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from llmops_jupyter.errors import (
+    ModelArchitectureError,
+    ModelFormatError,
+    ModelTruncatedError,
+    did_you_mean,
+)
+from llmops_jupyter.models.header import Header, read_header
+
+_F16 = 2
+_F32 = 4
+
+ENCODER_DECODER = frozenset({"t5", "t5encoder"})
+DIFFUSION = frozenset({"dream", "llada", "llada-moe", "rnd1"})
+VISION = frozenset(
+    {
+        "clip", "chameleon", "cogvlm", "deepseek2-ocr", "hunyuan_vl", "paddleocr",
+        "qwen2vl", "qwen3vl", "qwen3vlmoe",
+    }
+)  # fmt: skip
+AUDIO = frozenset({"wavtokenizer-dec"})
+
+
+@dataclass(frozen=True)
+class GGUFMetadata:
+    """What the header of a GGUF file says.
+
+    `parameters` counts weights, `tensor_bytes` is their size and `size` that of the file, in bytes.
+    `kv_heads` has one number for each layer (0 where the layer keeps no keys and values);
+    `key_length` and `value_length` are the widths of one head. `state_bytes` is what a recurrent
+    model keeps for each sequence. `parts` is above 1 for a model that is split over files.
+    """
+
+    architecture: str
+    kind: str = "model"
+    name: str = ""
+    quantization: str = ""
+    parameters: int = 0
+    context_length: int = 0
+    embedding_length: int = 0
+    feed_forward_length: int = 0
+    layers: int = 0
+    heads: int = 0
+    kv_heads: tuple[int, ...] = ()
+    key_length: int = 0
+    value_length: int = 0
+    vocabulary: int = 0
+    state_bytes: int = 0
+    sliding_window: int = 0
+    chat_template: str | None = None
+    licence: str = ""
+    tokenizer: str = ""
+    tensor_bytes: int = 0
+    size: int = 0
+    parts: int = 1
+
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """Bytes of cache (f16) for one token over all layers, as if none used a sliding window."""
+        return sum(self.kv_heads) * (self.key_length + self.value_length) * _F16
+
+    def as_dict(self) -> dict[str, Any]:
+        """The record as JSON values."""
+        return {**asdict(self), "kv_heads": list(self.kv_heads)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> GGUFMetadata:
+        """The record that `as_dict` wrote, perhaps in another release: what is new is left empty."""
+        known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
+        return cls(**{**known, "kv_heads": tuple(known.get("kv_heads", ()))})
+
+
+def read_metadata(path: str | os.PathLike[str]) -> GGUFMetadata:
+    """Read a GGUF file's metadata and check that the file is whole, without loading weights.
+
+    Raises:
+        ModelError: there is no such file, it is a folder, or it cannot be read.
+        ModelFormatError: it is not a GGUF file that can be understood.
+        ModelTruncatedError: it ends before the last tensor that its header announces.
+    """
+    path = Path(path)
+    header = read_header(path)
+    sizes = _tensor_sizes(header, path)
+    _check_whole(header, sizes, path)
+    values = header.values
+    architecture = values.get("general.architecture")
+    if not isinstance(architecture, str) or not architecture:
+        raise ModelFormatError(
+            f"{str(path)!r} does not name its architecture. Convert the model to GGUF again."
+        )
+    return GGUFMetadata(
+        architecture=architecture,
+        kind=str(values.get("general.type", "model")),
+        name=str(values.get("general.name") or path.stem),
+        quantization=_quantization(header, sizes),
+        parameters=sum(t.elements for t in header.tensors),
+        chat_template=_text(values.get("tokenizer.chat_template")),
+        licence=str(values.get("general.license", "")),
+        tokenizer=str(values.get("tokenizer.ggml.model", "")),
+        tensor_bytes=sum(sizes),
+        size=header.size,
+        parts=max(1, _whole(values.get("split.count"))),
+        **_shape(header, architecture),
+    )
+
+
+def check_architecture(metadata: GGUFMetadata) -> None:
+    """Refuse what the engine cannot run.
+
+    The names are those of the installed `gguf`, which is released with llama.cpp. Embedding
+    models are let through.
+
+    Raises:
+        ModelArchitectureError: an unknown architecture; an encoder-decoder, diffusion, vision or
+            audio model; an adapter or projector instead of a whole model.
+    """
+    if metadata.kind != "model":
+        raise ModelArchitectureError(
+            f"{metadata.name!r} is of type {metadata.kind!r}, not a whole model. Add its base model."
+        )
+    name = metadata.architecture
+    for group, what in (
+        (ENCODER_DECODER, "an encoder-decoder"),
+        (DIFFUSION, "a diffusion"),
+        (VISION, "a vision"),
+        (AUDIO, "an audio"),
+    ):
+        if name in group:
+            raise ModelArchitectureError(
+                f"{metadata.name!r} is {what} model (architecture {name!r}), which the engine does "
+                "not run. Choose a text model such as llama, qwen3 or gemma3."
+            )
+    known = _known_architectures()
+    if name not in known:
+        raise ModelArchitectureError(
+            f"The architecture {name!r} of {metadata.name!r} is not known to the installed llama.cpp."
+            f"{did_you_mean(name, known)} Update with: pip install -U gguf llama-cpp-python."
+        )
+
+
+def _known_architectures() -> frozenset[str]:
+    from gguf.constants import MODEL_ARCH_NAMES  # NumPy comes with it
+
+    return frozenset(MODEL_ARCH_NAMES.values())
+
+
+def _tensor_sizes(header: Header, path: Path) -> list[int]:
+    """Bytes of each tensor."""
+    from gguf.constants import GGML_QUANT_SIZES  # NumPy comes with it
+
+    known = {int(kind): size for kind, size in GGML_QUANT_SIZES.items()}
+    sizes = []
+    for tensor in header.tensors:
+        if tensor.type not in known:
+            raise ModelFormatError(
+                f"{str(path)!r} holds tensors of type {tensor.type}, which the installed gguf does "
+                "not know. Update with: pip install -U gguf llama-cpp-python, or use another copy."
+            )
+        block, block_bytes = known[tensor.type]
+        sizes.append(tensor.elements // block * block_bytes)
+    return sizes
+
+
+def _check_whole(header: Header, sizes: list[int], path: Path) -> None:
+    ends = [t.offset + size for t, size in zip(header.tensors, sizes, strict=True)]
+    needed = header.data_offset + max(ends) if ends else 0
+    if needed > header.size:
+        raise ModelTruncatedError(
+            f"{str(path)!r} is cut short: its tensors need {needed:,} bytes and it has "
+            f"{header.size:,}. Download or copy it again."
+        )
+
+
+def _shape(header: Header, architecture: str) -> dict[str, Any]:
+    """The sizes that the architecture's own keys give."""
+
+    def own(key: str) -> Any:
+        return header.values.get(f"{architecture}.{key}")
+
+    layers = _whole(own("block_count"))
+    embedding = _whole(own("embedding_length"))
+    heads = _per_layer(own("attention.head_count"), layers)
+    kv_heads = _per_layer(own("attention.head_count_kv"), layers) or heads
+    most_heads = max(heads, default=0)
+    width = embedding // most_heads if most_heads else 0
+    vocabulary = header.lengths.get("tokenizer.ggml.tokens") or _whole(own("vocab_size"))
+    return {
+        "context_length": _whole(own("context_length")),
+        "embedding_length": embedding,
+        "feed_forward_length": max(_per_layer(own("feed_forward_length"), 1), default=0),
+        "layers": layers,
+        "heads": most_heads,
+        "kv_heads": kv_heads,
+        "key_length": _whole(own("attention.key_length")) or width,
+        "value_length": _whole(own("attention.value_length")) or width,
+        "vocabulary": vocabulary,
+        "state_bytes": _state_bytes(header, architecture, layers, embedding),
+        "sliding_window": _whole(own("attention.sliding_window")),
+    }
+
+
+def _state_bytes(header: Header, architecture: str, layers: int, embedding: int) -> int:
+    """Bytes of recurrent state (f32) for one sequence, as if every layer were recurrent."""
+
+    def own(key: str) -> int:
+        return _whole(header.values.get(f"{architecture}.{key}"))
+
+    inner, state = own("ssm.inner_size"), own("ssm.state_size")
+    if inner and state:
+        convolution = max(0, own("ssm.conv_kernel") - 1) * (
+            inner + 2 * own("ssm.group_count") * state
+        )
+        return layers * (convolution + state * inner) * _F32
+    head = own("wkv.head_size")
+    return layers * (2 * embedding + embedding * head) * _F32 if head else 0
+
+
+def _quantization(header: Header, sizes: list[int]) -> str:
+    """The file type that the header names, else the type that most of the bytes have."""
+    from gguf.constants import GGMLQuantizationType, LlamaFileType  # NumPy comes with it
+
+    named = header.values.get("general.file_type")
+    if named in {int(t) for t in LlamaFileType} - {int(LlamaFileType.GUESSED)}:
+        return str(LlamaFileType(named).name).removeprefix("MOSTLY_").removeprefix("ALL_")
+    weight: Counter[int] = Counter()
+    for tensor, size in zip(header.tensors, sizes, strict=True):
+        weight[tensor.type] += size
+    if not weight:
+        return ""
+    return str(GGMLQuantizationType(weight.most_common(1)[0][0]).name)
+
+
+def _per_layer(value: Any, layers: int) -> tuple[int, ...]:
+    """One number a layer, from a number for all or a list."""
+    if isinstance(value, list):
+        return tuple(_whole(v) for v in value)
+    return () if value is None else (_whole(value),) * layers
+
+
+def _whole(value: Any) -> int:
+    return int(value) if isinstance(value, int) and value >= 0 else 0
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
