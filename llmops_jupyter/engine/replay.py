@@ -134,7 +134,9 @@ class Cassette:
             return f"The cassette {self.path.name!r} has no recording of {kind!r}. {again}"
         scored = [(_differences(model, request, c), c) for c in same]
         nearest = min(scored, key=lambda pair: len(pair[0]))[0]
-        return f"The cassette {self.path.name!r} has no such call: {'; '.join(nearest[:3])}. {again}"
+        return (
+            f"The cassette {self.path.name!r} has no such call: {'; '.join(nearest[:3])}. {again}"
+        )
 
 
 def _key(kind: str, model: str, request: Mapping[str, Any]) -> str:

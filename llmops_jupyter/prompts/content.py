@@ -108,7 +108,9 @@ def as_schema(schema: Any) -> Mapping[str, Any] | None:
         try:
             schema = json.loads(schema)
         except json.JSONDecodeError as e:
-            raise SchemaError(f"The schema is not JSON: {e}. Give a dict or a pydantic class.") from e
+            raise SchemaError(
+                f"The schema is not JSON: {e}. Give a dict or a pydantic class."
+            ) from e
     if not isinstance(schema, Mapping):
         raise SchemaError(
             f"A schema is a dict (JSON schema) or a pydantic model class, not {type(schema).__name__}."

@@ -94,7 +94,9 @@ class Sessions:
         total = len(self.turns(name))
         keep = total if at is None else at
         if not 0 <= keep <= total:
-            raise OptionError(f"The session {name!r} has {total} turns; --at must lie in 0 to {total}.")
+            raise OptionError(
+                f"The session {name!r} has {total} turns; --at must lie in 0 to {total}."
+            )
         with self.store.write() as conn:
             conn.execute(
                 "INSERT INTO sessions(name, parent, forked_at, created_at) VALUES (?, ?, ?, ?)",

@@ -32,9 +32,7 @@ def as_examples(given: Any, *, pick: str = "first", count: int | None = None) ->
     if isinstance(given, Examples):
         return given
     if isinstance(given, Dataset):
-        return Examples(
-            dataset=given.ref, dataset_hash=given.content_hash, pick=pick, count=count
-        )
+        return Examples(dataset=given.ref, dataset_hash=given.content_hash, pick=pick, count=count)
     to_dict = getattr(given, "to_dict", None)
     if hasattr(given, "columns") and callable(to_dict):
         given = to_dict("records")

@@ -44,9 +44,7 @@ def reasoning_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     return outer
 
 
-def parse_answer(
-    text: str, schema: Mapping[str, Any], model_class: Any, *, cut: bool
-) -> Any:
+def parse_answer(text: str, schema: Mapping[str, Any], model_class: Any, *, cut: bool) -> Any:
     """The parsed answer: plain JSON values, or an object of the pydantic class that was given.
 
     Raises:
@@ -61,7 +59,9 @@ def parse_answer(
             raise SchemaError(
                 "The answer was cut at max_tokens before the JSON was complete. Raise --max-tokens."
             ) from e
-        raise SchemaError(f"The answer is not JSON ({e}). Run again, or simplify the schema.") from e
+        raise SchemaError(
+            f"The answer is not JSON ({e}). Run again, or simplify the schema."
+        ) from e
     try:
         jsonschema.validate(value, schema)
     except jsonschema.ValidationError as e:

@@ -55,7 +55,9 @@ class Run:
             self._pieces = self._generate()
         return self._pieces
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: Any) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: Any
+    ) -> None:
         close = getattr(self._pieces, "close", None)
         if callable(close):
             close()

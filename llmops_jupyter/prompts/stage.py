@@ -106,16 +106,21 @@ class Prompts(Registry):
         return super().save(name, made, note=note, notebook=notebook, cell_id=cell_id)
 
     def stream(
-        self, prompt: Runnable, variables: Mapping[str, Any] | None = None, **options: Any
+        self,
+        prompt: Runnable,
+        variables: Mapping[str, Any] | None = None,
+        *,
+        use_defaults: bool = True,
+        **options: Any,
     ) -> Run:
         """A run to use in a `with` statement and to iterate over; see `Run`.
 
         Options are model, temperature, max_tokens, seed, top_k, top_p, min_p, repeat_penalty, stop,
         schema (the pydantic class for the parsed object), session and adapters. What is not given comes
-        from the version's last run, then from the settings.
+        from the version's last run (unless `use_defaults` is false), then from the settings.
         """
         version, content = self._content(prompt)
-        made = self._options(version, content, options)
+        made = self._options(version if use_defaults else None, content, options)
         prepared = self._prepare(version, content, made, variables or {})
         if version is not None:
             self.keep_defaults(version, made.defaults())
@@ -147,6 +152,7 @@ class Prompts(Registry):
         *,
         variables: Mapping[str, Any] | None = None,
         progress: Callable[[Progress], None] | None = None,
+        use_defaults: bool = True,
         **options: Any,
     ) -> Table:
         """A completion for each row: a list of mappings, a DataFrame, a data set or its reference.
@@ -156,7 +162,7 @@ class Prompts(Registry):
         where it stopped.
         """
         version, content = self._content(prompt)
-        made = self._options(version, content, options)
+        made = self._options(version if use_defaults else None, content, options)
         items = list(self._items(rows))
         shared = dict(variables or {})
         for _, row in items:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 WAIT_S = 60.0
 STEP_MS = 200
+CHECKPOINT_PAGES = 4000  # 16 MB of log: a checkpoint waits for the disk, so they are made rarely
 
 
 class NetworkDriveWarning(UserWarning):
@@ -221,6 +222,7 @@ class Store:
             connection.execute(f"PRAGMA synchronous={'FULL' if self.durable else 'NORMAL'}")
             connection.execute("PRAGMA foreign_keys=1")
             connection.execute("PRAGMA temp_store=MEMORY")
+            connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
         except sqlite3.Error as e:
             raise explain(e, self.path) from e
         return connection

@@ -38,12 +38,14 @@ def m002_spans(conn: sqlite3.Connection) -> None:
     The columns that people filter by stand on their own; all else is in `attributes`, under
     OpenTelemetry's names of the release in `schema_url`. A span is written when it opens, with the
     process that owns it, so that one left open by a dead process can be told from a running one;
-    `partial` holds the answer so far.
+    `partial` holds the answer so far. There are few indexes, since each costs a page a commit: the open
+    spans of a dead process are found by walking from its `first_span`, once, after which it is `swept`.
     """
     _run(
         conn,
         "CREATE TABLE processes (id TEXT PRIMARY KEY, pid INTEGER NOT NULL, started REAL NOT NULL, "
-        "host TEXT NOT NULL, boot TEXT NOT NULL, first_seen TEXT NOT NULL) WITHOUT ROWID",
+        "host TEXT NOT NULL, boot TEXT NOT NULL, first_seen TEXT NOT NULL, "
+        "first_span INTEGER NOT NULL, swept INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID",
         """CREATE TABLE spans (
             id INTEGER PRIMARY KEY,
             trace_id TEXT NOT NULL,
@@ -81,12 +83,11 @@ def m002_spans(conn: sqlite3.Connection) -> None:
             attributes TEXT NOT NULL,
             schema_url TEXT NOT NULL
         )""",
-        "CREATE UNIQUE INDEX spans_by_span ON spans(span_id)",
         "CREATE INDEX spans_by_trace ON spans(trace_id)",
         "CREATE INDEX spans_by_prompt ON spans(prompt_name, prompt_version) "
-        "WHERE prompt_name IS NOT NULL",
-        "CREATE INDEX spans_by_session ON spans(session) WHERE session IS NOT NULL",
-        "CREATE INDEX spans_open ON spans(process_id) WHERE status = 'open'",
+        "WHERE prompt_name IS NOT NULL AND parent_id IS NULL",
+        "CREATE INDEX spans_by_session ON spans(session) "
+        "WHERE session IS NOT NULL AND parent_id IS NULL",
     )
 
 
@@ -107,12 +108,15 @@ def m004_search(conn: sqlite3.Connection) -> None:
     """Full text of what went in and came out, by span.
 
     The index keeps no copy of the text (`content=''`): it is read from the messages again. Row ids are
-    the spans' own, so the newest hits come first without sorting.
+    the spans' own, so the newest hits come first without sorting. Finished spans wait in `unindexed`
+    and enter the index many at a time, at the latest before a search: a commit of its own for each would
+    cost more than all else that a trace writes.
     """
     _run(
         conn,
         "CREATE VIRTUAL TABLE spans_text USING fts5(input, output, content='', "
         'tokenize="unicode61 remove_diacritics 2")',
+        "CREATE TABLE unindexed (id INTEGER PRIMARY KEY)",
     )
 
 

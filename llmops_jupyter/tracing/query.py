@@ -15,11 +15,11 @@ from llmops_jupyter.store import Store
 from llmops_jupyter.tracing import process, retention, scores
 from llmops_jupyter.tracing.messages import load_messages
 from llmops_jupyter.tracing.records import Score, SpanRecord, Trace, TraceSummary, iso
-from llmops_jupyter.tracing.search import match_expression
+from llmops_jupyter.tracing.search import index_pending, match_expression
 from llmops_jupyter.tracing.spans import Tracer
 
 STATUSES = ("open", "ok", "error", "interrupted")
-RANKED_AMONG = 10_000
+RANKED_AMONG = 5_000
 SUMMARY = (
     "SELECT s.id, s.trace_id, s.name, s.start_ns, s.end_ns, s.status, s.process_id, s.prompt_name, "
     "s.prompt_version, s.model, s.input_tokens, s.output_tokens, s.partial, s.notebook, s.session, "
@@ -78,7 +78,7 @@ class Traces:
         return self.get(found[0].trace_id)
 
     def find_id(self, prefix: str) -> str:
-        """The full id that begins with `prefix` (a trace's or one of its spans')."""
+        """The full id of the trace that begins with `prefix`."""
         text = prefix.strip().lower()
         if not text or not all(c in "0123456789abcdef" for c in text):
             raise UnknownNameError(
@@ -86,9 +86,6 @@ class Traces:
             )
         rows = self.store.rows(
             "SELECT DISTINCT trace_id FROM spans WHERE trace_id >= ? AND trace_id < ? LIMIT 3",
-            (text, text + "g"),
-        ) or self.store.rows(
-            "SELECT DISTINCT trace_id FROM spans WHERE span_id >= ? AND span_id < ? LIMIT 3",
             (text, text + "g"),
         )
         if len(rows) == 1:
@@ -114,11 +111,14 @@ class Traces:
     ) -> list[TraceSummary]:
         """Traces in which the words occur, by date (``newest``) or by weight (``relevance``).
 
-        Relevance is BM25 among the newest 10,000 spans that match. Filters as for `newest`.
+        Relevance is BM25 among the newest 5,000 spans that match. Filters as for `newest`.
         """
         if order not in ("newest", "relevance"):
             raise OptionError(f"order is 'newest' or 'relevance', not {order!r}.")
         expression = match_expression(text)
+        if not self.store.read_only and self.store.row("SELECT 1 FROM unindexed LIMIT 1"):
+            with self.store.write() as conn:
+                index_pending(conn)
         where, values = self._where(filters)
         if order == "newest":
             hits = (

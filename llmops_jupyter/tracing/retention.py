@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 
 from llmops_jupyter.errors import OptionError
@@ -10,8 +9,8 @@ from llmops_jupyter.records import Message
 from llmops_jupyter.store import Store
 from llmops_jupyter.store.faults import explain, is_busy
 from llmops_jupyter.tracing import process
-from llmops_jupyter.tracing.messages import load_messages, store_messages
-from llmops_jupyter.tracing.search import index_span, unindex_span
+from llmops_jupyter.tracing.messages import store_messages
+from llmops_jupyter.tracing.search import enqueue, unindex_span
 
 BATCH = 200
 
@@ -19,23 +18,21 @@ BATCH = 200
 def mark_interrupted(store: Store) -> int:
     """Close the spans that dead processes left open, with the partial answer that they had written.
 
-    Returns how many. Cheap when there are none: open spans have an index of their own.
+    Returns how many. Each dead process is looked through once, from its first span on.
     """
-    owners = store.rows(
-        "SELECT * FROM processes WHERE id IN (SELECT DISTINCT process_id FROM spans "
-        "WHERE status = 'open')"
-    )
-    dead = [row["id"] for row in owners if process.is_dead(row)]
     count = 0
-    for owner in dead:
+    for owner in store.rows("SELECT * FROM processes WHERE NOT swept"):
+        if not process.is_dead(owner):
+            continue
         with store.write() as conn:
             rows = conn.execute(
-                "SELECT id, op, input_message, partial FROM spans "
-                "WHERE status = 'open' AND process_id = ?",
-                (owner,),
+                "SELECT id, input_message, partial FROM spans "
+                "WHERE id >= ? AND status = 'open' AND process_id = ?",
+                (owner["first_span"], owner["id"]),
             ).fetchall()
             for row in rows:
                 _close(conn, row)
+            conn.execute("UPDATE processes SET swept = 1 WHERE id = ?", (owner["id"],))
             count += len(rows)
     return count
 
@@ -49,11 +46,7 @@ def _close(conn: sqlite3.Connection, row: sqlite3.Row) -> None:
         "WHERE id = ?",
         (last, row["id"]),
     )
-    attributes = conn.execute("SELECT attributes FROM spans WHERE id = ?", (row["id"],)).fetchone()[
-        0
-    ]
-    inputs = load_messages(conn, row["input_message"])
-    index_span(conn, row["id"], row["op"], inputs, output, json.loads(attributes))
+    enqueue(conn, row["id"])
 
 
 def prune(

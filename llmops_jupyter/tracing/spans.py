@@ -20,9 +20,10 @@ from llmops_jupyter.store import Store
 from llmops_jupyter.tracing import names, threads
 from llmops_jupyter.tracing.messages import clean, store_messages
 from llmops_jupyter.tracing.process import this_process
-from llmops_jupyter.tracing.search import index_span
+from llmops_jupyter.tracing.search import enqueue, index_known, texts_of_span
 
 PARTIAL_EVERY_S = 0.25
+INDEX_EVERY = 64
 MAX_VALUE = 200_000
 INTERRUPTS = (KeyboardInterrupt, asyncio.CancelledError)
 
@@ -81,6 +82,7 @@ class Tracer:
         self.store = store
         self.redact = redact
         self.provenance = provenance
+        self.waiting: list[tuple[int, str, str]] = []
         self._registered_pid = 0
 
     def span(
@@ -122,8 +124,9 @@ class Tracer:
         process = this_process()
         if self._registered_pid != os.getpid():
             conn.execute(
-                "INSERT OR IGNORE INTO processes(id, pid, started, host, boot, first_seen) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT OR IGNORE INTO processes(id, pid, started, host, boot, first_seen, "
+                "first_span) VALUES (?, ?, ?, ?, ?, ?, "
+                "(SELECT coalesce(max(id), 0) + 1 FROM spans))",
                 (
                     process.id,
                     process.pid,
@@ -240,6 +243,8 @@ class Span:
         if parent is not None and parent.tracer.store is self.tracer.store:
             self.parent_id, self.trace_id = parent.span_id, parent.trace_id
             self.stored = parent.stored
+            if self._messages and self._messages == parent._messages:
+                self._input_hash = parent._input_hash
         replayed = bool(self.trace_id) and self.parent_id is None
         self.trace_id = self.trace_id or os.urandom(16).hex()
         self._start_ns, self._clock = time.time_ns(), time.perf_counter()
@@ -307,7 +312,7 @@ class Span:
             where = tracer.provenance()
         with tracer.store.write() as conn:
             process_id = tracer.register_process(conn)
-            if self._messages:
+            if self._messages and self._input_hash is None:
                 self._input_hash = store_messages(conn, tracer.clean_messages(self._messages))
             cursor = conn.execute(
                 INSERT,
@@ -348,4 +353,10 @@ class Span:
                     self._row,
                 ),
             )
-            index_span(conn, self._row, self.op, inputs, outputs, attributes)
+            given, made = texts_of_span(self.op, inputs, outputs, attributes)
+            if given or made:
+                enqueue(conn, self._row)
+                tracer.waiting.append((self._row, given, made))
+            if len(tracer.waiting) >= INDEX_EVERY:
+                waiting, tracer.waiting = tracer.waiting, []
+                index_known(conn, waiting)

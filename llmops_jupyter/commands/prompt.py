@@ -1,0 +1,115 @@
+"""`%prompt` and `llmops prompts`, but for what runs a model (see the magic)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from llmops_jupyter.commands.view import Context, Result, Rows, line, minute, table
+from llmops_jupyter.errors import unknown_name
+
+
+def list_(context: Context, _: Mapping[str, Any]) -> Result:
+    prompts = context.workspace.prompts
+    rows = [
+        {
+            "prompt": p.name,
+            "version": p.version,
+            "aliases": ", ".join(
+                f"{a} → {v.version}" for v in prompts.history(p.name) for a in v.aliases
+            ),
+            "saved": minute(p.created_at),
+            "template": p.template,
+        }
+        for p in prompts.list()
+    ]
+    return table(rows, "No prompts yet. Name one: %%prompt my-prompt")
+
+
+def show_(context: Context, values: Mapping[str, Any]) -> Result:
+    found = context.workspace.prompts.get(values["ref"])
+    lines = [f"{found.ref}  saved {minute(found.created_at)}"]
+    if found.aliases:
+        lines.append(f"aliases: {', '.join(found.aliases)}")
+    if found.note:
+        lines.append(f"note: {found.note}")
+    if found.defaults:
+        kept = {k: v for k, v in found.defaults.items() if v not in (None, [], "")}
+        lines.append(f"last settings: {', '.join(f'{k}={v}' for k, v in kept.items())}")
+    return Result(found, ("\n".join([*lines, "", found.content.readable()]),))
+
+
+def history_(context: Context, values: Mapping[str, Any]) -> Result:
+    prompts, name = context.workspace.prompts, values["name"]
+    versions = [
+        {
+            "version": v.version,
+            "aliases": ", ".join(v.aliases),
+            "saved": minute(v.created_at),
+            "note": v.note,
+            "template": v.template,
+        }
+        for v in prompts.history(name)
+    ]
+    moves = [
+        {
+            "when": minute(c.at),
+            "alias": c.alias,
+            "version": c.version if c.version is not None else "removed",
+            "before": c.previous if c.previous is not None else "",
+            "note": c.note,
+        }
+        for c in prompts.alias_log(name.partition("@")[0])
+    ]
+    views = (Rows(versions), Rows(moves)) if moves else (Rows(versions),)
+    return Result({"versions": versions, "aliases": moves}, views)
+
+
+def diff_(context: Context, values: Mapping[str, Any]) -> Result:
+    difference = context.workspace.prompts.diff(values["ref"], values["other"])
+    return Result(difference, (difference,))
+
+
+def alias_(context: Context, values: Mapping[str, Any]) -> Result:
+    prompts, note = context.workspace.prompts, values["note"] or ""
+    if values["remove"]:
+        name = values["ref"].partition("@")[0]
+        prompts.unalias(f"{name}@{values['alias']}", note)
+        return line(f"{name}@{values['alias']} removed")
+    found = prompts.alias(values["ref"], values["alias"], note)
+    return line(f"{found.name}@{values['alias']} → version {found.version}")
+
+
+def rollback_(context: Context, values: Mapping[str, Any]) -> Result:
+    found = context.workspace.prompts.rollback(values["ref"], values["note"] or "")
+    return line(f"{values['ref']} → version {found.version}")
+
+
+def sessions_(context: Context, values: Mapping[str, Any]) -> Result:
+    sessions = context.workspace.prompts.sessions
+    if values["session"] is None:
+        rows = [
+            {
+                "session": c.name,
+                "turns": c.turns,
+                "forked from": f"{c.parent} at {c.forked_at}" if c.parent else "",
+                "last": minute(c.last_at),
+            }
+            for c in sessions.list()
+        ]
+        return table(rows, "No sessions yet. Begin one: %%prompt --session NAME")
+    known = [c.name for c in sessions.list()]
+    if values["session"] not in known:
+        raise unknown_name("session", values["session"], known, "%prompt sessions lists them.")
+    turns = [
+        {"turn": t.position, "role": m.role, "text": m.content, "trace": t.trace_id[:8]}
+        for t in sessions.turns(values["session"])
+        for m in t.messages
+    ]
+    return table(turns, "This session has no turns yet.")
+
+
+def fork_(context: Context, values: Mapping[str, Any]) -> Result:
+    sessions = context.workspace.prompts.sessions
+    made = sessions.fork(values["session"], values["new"], values["at"])
+    return line(f"{made.name}: {made.turns} turns of {made.parent}")

@@ -1,0 +1,138 @@
+"""Completion inside the magics: subcommands, options, names, versions, aliases, models, variables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from llmops_jupyter.commands import options
+from llmops_jupyter.commands.options import Command, Option
+
+if TYPE_CHECKING:
+    from llmops_jupyter.magics.session import Session
+
+
+def matcher(session: Session) -> Callable[[Any], Any]:
+    """A matcher for IPython's completer that answers alone inside our magics.
+
+    IPython calls the matcher interface provisional; here it is kept to this one function.
+    """
+    from IPython.core.completer import SimpleCompletion, context_matcher
+
+    @context_matcher(identifier="llmops")
+    def match(context: Any) -> Any:
+        line = context.line_with_cursor[: context.cursor_position]
+        found = candidates(session, line) if context.cursor_line == 0 or _is_line(line) else None
+        if found is None:
+            return {"completions": [], "suppress": False}
+        word = context.token
+        # The completer's token begins after the last of its delimiters; ours is the whole word.
+        whole = line.rpartition(" ")[2]
+        offset = len(whole) - len(word) if whole.endswith(word) else 0
+        completions = [
+            SimpleCompletion(text=text[offset:], type="magic")
+            for text in found
+            if text.startswith(whole)
+        ]
+        return {"completions": completions, "suppress": True, "do_not_suppress": set()}
+
+    return match  # type: ignore[no-any-return]
+
+
+def _is_line(line: str) -> bool:
+    return line.lstrip().startswith("%") and not line.lstrip().startswith("%%")
+
+
+def candidates(session: Session, line: str) -> list[str] | None:
+    """What may stand at the end of a line; None if the line is none of our magics."""
+    head, _, rest = line.lstrip().partition("%")
+    if head.strip() and not head.strip().endswith("="):
+        return None
+    cell = rest.startswith("%")
+    words = rest.lstrip("%").split(" ")
+    magic = words[0]
+    if magic not in options.MAGICS or len(words) == 1:
+        return None
+    if cell:
+        command = options.cell_of(magic)
+        given = words[1:]
+    else:
+        if len(words) == 2:
+            return list(options.commands_of(magic))
+        command = options.commands_of(magic).get(words[1])
+        given = words[2:]
+    return _for_command(session, command, given) if command is not None else None
+
+
+def _for_command(session: Session, command: Command, words: list[str]) -> list[str]:
+    flags = {flag: option for option in command.options for flag in option.flags}
+    before, current = words[:-1], words[-1]
+    if before and before[-1] in flags and flags[before[-1]].kind != "flag":
+        option = flags[before[-1]]
+        return list(option.choices) or _values(session, option.complete)
+    if current.startswith("-"):
+        used = {w for w in before if w in flags}
+        return [f for o in command.options for f in o.flags if o.repeat or not used & set(o.flags)]
+    return _positional(session, command, before, flags)
+
+
+def _positional(
+    session: Session, command: Command, before: list[str], flags: dict[str, Option]
+) -> list[str]:
+    place, skip = 0, False
+    for word in before:
+        if skip:
+            skip = False
+        elif word in flags:
+            skip = flags[word].kind != "flag"
+        else:
+            place += 1
+    if place < len(command.arguments):
+        return _values(session, command.arguments[place].complete)
+    last = command.arguments[-1] if command.arguments else None
+    return _values(session, last.complete) if last and last.count in "*+" else []
+
+
+def _values(session: Session, kind: str) -> list[str]:
+    if not kind:
+        return []
+    if kind in ("variable", "rows"):
+        return [*_variables(session), *(_data(session) if kind == "rows" else ())]
+    makers: dict[str, Callable[[Session], Iterable[str]]] = {
+        "model": _models,
+        "prompt": _prompts,
+        "prompt_name": lambda s: s.workspace.prompts.names(),
+        "data": _data,
+        "data_name": lambda s: [d.name for d in s.workspace.data.list()],
+        "session": lambda s: [c.name for c in s.workspace.prompts.sessions.list()],
+        "trace": lambda s: ["last", *(t.trace_id[:8] for t in s.workspace.traces.newest(20))],
+        "source": lambda s: [c.source for c in s.workspace.models.discover()[0]],
+    }
+    return list(makers[kind](session))
+
+
+def _variables(session: Session) -> list[str]:
+    hidden = session.shell.user_ns_hidden
+    return [n for n in session.shell.user_ns if not n.startswith("_") and n not in hidden]
+
+
+def _models(session: Session) -> list[str]:
+    found = []
+    for model in session.workspace.models.list():
+        found += [model.name, model.ref, *(f"{model.name}@{a}" for a in model.aliases)]
+    return list(dict.fromkeys(found))
+
+
+def _prompts(session: Session) -> list[str]:
+    prompts = session.workspace.prompts
+    found = []
+    for name in prompts.names():
+        versions = prompts.history(name)
+        aliases = [f"{name}@{a}" for v in versions for a in v.aliases]
+        found += [name, *aliases, *(v.ref for v in versions)]
+    return found
+
+
+def _data(session: Session) -> list[str]:
+    data = session.workspace.data
+    return [ref for d in data.list() for ref in (d.name, *(v.ref for v in data.history(d.name)))]
