@@ -17,6 +17,7 @@ from llmops_jupyter.errors import (
 )
 from llmops_jupyter.models.header import Header, read_header
 
+MOST_LAYERS = 4096
 _F16 = 2
 _F32 = 4
 
@@ -110,7 +111,7 @@ def read_metadata(path: str | os.PathLike[str]) -> GGUFMetadata:
         tensor_bytes=sum(sizes),
         size=header.size,
         parts=max(1, _whole(values.get("split.count"))),
-        **_shape(header, architecture),
+        **_shape(header, architecture, path),
     )
 
 
@@ -181,13 +182,17 @@ def _check_whole(header: Header, sizes: list[int], path: Path) -> None:
         )
 
 
-def _shape(header: Header, architecture: str) -> dict[str, Any]:
+def _shape(header: Header, architecture: str, path: Path) -> dict[str, Any]:
     """The sizes that the architecture's own keys give."""
 
     def own(key: str) -> Any:
         return header.values.get(f"{architecture}.{key}")
 
     layers = _whole(own("block_count"))
+    if layers > MOST_LAYERS:
+        raise ModelFormatError(
+            f"{str(path)!r} is damaged: it announces {layers:,} layers. Download or copy it again."
+        )
     embedding = _whole(own("embedding_length"))
     heads = _per_layer(own("attention.head_count"), layers)
     kv_heads = _per_layer(own("attention.head_count_kv"), layers) or heads

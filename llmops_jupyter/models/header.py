@@ -21,6 +21,8 @@ CHUNK = 1 << 20
 LONGEST_TEXT = 16 << 20
 LONGEST_ARRAY = 4096
 MOST_DIMENSIONS = 4
+MOST_ENTRIES = 1 << 20
+MOST_TEXTS = 1 << 24
 DEFAULT_ALIGNMENT = 32
 
 _SCALARS = {
@@ -176,6 +178,8 @@ def read_header(path: str | os.PathLike[str]) -> Header:
 def _read(cursor: _Cursor, path: Path) -> Header:
     version = _check_start(cursor, path)
     n_tensors, n_keys = cursor.number("Q"), cursor.number("Q")
+    if max(n_tensors, n_keys) > MOST_ENTRIES:
+        raise cursor.damaged(f"{n_tensors:,} tensors and {n_keys:,} keys")
     values: dict[str, Any] = {}
     lengths: dict[str, int] = {}
     for _ in range(n_keys):
@@ -236,6 +240,8 @@ def _read_value(cursor: _Cursor, kind: int) -> Any:
 def _read_array(cursor: _Cursor, item: int, count: int) -> list[Any] | None:
     """The entries of an array, or None for a long one, which is skipped."""
     if item == _STRING:
+        if count > MOST_TEXTS:
+            raise cursor.damaged(f"an array of {count:,} texts")
         if count > LONGEST_ARRAY:
             cursor.skip_texts(count)
             return None

@@ -24,7 +24,8 @@ MOST_LISTED = 8
 _ANSWER_S = 10.0
 _HASH = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_STEP = re.compile(r"(?!\.{1,2}$)[^\\:\x00-\x1f]+")
 _YES = ("1", "on", "yes", "true")
 
 
@@ -79,6 +80,8 @@ def pull(source: str, revision: str | None = None, progress: Progress | None = N
         DownloadError: with what to do next.
     """
     repo, name = parse_source(source)
+    if revision is not None and not all(map(_STEP.fullmatch, revision.split("/"))):
+        raise OptionError(f"{revision!r} is no revision. Name a branch, a tag or a commit.")
     file = _file(repo, name, revision or "main")
     if not name:
         raise OptionError(
@@ -107,12 +110,18 @@ def parse_source(source: str) -> tuple[str, str]:
     """Repository and file of ``hf:org/repo/file.gguf``; the file is '' if it is left out."""
     origin, _, rest = str(source).partition(":")
     parts = rest.strip().split("/")
-    if origin != "hf" or len(parts) < 2 or not all(map(_PART.fullmatch, parts)):
+    owner, steps = parts[:2], parts[2:]
+    if (
+        origin != "hf"
+        or len(owner) != 2
+        or not all(map(_OWNER.fullmatch, owner))
+        or not all(map(_STEP.fullmatch, steps))
+    ):
         raise OptionError(
             f"{source!r} cannot be pulled. Write hf:org/repo/file.gguf, for example "
             "hf:bartowski/SmolLM2-360M-Instruct-GGUF/SmolLM2-360M-Instruct-Q8_0.gguf."
         )
-    return "/".join(parts[:2]), "/".join(parts[2:])
+    return "/".join(owner), "/".join(steps)
 
 
 def _file(repo: str, name: str, revision: str) -> _File:
@@ -172,7 +181,7 @@ def _announced(response: httpx.Response) -> _Announced:
     commit = told.get("x-repo-commit", "")
     tag = told.get("x-linked-etag") or told.get("etag", "")
     digest = tag.removeprefix("W/").strip('"')
-    if not commit or not _HASH.fullmatch(digest):
+    if not _COMMIT.fullmatch(commit) or not _HASH.fullmatch(digest):
         raise _UnreachableError("its answer has no commit or hash, so it is not a model hub")
     size = told.get("x-linked-size")
     if size is None and not response.is_redirect:
@@ -241,37 +250,44 @@ def _listing(names: list[str]) -> str:
 
 def _fetch(file: _File, announced: _Announced, progress: Progress | None) -> Path:
     """Blob, link and reference, laid out as huggingface_hub lays them out."""
+    pointer = file.folder / "snapshots" / announced.commit / file.name
+    try:
+        if not pointer.exists():
+            _fetch_blob(file, announced, pointer, progress)
+        if file.revision != announced.commit:
+            reference = file.folder / "refs" / file.revision
+            reference.parent.mkdir(parents=True, exist_ok=True)
+            reference.write_text(announced.commit, encoding="utf-8")
+    except DownloadError:
+        raise  # an OSError as well, but it has its own next step
+    except OSError as e:
+        raise DownloadError(
+            f"The cache {str(file.cache)!r} cannot be written: {e.strerror or e}. Set HF_HOME "
+            "to another folder."
+        ) from e
+    return pointer
+
+
+def _fetch_blob(
+    file: _File, announced: _Announced, pointer: Path, progress: Progress | None
+) -> None:
+    """Download the content unless it is there, one process at a time, and link it."""
     from filelock import FileLock  # comes with huggingface_hub
 
     blob = file.folder / "blobs" / announced.digest
-    pointer = file.folder / "snapshots" / announced.commit / file.name
-    if not pointer.exists():
-        lock = file.cache / ".locks" / file.folder.name / f"{announced.digest}.llmops.lock"
-        try:
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(str(lock)):
-                if not blob.exists() and not pointer.exists():
-                    download(
-                        file.url(announced.commit),
-                        blob,
-                        headers=file.headers,
-                        digest=announced.digest,
-                        size=announced.size,
-                        progress=progress,
-                    )
-                link(blob, pointer)
-        except DownloadError:
-            raise  # an OSError as well, but it has its own next step
-        except OSError as e:
-            raise DownloadError(
-                f"The cache {str(file.cache)!r} cannot be written: {e.strerror or e}. Set HF_HOME "
-                "to another folder."
-            ) from e
-    if file.revision != announced.commit:
-        reference = file.folder / "refs" / file.revision
-        reference.parent.mkdir(parents=True, exist_ok=True)
-        reference.write_text(announced.commit, encoding="utf-8")
-    return pointer
+    lock = file.cache / ".locks" / file.folder.name / f"{announced.digest}.llmops.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(str(lock)):
+        if not blob.exists() and not pointer.exists():
+            download(
+                file.url(announced.commit),
+                blob,
+                headers=file.headers,
+                digest=announced.digest,
+                size=announced.size,
+                progress=progress,
+            )
+        link(blob, pointer)
 
 
 def _is_yes(variable: str) -> bool:

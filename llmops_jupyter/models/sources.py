@@ -165,7 +165,7 @@ def _packages(roots: Roots, notes: list[str]) -> Iterator[Candidate]:
         record = distribution.read_text("RECORD")
         if not record or ".gguf" not in record:
             continue
-        package = distribution.metadata["Name"]
+        package = distribution.metadata["Name"] or ""
         files = [f for f in distribution.files or () if f.name.endswith(".gguf")]
         for file in files:
             path = Path(str(distribution.locate_file(file)))
