@@ -38,17 +38,20 @@ class Estimate:
         return self.weights + self.cache + self.buffers
 
 
-def estimate(metadata: GGUFMetadata, n_ctx: int, n_seq: int = 1) -> Estimate:
+def estimate(
+    metadata: GGUFMetadata, n_ctx: int, n_seq: int = 1, n_outputs: int | None = None
+) -> Estimate:
     """What a model needs with `n_ctx` tokens of context in all and `n_seq` sequences at once.
 
     Layers with a sliding window count in full, as llama.cpp keeps them when prefixes are reused.
     The buffers are those of a batch of `READ_BATCH` tokens: logits, activations, attention mask.
+    `n_outputs` rows of logits are kept at a time; None means one for each sequence.
     """
     cache = metadata.kv_bytes_per_token * n_ctx + metadata.state_bytes * n_seq
     rows = min(READ_BATCH, max(n_ctx, 1))
     wide = metadata.vocabulary + 4 * metadata.embedding_length + 3 * metadata.feed_forward_length
     mask = rows * n_ctx * _F32
-    outputs = n_seq * metadata.vocabulary * _F32
+    outputs = (n_outputs or n_seq) * metadata.vocabulary * _F32
     buffers = rows * wide * _F32 + mask + outputs + PROCESS_BYTES
     return Estimate(metadata.tensor_bytes, cache, buffers)
 
