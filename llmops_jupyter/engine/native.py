@@ -1,0 +1,159 @@
+"""llama.cpp's library as llama-cpp-python binds it: loading, logging, models and vocabularies."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from llmops_jupyter.errors import (
+    EngineError,
+    ModelArchitectureError,
+    ModelError,
+    missing_dependency,
+)
+
+_lock = threading.Lock()
+_log: deque[str] = deque(maxlen=40)
+_kept: list[Any] = []
+NATIVE_ERROR = 4
+
+
+def library() -> Any:
+    """The low-level bindings, initialised once and silent.
+
+    Raises:
+        MissingDependencyError: llama-cpp-python is not installed.
+        EngineError: its shared library cannot be loaded.
+    """
+    try:
+        from llama_cpp import llama_cpp
+    except ImportError as e:
+        raise missing_dependency("llama-cpp-python", "Running a GGUF model", "llama") from e
+    except (OSError, RuntimeError) as e:
+        raise EngineError(
+            f"llama.cpp's library cannot be loaded ({e}). Run: pip install --force-reinstall "
+            "--no-cache-dir llama-cpp-python"
+        ) from e
+    with _lock:
+        if not _kept:
+            _initialise(llama_cpp)
+    return llama_cpp
+
+
+def _initialise(lib: Any) -> None:
+    @lib.llama_log_callback  # type: ignore[untyped-decorator]
+    def note(level: int, text: bytes | None, _: Any) -> None:
+        if text and level >= NATIVE_ERROR:
+            _log.append(text.decode("utf-8", "replace").strip())
+
+    lib.llama_log_set(note, ctypes.c_void_p(0))
+    lib.llama_backend_init()
+    # The library keeps a pointer to the callback; it must never be collected.
+    _kept.append(note)
+
+
+def last_error() -> str:
+    """The last error lines that the library wrote."""
+    lines = [line for line in _log if line and line != "."]
+    return "; ".join(lines[-2:]) or "no reason was given"
+
+
+def load_model(path: Path, n_gpu_layers: int | None) -> Any:
+    """A pointer to the loaded model.
+
+    Raises:
+        ModelError: the library cannot load it, with its reason.
+        ModelArchitectureError: it has an encoder or is a diffusion model.
+    """
+    lib = library()
+    _log.clear()
+    params = lib.llama_model_default_params()
+    if n_gpu_layers is not None:
+        params.n_gpu_layers = n_gpu_layers
+    elif not lib.llama_supports_gpu_offload():
+        params.n_gpu_layers = 0
+    model = lib.llama_model_load_from_file(str(path).encode(), params)
+    if not model:
+        raise ModelError(f"llama.cpp cannot load {path.name!r}: {last_error()}.")
+    refused = lib.llama_model_is_diffusion(model) or (
+        lib.llama_model_has_encoder(model) and lib.llama_model_has_decoder(model)
+    )
+    if refused:
+        lib.llama_model_free(model)
+        raise ModelArchitectureError(
+            f"{path.name!r} is an encoder-decoder or diffusion model, which this engine does not "
+            "run. Choose a decoder-only model."
+        )
+    return model
+
+
+class Vocabulary:
+    """Text to tokens and back, and which tokens are control tokens."""
+
+    def __init__(self, model: Any) -> None:
+        self._lib = lib = library()
+        self._model = model
+        self._vocab = vocab = lib.llama_model_get_vocab(model)
+        self.size = int(lib.llama_vocab_n_tokens(vocab))
+        self.bos = int(lib.llama_vocab_bos(vocab))
+        self.eos = int(lib.llama_vocab_eos(vocab))
+        self.adds_bos = bool(lib.llama_vocab_get_add_bos(vocab)) and self.bos >= 0
+        special = lib.LLAMA_TOKEN_ATTR_CONTROL | lib.LLAMA_TOKEN_ATTR_UNKNOWN
+        self.control: dict[str, int] = {}
+        self.strips: dict[int, tuple[bool, bool]] = {}
+        for token in range(self.size):
+            attributes = lib.llama_vocab_get_attr(vocab, token)
+            if attributes & special:
+                text = lib.llama_vocab_get_text(vocab, token).decode("utf-8", "replace")
+                self.control[text] = token
+                left = bool(attributes & lib.LLAMA_TOKEN_ATTR_LSTRIP)
+                right = bool(attributes & lib.LLAMA_TOKEN_ATTR_RSTRIP)
+                if left or right:
+                    self.strips[token] = (left, right)
+
+    @property
+    def pointer(self) -> Any:
+        return self._vocab
+
+    def tokenize(self, text: str, *, add_special: bool = False) -> list[int]:
+        """Token ids of a text in which nothing is read as a control token."""
+        raw = text.encode()
+        size = len(raw) + 16
+        buffer = (ctypes.c_int32 * size)()
+        n = self._lib.llama_tokenize(self._vocab, raw, len(raw), buffer, size, add_special, False)
+        if n < 0:
+            buffer = (ctypes.c_int32 * -n)()
+            n = self._lib.llama_tokenize(
+                self._vocab, raw, len(raw), buffer, -n, add_special, False
+            )
+        if n < 0:
+            raise EngineError("llama.cpp could not tokenise the text. Check it for odd characters.")
+        return list(buffer[:n])
+
+    def piece(self, token: int) -> bytes:
+        """The bytes of a token; nothing for control tokens."""
+        size = 64
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            n = int(self._lib.llama_token_to_piece(self._vocab, token, buffer, size, 0, False))
+            if n >= 0:
+                return buffer.raw[:n]
+            size = -n
+
+    def text(self, token: int) -> str:
+        """The text of a token, control tokens included; '' for none."""
+        if token < 0:
+            return ""
+        return str(self._lib.llama_vocab_get_text(self._vocab, token).decode("utf-8", "replace"))
+
+    def is_end(self, token: int) -> bool:
+        """Whether a token ends the answer."""
+        return bool(self._lib.llama_vocab_is_eog(self._vocab, token))
+
+    def chat_template(self) -> str | None:
+        """The chat template that the file carries."""
+        found = self._lib.llama_model_chat_template(self._model, None)
+        return found.decode("utf-8", "replace") if found else None

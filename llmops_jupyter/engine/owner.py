@@ -1,0 +1,76 @@
+"""One thread that owns native objects, so that the thread that asks can always be interrupted."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from llmops_jupyter.errors import EngineError
+
+T = TypeVar("T")
+JOIN_S = 5.0
+
+
+class Owner:
+    """Runs jobs one after the other on its own thread."""
+
+    def __init__(self, name: str) -> None:
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._pid = os.getpid()
+        self.closed = False
+        self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Callable[[], None]) -> None:
+        """Put a job at the end of the queue. The job itself hands over its results and errors.
+
+        Raises:
+            EngineError: the owner is closed, or this is another process since a fork.
+        """
+        if self.closed:
+            raise EngineError("This engine is closed. Open the workspace again with lo.open().")
+        if os.getpid() != self._pid:
+            raise EngineError(
+                "An engine cannot be used after a fork. Open the workspace in the new process."
+            )
+        self._jobs.put(job)
+
+    def call(self, job: Callable[[], T]) -> T:
+        """Run a job and wait for its result; the wait can be interrupted, the job goes on."""
+        answers: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
+
+        def run() -> None:
+            try:
+                answers.put((True, job()))
+            except BaseException as e:  # noqa: BLE001 - raised again by the caller
+                answers.put((False, e))
+
+        self.submit(run)
+        good, value = answers.get()
+        if not good:
+            raise value
+        result: T = value
+        return result
+
+    def close(self, last: Callable[[], None]) -> None:
+        """Run a last job and end the thread. Safe to call twice, and in a forked child."""
+        if self.closed:
+            return
+        self.closed = True
+        if os.getpid() != self._pid:
+            return
+        self._jobs.put(last)
+        self._jobs.put(None)
+        self._thread.join(JOIN_S)
+
+    def _loop(self) -> None:
+        while True:
+            job = self._jobs.get()
+            if job is None:
+                return
+            job()
+            # A kept reference would keep the request's objects alive until the next job.
+            del job
