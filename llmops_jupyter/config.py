@@ -20,6 +20,7 @@ class Settings:
     max_tokens: int = Sampling.max_tokens
     seed: int | None = None
     context_length: int | None = None
+    threads: int | None = None
     stream: bool = True
     durable: bool = False
     redact: str = ""
@@ -33,6 +34,7 @@ HELP: Mapping[str, str] = {
     "max_tokens": "Longest answer in tokens of cells without --max-tokens.",
     "seed": "Seed of cells without --seed; None draws a fresh one each time.",
     "context_length": "Tokens of context to load a model with; None: its own, at most 4,096.",
+    "threads": "Threads that a model runs on; None: all physical cores that may be used.",
     "stream": "Show answers while they are written.",
     "durable": "Wait for the disk at each commit, so that a power cut loses nothing either.",
     "redact": "What to take out of traces before they are written: empty, 'pii', or kinds such as "
@@ -56,6 +58,7 @@ _PARSERS: Mapping[str, Callable[[str], Any]] = {
     "max_tokens": int,
     "seed": _optional(int),
     "context_length": _optional(int),
+    "threads": _optional(int),
     "stream": _boolean,
     "durable": _boolean,
     "redact": str,
@@ -97,8 +100,10 @@ def changed(settings: Settings, **changes: Any) -> Settings:
 def check(settings: Settings) -> Settings:
     """The settings themselves, if their values can be used."""
     check_sampling(Sampling(settings.temperature, settings.max_tokens, settings.seed))
-    if settings.context_length is not None and settings.context_length < 1:
-        raise OptionError("context_length is a number of tokens, at least 1.")
+    for name, what in (("context_length", "tokens"), ("threads", "threads")):
+        value = getattr(settings, name)
+        if value is not None and value < 1:
+            raise OptionError(f"{name} is a number of {what}, at least 1; it is {value}.")
     return settings
 
 

@@ -191,7 +191,8 @@ class Table(Sequence[Completion]):
             raise MissingDependencyError(
                 "to_pandas needs pandas, which is not installed. Run: pip install pandas"
             ) from e
-        return pandas.DataFrame(self.records())
+        frame: pandas.DataFrame = pandas.DataFrame(self.records())
+        return frame
 
     def _repr_mimebundle_(self, **_: object) -> tuple[dict[str, Any], dict[str, Any]]:
         from llmops_jupyter import render

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from llmops_jupyter import config
 from llmops_jupyter.config import Settings
@@ -17,6 +17,8 @@ from llmops_jupyter.errors import EngineError, UnknownNameError
 from llmops_jupyter.privacy import redactor
 from llmops_jupyter.store import Store, maintenance, open_store
 from llmops_jupyter.tracing import Tracer, Traces, retention
+
+T = TypeVar("T")
 
 if TYPE_CHECKING:
     from llmops_jupyter.data import Dataset, Datasets
@@ -109,7 +111,11 @@ class Engines:
             self._loaded.pop(other).close()
         preflight(model.metadata, n_ctx)
         self._loaded[key] = LlamaCppEngine(
-            model.path, model_name=model.name, model_digest=model.sha256, n_ctx=n_ctx
+            model.path,
+            model_name=model.name,
+            model_digest=model.sha256,
+            n_ctx=n_ctx,
+            n_threads=self._workspace.settings.threads,
         )
         return self._loaded[key]
 
@@ -233,10 +239,11 @@ class Workspace:
     def __repr__(self) -> str:
         return f"Workspace({str(self.path) if self.path else ':memory:'!r})"
 
-    def _stage(self, name: str, make: Callable[[], Any]) -> Any:
+    def _stage(self, name: str, make: Callable[[], T]) -> T:
         if name not in self._stages:
             self._stages[name] = make()
-        return self._stages[name]
+        stage: T = self._stages[name]
+        return stage
 
     def _forget(self) -> None:
         days, size = self.settings.keep_days, self.settings.keep_bytes

@@ -7,7 +7,6 @@ import importlib.metadata
 import os
 import platform
 import sqlite3
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -76,7 +75,7 @@ def system() -> list[Finding]:
     return [
         Finding("llmops-jupyter", GOOD, f"{__version__} on Python {platform.python_version()}"),
         Finding("machine", GOOD, f"{platform.system()} {platform.machine()}, {cores} processors"),
-        Finding("memory", GOOD, f"{memory.available / 1024**3:.1f} GB may be used by this process"),
+        Finding("memory", GOOD, f"{memory.bytes / 1024**3:.1f} GB may be used by this process"),
         Finding("SQLite", BAD, sqlite, "Install a Python with SQLite 3.37 or newer.")
         if old
         else Finding("SQLite", GOOD, sqlite),

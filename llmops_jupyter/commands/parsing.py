@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from llmops_jupyter.errors import OptionError, did_you_mean
 from llmops_jupyter.commands.options import Command, Option, commands_of
+from llmops_jupyter.errors import OptionError, did_you_mean
 
 _WORD = re.compile(r'"((?:[^"\\]|\\.)*)"(?=\s|$)|\'([^\']*)\'(?=\s|$)|(\S+)')
 _NUMBER = re.compile(r"-\d+(\.\d*)?([eE][-+]?\d+)?|-\.\d+")

@@ -189,9 +189,7 @@ def _now(pattern: str) -> str:
     return datetime.datetime.now().astimezone().strftime(pattern)
 
 
-def choose_format(
-    template: str | None, control: Sequence[str], bos: str, eos: str
-) -> ChatFormat:
+def choose_format(template: str | None, control: Sequence[str], bos: str, eos: str) -> ChatFormat:
     """The model's own template; else ChatML if the model knows its tokens; else plain roles."""
     texts = tuple(sorted(set(control)))
     if template:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from llmops_jupyter.engine.native import library
@@ -14,13 +15,26 @@ CHUNK = 128
 NO_SLOT, ABORTED = 1, 2
 
 
-def default_threads() -> int:
-    """Physical cores that this process may use."""
+def default_threads(quota_file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Physical cores that this process may use, by affinity and by the container's quota.
+
+    More threads than that wait for each other and are many times slower than fewer.
+    """
     import psutil
 
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     physical = psutil.cpu_count(logical=False) or allowed or 1
-    return max(1, min(physical, allowed or 1))
+    return max(1, min(physical, allowed or 1, _quota(quota_file)))
+
+
+def _quota(file: Path) -> int:
+    """Whole processors that the control group grants; very many where there is no limit."""
+    unlimited = 10_000
+    try:
+        quota, period = file.read_text("ascii").split()
+    except (OSError, ValueError):
+        return unlimited
+    return unlimited if quota == "max" else max(1, int(quota) // int(period))
 
 
 class Cancelled(Exception):  # noqa: N818 - a signal between our own functions, not an error
@@ -35,9 +49,7 @@ class Sequence1:
     before, and the same request gets the same answer.
     """
 
-    def __init__(
-        self, model: Any, n_ctx: int, n_threads: int, *, embeddings: bool = False
-    ) -> None:
+    def __init__(self, model: Any, n_ctx: int, n_threads: int, *, embeddings: bool = False) -> None:
         self._lib = lib = library()
         params = lib.llama_context_default_params()
         params.n_ctx = n_ctx

@@ -220,7 +220,8 @@ class LlamaCppEngine:
             shared = min(shared, _common(base, whole))
         # The last shared token is read together with each label, since its logits begin it.
         prefix = base[: max(0, shared)]
-        sequence, found = self._sequence, []
+        sequence = self._sequence
+        found: list[float] = []
         never = self._closing.is_set
         for whole in wholes:
             if not sequence.can_cut or not found:
@@ -247,7 +248,9 @@ class LlamaCppEngine:
         try:
             tokens = self._vocabulary.tokenize(text, add_special=True)
         except UnicodeEncodeError as e:
-            raise OptionError("A text to embed is not valid Unicode. Read it again as UTF-8.") from e
+            raise OptionError(
+                "A text to embed is not valid Unicode. Read it again as UTF-8."
+            ) from e
         if not tokens:
             raise OptionError("An empty text has no embedding. Leave it out.")
         if len(tokens) > self.context_length:

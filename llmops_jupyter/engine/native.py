@@ -126,9 +126,7 @@ class Vocabulary:
         n = self._lib.llama_tokenize(self._vocab, raw, len(raw), buffer, size, add_special, False)
         if n < 0:
             buffer = (ctypes.c_int32 * -n)()
-            n = self._lib.llama_tokenize(
-                self._vocab, raw, len(raw), buffer, -n, add_special, False
-            )
+            n = self._lib.llama_tokenize(self._vocab, raw, len(raw), buffer, -n, add_special, False)
         if n < 0:
             raise EngineError("llama.cpp could not tokenise the text. Check it for odd characters.")
         return list(buffer[:n])

@@ -48,9 +48,7 @@ class Sampler:
     ) -> None:
         self._lib = lib = library()
         self._size = vocabulary.size
-        self._chain = chain = lib.llama_sampler_chain_init(
-            lib.llama_sampler_chain_default_params()
-        )
+        self._chain = chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
         self._grammar: Any = None
         add = lib.llama_sampler_chain_add
         if sampling.repeat_penalty != 1.0:

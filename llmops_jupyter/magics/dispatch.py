@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from llmops_jupyter.errors import OptionError
 from llmops_jupyter.commands import options
 from llmops_jupyter.commands.parsing import parse, parse_magic
+from llmops_jupyter.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -160,7 +160,7 @@ def shown_once(shell: Any, value: Any) -> Any:
         bundle = self._repr_mimebundle_()
         show(bundle[0], bundle[1])
 
-    subclass = type(kind.__name__, (kind,), {"_ipython_display_": display_elsewhere})
+    subclass: Any = type(kind.__name__, (kind,), {"_ipython_display_": display_elsewhere})
     twin = subclass.__new__(subclass)
     vars(twin).update(vars(value))
     return twin

@@ -9,10 +9,8 @@ from llmops_jupyter.errors import LLMOpsError, OptionError
 from llmops_jupyter.magics.display import (
     Live,
     Status,
-    is_terminal,
     say,
     show,
-    show_rows,
     shown_once,
 )
 
@@ -194,7 +192,8 @@ def _streams(session: Session, values: Mapping[str, Any], able: bool) -> bool:
 def run_(session: Session, values: Mapping[str, Any]) -> Completion | Table:
     prompts = session.workspace.prompts
     prompt = prompts.get(values["ref"])
-    return shown_once(session.shell, _run(session, prompt, values, notes=()))
+    result: Completion | Table = shown_once(session.shell, _run(session, prompt, values, notes=()))
+    return result
 
 
 def load_(session: Session, values: Mapping[str, Any]) -> None:

@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from llmops_jupyter.errors import UnknownNameError, did_you_mean
 from llmops_jupyter.commands import options
+from llmops_jupyter.errors import UnknownNameError, did_you_mean
 from llmops_jupyter.magics import settings
 
 if TYPE_CHECKING:

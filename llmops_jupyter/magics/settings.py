@@ -26,6 +26,7 @@ class LLMOps(Configurable):
     max_tokens = Int(help=HELP["max_tokens"]).tag(config=True)
     seed = Int(None, allow_none=True, help=HELP["seed"]).tag(config=True)
     context_length = Int(None, allow_none=True, help=HELP["context_length"]).tag(config=True)
+    threads = Int(None, allow_none=True, help=HELP["threads"]).tag(config=True)
     stream = Bool(True, help=HELP["stream"]).tag(config=True)
     durable = Bool(False, help=HELP["durable"]).tag(config=True)
     redact = Unicode(help=HELP["redact"]).tag(config=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Protocol
 
 from llmops_jupyter.config import Settings, check_sampling
@@ -41,7 +41,7 @@ class Options:
     """Settings of one call; they make no version."""
 
     model: str | None = None
-    sampling: Sampling = Sampling()
+    sampling: Sampling = field(default_factory=Sampling)
     session: str | None = None
     adapters: tuple[tuple[str, float], ...] = ()
     model_class: Any = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from llmops_jupyter.engine.protocol import Finished, Request, Token
@@ -22,8 +22,8 @@ class Answer:
 
     text: str = ""
     reasoning: str = ""
-    usage: Usage = Usage()
-    timing: Timing = Timing()
+    usage: Usage = field(default_factory=Usage)
+    timing: Timing = field(default_factory=Timing)
     finish_reason: FinishReason = "stop"
     seed: int | None = None
     parsed: Any = None
@@ -56,7 +56,7 @@ class Run:
         return self._pieces
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: Any
+        self, kind: type[BaseException] | None, error: BaseException | None, _: object
     ) -> None:
         close = getattr(self._pieces, "close", None)
         if callable(close):

@@ -69,7 +69,8 @@ class Prompts(Registry):
 
         Args:
             template: messages with role markers and ``{{ variables }}``.
-            examples: few-shot examples, a list, a DataFrame or a data set; `pick` 'first' or 'similar'.
+            examples: few-shot examples, a list, a DataFrame or a data set.
+            pick: 'first' for the first of them, 'similar' for those most like the input.
             count: how many examples go into a prompt; None takes all.
             schema: a JSON schema or a pydantic class that the answer satisfies.
             cot: ask for reasoning first; reasoning and answer are kept apart.
@@ -266,7 +267,8 @@ class Prompts(Registry):
         if isinstance(rows, str):
             rows = self.datasets.get(rows)
         if isinstance(rows, Dataset):
-            return rows.items()
+            items: Iterable[tuple[str, Mapping[str, Any]]] = rows.items()
+            return items
         to_dict = getattr(rows, "to_dict", None)
         if hasattr(rows, "columns") and callable(to_dict):
             return [

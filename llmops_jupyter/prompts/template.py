@@ -31,10 +31,10 @@ class Part:
 
 
 def split_roles(text: str) -> tuple[Part, ...]:
-    """The messages of a template.
+    r"""The messages of a template.
 
     Role markers (``system:``, ``user:``, ``assistant:`` at the start of a line) count only if the first
-    line that is not blank is one; otherwise the whole text is one user message. ``\\user:`` at the start
+    line that is not blank is one; otherwise the whole text is one user message. ``\user:`` at the start
     of a line stands for the plain text ``user:``.
     """
     lines = text.split("\n")

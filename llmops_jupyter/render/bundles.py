@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
 
 def quiet_line(done: Completion) -> str:
-    """Version, model, tokens, time and trace of a completion, for instance
-    ``greet@3 · smollm2 · 31 → 12 tokens · 0.4 s (96/s) · trace 1f0a9c2e``.
+    """Version, model, tokens, time and trace of a completion.
+
+    For instance ``greet@3 · smollm2 · 31 → 12 tokens · 0.4 s (96/s) · trace 1f0a9c2e``.
     """
     parts = [done.prompt_version or "scratch", done.model]
     parts.append(f"{done.usage.input_tokens} → {done.usage.output_tokens} tokens")

@@ -76,7 +76,7 @@ def _join(text: str) -> str:
 
 def _break(text: str) -> str:
     # A joiner, not a backslash: the text may hold a backslash before the bracket already.
-    text = _MATH.sub(lambda m: "\\" + JOINER, text)
+    text = _MATH.sub("\\\\" + JOINER, text)
     text = _IMAGE.sub("!" + JOINER, text)
     text = _LINK.sub("]" + JOINER, text)
     return _REFERENCE.sub("]" + JOINER, text)

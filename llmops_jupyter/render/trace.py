@@ -84,8 +84,10 @@ def _message_html(message: Mapping[str, Any], mark: str = "") -> str:
 def trace_html(trace: Mapping[str, Any]) -> str:
     """The tree of spans as escaped HTML that needs neither script nor server."""
     blocks = [
-        f"<div><b>trace</b> <code>{html.escape(trace['trace_id'])}</code> "
-        f"{html.escape(trace['started_at'])}</div>"
+        (
+            f"<div><b>trace</b> <code>{html.escape(trace['trace_id'])}</code> "
+            f"{html.escape(trace['started_at'])}</div>"
+        )
     ]
     for depth, span in _ordered(trace):
         inner = "".join(_message_html(m) for m in span["input"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator
 from typing import Any
 
 from llmops_jupyter.tracing import names
@@ -54,7 +54,7 @@ def trace_calls(
 
 def _generator(function: Callable[..., Any], begin: Callable[..., Span]) -> Callable[..., Any]:
     @functools.wraps(function)
-    def iterate(*args: Any, **kwargs: Any) -> Iterator[Any]:
+    def iterate(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         span = begin(args, kwargs)
         items: list[Any] = []
         span.attributes[names.OUTPUT_VALUE] = items
@@ -147,4 +147,4 @@ def _plain(value: Any) -> Any:
     dump = getattr(value, "model_dump", None)
     if callable(dump):
         return dump(mode="json")
-    return str(value) if type(value).__str__ is not object.__str__ else repr(value)
+    return str(value)

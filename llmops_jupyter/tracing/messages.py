@@ -51,6 +51,6 @@ def load_messages(
             break
         text = "".join(p.get("content", "") for p in json.loads(row[2]))
         role = row[1] if row[1] in ROLES else "user"
-        found.append(Message(cast(Role, role), text))
+        found.append(Message(cast("Role", role), text))
         last = row[0]
     return tuple(reversed(found))

@@ -125,7 +125,8 @@ class Traces:
                 "SELECT rowid AS hit, 0 AS weight FROM spans_text WHERE spans_text MATCH ? "
                 "ORDER BY rowid DESC"
             )
-            order_by, parameters = "hit DESC", [expression]
+            order_by = "hit DESC"
+            parameters: list[Any] = [expression]
         else:
             floor = self.store.row(
                 "SELECT min(rowid) FROM (SELECT rowid FROM spans_text WHERE spans_text MATCH ? "
@@ -136,7 +137,8 @@ class Traces:
                 "SELECT rowid AS hit, bm25(spans_text) AS weight FROM spans_text "
                 "WHERE spans_text MATCH ? AND rowid >= ?"
             )
-            order_by, parameters = "weight", [expression, floor[0] if floor else 0]
+            order_by = "weight"
+            parameters = [expression, floor[0] if floor else 0]
         sql = (
             f"SELECT r.trace_id FROM ({hits}) h JOIN spans r ON r.id = h.hit "
             "JOIN spans s ON s.trace_id = r.trace_id AND s.parent_id IS NULL "

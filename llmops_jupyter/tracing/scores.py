@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,7 +25,7 @@ def value_and_label(value: float | str | bool) -> tuple[float | None, str | None
             number = float(value)
         except ValueError:
             return THUMBS.get(value), value
-    if number != number or number in (float("inf"), float("-inf")):
+    if not math.isfinite(number):
         raise OptionError("A score is a finite number or a label.")
     return number, None
 
@@ -67,7 +68,8 @@ def clause(wanted: str | Mapping[str, Any]) -> tuple[str, list[Any]]:
     if isinstance(wanted, str):
         name, _, given = wanted.partition("=")
         wanted = {name: given or None}
-    parts, values = [], []
+    parts: list[str] = []
+    values: list[Any] = []
     for name, expected in wanted.items():
         condition = "c.trace_id = s.trace_id AND c.valid AND c.name = ?"
         values.append(name)

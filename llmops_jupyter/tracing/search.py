@@ -92,8 +92,8 @@ def match_expression(text: str) -> str:
     punctuation has no special meaning.
     """
     terms = []
-    for phrase, star, word in re.findall(r'"([^"]+)"(\*?)|([^\s"]+)', text):
-        star = star or ("*" if word.endswith("*") else "")
+    for phrase, mark, word in re.findall(r'"([^"]+)"(\*?)|([^\s"]+)', text):
+        star = mark or ("*" if word.endswith("*") else "")
         term = phrase or word.rstrip("*")
         if re.search(r"\w", term):
             escaped = clean(term).replace('"', '""')

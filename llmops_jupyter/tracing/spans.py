@@ -243,8 +243,7 @@ class Span:
         if parent is not None and parent.tracer.store is self.tracer.store:
             self.parent_id, self.trace_id = parent.span_id, parent.trace_id
             self.stored = parent.stored
-            if self._messages and self._messages == parent._messages:
-                self._input_hash = parent._input_hash
+            self._input_hash = parent.kept_messages(self._messages)
         replayed = bool(self.trace_id) and self.parent_id is None
         self.trace_id = self.trace_id or os.urandom(16).hex()
         self._start_ns, self._clock = time.time_ns(), time.perf_counter()
@@ -257,13 +256,17 @@ class Span:
         threads.follow()
         return self
 
+    def kept_messages(self, messages: tuple[Message, ...]) -> str | None:
+        """The hash under which this span has kept these messages already, if it has."""
+        return self._input_hash if messages and messages == self._messages else None
+
     def __enter__(self) -> Span:
         self.begin(_current.get())
         self.activate()
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: Any
+        self, kind: type[BaseException] | None, error: BaseException | None, _: object
     ) -> None:
         self.deactivate()
         self.finish(error)

@@ -38,19 +38,19 @@ def _bound(function: Callable[..., Any]) -> Callable[..., Any]:
 def follow() -> None:
     """Begin to carry; a second call does nothing."""
     global _following  # noqa: PLW0603 - the patch is made once a process
-    if _following:
-        return
     with _lock:
         if _following:
             return
         _following = True
-    submit, start = ThreadPoolExecutor.submit, threading.Thread.start
+    submit: Any = ThreadPoolExecutor.submit
+    start: Any = threading.Thread.start
 
     @functools.wraps(submit)
     def carrying_submit(
         self: ThreadPoolExecutor, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> Future[Any]:
-        return submit(self, _bound(fn), *args, **kwargs)
+        future: Future[Any] = submit(self, _bound(fn), *args, **kwargs)
+        return future
 
     @functools.wraps(start)
     def carrying_start(self: threading.Thread) -> None:
@@ -58,5 +58,5 @@ def follow() -> None:
             self.run = _bound(self.run)  # type: ignore[method-assign]
         start(self)
 
-    ThreadPoolExecutor.submit = carrying_submit  # type: ignore[method-assign]
-    threading.Thread.start = carrying_start  # type: ignore[method-assign]
+    setattr(ThreadPoolExecutor, "submit", carrying_submit)  # noqa: B010 - a patch, said plainly
+    setattr(threading.Thread, "start", carrying_start)  # noqa: B010
