@@ -1,0 +1,265 @@
+"""The stage a workspace hands out: add, find, compare and split data sets."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from llmops_jupyter.data.dataset import Change, Dataset, DatasetDiff
+from llmops_jupyter.data.reading import read_rows
+from llmops_jupyter.data.splitting import assign, check_parts
+from llmops_jupyter.data.values import Row, canonical, digest
+from llmops_jupyter.errors import DataError, unknown_name
+from llmops_jupyter.store import Store, aliases
+
+KIND = "data"
+REPORT_EVERY = 1000
+Progress = Callable[[int, "int | None"], None]
+
+
+class Datasets:
+    """The data sets of a store."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def add(
+        self,
+        name: str,
+        rows: Any,
+        *,
+        id_column: str | None = None,
+        note: str = "",
+        source: str | None = None,
+        progress: Progress | None = None,
+    ) -> Dataset:
+        """Keep rows as a version of `name`; rows equal to an older version are that version.
+
+        Args:
+            name: small letters, digits, '.', '_' and '-'.
+            rows: a list of mappings or texts, a DataFrame, a data set, or the path of a .jsonl, .json,
+                .csv, .tsv or .parquet file.
+            id_column: the column that identifies a row; else ``id`` if there is one, else ids are made
+                from the content, so that a row keeps its id when others come and go.
+            note: why there is a new version.
+            source: where the rows are from; the path of a file if not given.
+            progress: called with (rows done, rows in all or None).
+
+        Raises:
+            DataError: rows cannot be read or kept; nothing has been written.
+        """
+        aliases.check_name(KIND, name)
+        total = len(rows) if hasattr(rows, "__len__") and not isinstance(rows, str) else None
+        items: list[tuple[str, str]] = []
+        columns: dict[str, None] = {}
+        with self.store.write() as conn:
+            for row_id, row in self._identified(rows, id_column):
+                text = canonical(row)
+                row_hash = digest(text)
+                columns.update(dict.fromkeys(row))
+                items.append((row_id, row_hash))
+                conn.execute(
+                    "INSERT OR IGNORE INTO dataset_rows(hash, row) VALUES (?, ?)", (row_hash, text)
+                )
+                if progress is not None and len(items) % REPORT_EVERY == 0:
+                    progress(len(items), total)
+            if not items:
+                raise DataError("There are no rows to keep. Check the source.")
+            content = digest("\n".join(f"{i}\t{h}" for i, h in items))
+            where = source if source is not None else str(rows) if _is_path(rows) else ""
+            return self._keep(conn, name, content, items, tuple(columns), where, note)
+
+    def get(self, reference: str) -> Dataset:
+        """A data set by ``name`` (the highest version) or ``name@2``."""
+        name, selector = aliases.parse_reference(reference, KIND)
+        conn = self.store.read()
+        versions = [d.version for d in self.history(name)]
+        return self._load(conn, name, aliases.resolve(conn, KIND, name, selector, versions))
+
+    def list(self) -> list[Dataset]:
+        """The highest version of each data set, by name."""
+        rows = self.store.rows(
+            "SELECT name, max(version) FROM datasets GROUP BY name ORDER BY name"
+        )
+        return [self._load(self.store.read(), row[0], row[1]) for row in rows]
+
+    def history(self, name: str) -> Sequence[Dataset]:
+        """All versions of a data set, newest first."""
+        name, _ = aliases.parse_reference(name, KIND)
+        rows = self.store.rows(
+            "SELECT version FROM datasets WHERE name = ? ORDER BY version DESC", (name,)
+        )
+        if not rows:
+            known = [d.name for d in self.list()]
+            raise unknown_name("data set", name, known, "%data list shows what there is.")
+        return [self._load(self.store.read(), name, row[0]) for row in rows]
+
+    def diff(self, a: str, b: str) -> DatasetDiff:
+        """Rows added, removed and changed from `a` to `b`, by row id."""
+        before, after = self.get(a), self.get(b)
+        old, new = dict(before.items()), dict(after.items())
+        changed = tuple(
+            Change(i, _changed_columns(old[i], new[i]), old[i], new[i])
+            for i in old
+            if i in new and old[i] != new[i]
+        )
+        return DatasetDiff(
+            before=before.ref,
+            after=after.ref,
+            added={i: r for i, r in new.items() if i not in old},
+            removed={i: r for i, r in old.items() if i not in new},
+            changed=changed,
+            unchanged=sum(1 for i, r in old.items() if new.get(i) == r),
+        )
+
+    def split(
+        self,
+        reference: str,
+        parts: Mapping[str, float],
+        *,
+        seed: int = 0,
+        by: str | None = None,
+        stratify: str | None = None,
+    ) -> dict[str, Dataset]:
+        """Split into data sets ``name.part`` with the given shares.
+
+        Which part a row goes to follows from its id and the seed alone, so it stays there when rows are
+        added. `by` keeps rows with equal values of a column together. `stratify` splits each value of a
+        column in the given proportions (which depends on the other rows of that value).
+
+        Raises:
+            DataError: the shares do not add up to 1, a column is missing, or a part would be empty.
+        """
+        dataset = self.get(reference)
+        check_parts(parts)
+        items = list(dataset.items())
+        chosen = assign(items, parts, seed=seed, by=by, stratify=stratify)
+        empty = [part for part in parts if part not in chosen.values()]
+        if empty:
+            raise DataError(
+                f"The part {empty[0]!r} would have no rows: {len(items)} are too few for this split. "
+                "Change the shares or the seed."
+            )
+        made = {}
+        with self.store.write():
+            for part in parts:
+                rows = [(i, row) for i, row in items if chosen[i] == part]
+                note = f"{parts[part]:g} of {dataset.ref}, seed {seed}"
+                made[part] = self.add(
+                    f"{dataset.name}.{part}", Identified(rows), note=note, source=dataset.ref
+                )
+        return made
+
+    def from_rows_of_traces(self, name: str, traces: Iterable[Mapping[str, Any]]) -> Dataset:
+        """A data set from traces: trace_id, input, output, then variables and scores as columns."""
+        rows = []
+        for trace in traces:
+            row = {
+                "trace_id": trace["trace_id"],
+                "input": trace["input"],
+                "output": trace["output"],
+            }
+            for extra in (trace.get("variables") or {}, trace.get("scores") or {}):
+                for key, value in extra.items():
+                    row[key if key not in row else f"{key}_"] = value
+            rows.append(row)
+        if not rows:
+            raise DataError("No traces match. Widen the filters; %trace list shows what there is.")
+        return self.add(name, rows, id_column="trace_id", source="traces")
+
+    def _identified(self, rows: Any, id_column: str | None) -> Iterator[tuple[str, Row]]:
+        if isinstance(rows, Identified) or (isinstance(rows, Dataset) and id_column is None):
+            yield from rows.items()
+            return
+        seen: dict[str, int] = {}
+        for number, row in enumerate(read_rows(rows), 1):
+            column = id_column or ("id" if "id" in row else None)
+            if column is None:
+                base = digest(canonical(row))[:12]
+                seen[base] = seen.get(base, 0) + 1
+                yield (base if seen[base] == 1 else f"{base}-{seen[base]}"), row
+                continue
+            if row.get(column) is None:
+                raise DataError(f"Row {number} has no {column!r}. Give every row an id, or none.")
+            row_id = str(row[column])
+            if row_id in seen:
+                raise DataError(
+                    f"Rows {seen[row_id]} and {number} have the same {column} {row_id!r}. Ids must differ."
+                )
+            seen[row_id] = number
+            yield row_id, row
+
+    def _keep(
+        self,
+        conn: sqlite3.Connection,
+        name: str,
+        content: str,
+        items: Sequence[tuple[str, str]],
+        columns: tuple[str, ...],
+        source: str,
+        note: str,
+    ) -> Dataset:
+        row = conn.execute(
+            "SELECT version FROM datasets WHERE name = ? AND content_hash = ?", (name, content)
+        ).fetchone()
+        if row is not None:
+            return self._load(conn, name, row[0])
+        highest = conn.execute(
+            "SELECT max(version) FROM datasets WHERE name = ?", (name,)
+        ).fetchone()[0]
+        version = (highest or 0) + 1
+        cursor = conn.execute(
+            "INSERT INTO datasets(name, version, content_hash, n_rows, columns, source, note, "
+            "created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(name, version, content, len(items)),
+                *(json.dumps(columns, ensure_ascii=False), source, note, self.store.now()),
+            ),
+        )
+        conn.executemany(
+            "INSERT INTO dataset_items(dataset_id, position, row_id, row_hash) VALUES (?, ?, ?, ?)",
+            ((cursor.lastrowid, place, *item) for place, item in enumerate(items)),
+        )
+        return self._load(conn, name, version)
+
+    def _load(self, conn: sqlite3.Connection, name: str, version: int) -> Dataset:
+        row = conn.execute(
+            "SELECT * FROM datasets WHERE name = ? AND version = ?", (name, version)
+        ).fetchone()
+        return Dataset(
+            name=name,
+            version=version,
+            content_hash=row["content_hash"],
+            n_rows=row["n_rows"],
+            columns=tuple(json.loads(row["columns"])),
+            source=row["source"],
+            note=row["note"],
+            created_at=row["created_at"],
+            _store=self.store,
+            _key=row["id"],
+        )
+
+
+class Identified:
+    """Rows that have their ids already."""
+
+    def __init__(self, pairs: Sequence[tuple[str, Row]]) -> None:
+        self._pairs = pairs
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def items(self) -> Iterator[tuple[str, Row]]:
+        yield from self._pairs
+
+
+def _is_path(rows: Any) -> bool:
+    return isinstance(rows, str) or hasattr(rows, "__fspath__")
+
+
+def _changed_columns(before: Row, after: Row) -> tuple[str, ...]:
+    names = dict.fromkeys([*before, *after])
+    missing = object()
+    return tuple(n for n in names if before.get(n, missing) != after.get(n, missing))
