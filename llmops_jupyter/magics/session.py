@@ -21,11 +21,11 @@ class Session:
 
     def __init__(self, shell: Any) -> None:
         self.shell = shell
-        self.settings = settings.LLMOps(parent=shell, session=self)
         self._opened: Workspace | None = None
         self._cell_id: str | None = None
         self._status: Status | None = None
         self._matcher: Callable[[Any], Any] | None = None
+        self.settings = settings.LLMOps(parent=shell, session=self)
 
     @property
     def workspace(self) -> Workspace:

