@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from traitlets import Bool, Float, Int, Unicode, observe, validate
+from traitlets import Bool, Float, Int, TraitError, Unicode, observe, validate
 from traitlets.config import Configurable
 
 from llmops_jupyter import config
 from llmops_jupyter.config import HELP
+from llmops_jupyter.errors import LLMOpsError
 
 if TYPE_CHECKING:
     from llmops_jupyter.magics.session import Session
@@ -49,13 +50,17 @@ class LLMOps(Configurable):
 
     @validate(*NAMES)
     def _check(self, proposal: Any) -> Any:
-        name = proposal["trait"].name
-        config.changed(config.Settings(), **{name: proposal["value"]})
-        if name == "redact":
-            from llmops_jupyter.privacy import redactor
+        name, value = proposal["trait"].name, proposal["value"]
+        try:
+            config.changed(config.Settings(), **{name: value})
+            if name == "redact":
+                from llmops_jupyter.privacy import redactor
 
-            redactor(proposal["value"])
-        return proposal["value"]
+                redactor(value)
+        except LLMOpsError as e:
+            # traitlets takes a value back only for its own kind of error.
+            raise TraitError(str(e)) from e
+        return value
 
     @observe(*NAMES)
     def _changed(self, change: Any) -> None:
