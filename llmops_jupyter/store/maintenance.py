@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from llmops_jupyter.errors import OptionError, StoreError
@@ -27,7 +28,7 @@ def backup(store: Store, target: str | Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        store.read().execute("VACUUM INTO ?", (str(part),))
+        _copy_into(store, part)
         part.replace(path)
     except sqlite3.Error as e:
         raise explain(e, path) from e
@@ -36,6 +37,17 @@ def backup(store: Store, target: str | Path) -> Path:
     finally:
         part.unlink(missing_ok=True)
     return path
+
+
+def _copy_into(store: Store, target: Path) -> None:
+    # The store's readers refuse everything that writes, a copy included, so this has its own.
+    if store.path is None:
+        store.writer().execute("VACUUM INTO ?", (str(target),))
+        return
+    with closing(
+        sqlite3.connect(f"{store.path.as_uri()}?mode=ro", uri=True, isolation_level=None)
+    ) as connection:
+        connection.execute("VACUUM INTO ?", (str(target),))
 
 
 def check(store: Store) -> list[str]:
