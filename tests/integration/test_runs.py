@@ -70,7 +70,7 @@ def test_a_session_sends_earlier_turns_along_and_cuts_them_with_a_note(live):
     sent = live.traces.get(done.trace_id).root.input
     assert [m.role for m in sent] == ["user", "assistant", "user"]
     live.configure(context_length=160)
-    done = live.prompts.run(second, {"x": "word " * 105}, session="chat")
+    done = live.prompts.run(second, {"x": "word " * 190}, session="chat")
     assert "did not fit" in done.notes[0]
     assert len(live.prompts.sessions.turns("chat")) == 3
 
@@ -160,7 +160,7 @@ def test_a_recording_replays_with_its_ids_and_without_the_model(live, tmp_path, 
         assert other.engine.engine().score("The sky is", [" blue", " green"]) == scores
         with pytest.raises(ReplayError, match=r"France.*Spain|Spain.*France"):
             other.prompts.run("capital", {"country": "Spain"})
-        with pytest.raises(ReplayError, match="temperature is 0.5 instead of 0.0"):
+        with pytest.raises(ReplayError, match=r"temperature is 0\.5 instead of 0\.0"):
             other.prompts.run("capital", {"country": "France"}, temperature=0.5)
 
 

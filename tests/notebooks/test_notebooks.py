@@ -1,0 +1,98 @@
+"""The tutorial notebooks: replayed exactly, run once on the real model, and broken on purpose."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+pytest.importorskip("nbval", reason="needs nbval (extra test)")
+
+FOLDER = Path(__file__).parents[2] / "notebooks"
+NOTEBOOKS = sorted(p.name for p in FOLDER.glob("*.ipynb"))
+
+
+def cassette_of(name):
+    return name.replace(".ipynb", ".cassette.json")
+
+
+def check(folder, name, home, *, live=False, cassette=None):
+    """Run nbval on a notebook in a process of its own; returns its exit status and its text."""
+    variables = {
+        **os.environ,
+        "LLMOPS_HOME": str(home / ".llmops-notebook"),
+        "JUPYTER_PLATFORM_DIRS": "1",
+    }
+    if not live:
+        variables["LLMOPS_REPLAY"] = str(cassette or folder / cassette_of(name))
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q"),
+            *("-c", os.devnull, "--rootdir", str(folder)),
+            *("--nbval-lax" if live else "--nbval", "--nbval-current-env"),
+            *("--nbval-cell-timeout=120", str(folder / name)),
+        ],
+        capture_output=True,
+        text=True,
+        env=variables,
+        cwd=folder,
+        timeout=600,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def copy_with(tmp_path, change):
+    name = NOTEBOOKS[0]
+    notebook = nbformat.read(FOLDER / name, 4)
+    change(notebook)
+    nbformat.write(notebook, tmp_path / name)
+    shutil.copy(FOLDER / cassette_of(name), tmp_path)
+    return name
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_replays_to_the_outputs_it_was_saved_with(name, tmp_path):
+    status, text = check(FOLDER, name, tmp_path)
+    assert status == 0, text
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_runs_on_the_real_model(name, tmp_path, model_path):
+    status, text = check(FOLDER, name, tmp_path, live=True)
+    assert status == 0, text
+
+
+def test_a_wrong_cassette_fails_the_notebook(tmp_path):
+    name = copy_with(tmp_path, lambda notebook: None)
+    text = (tmp_path / cassette_of(name)).read_text("utf-8")
+    (tmp_path / cassette_of(name)).write_text(
+        text.replace("one short sentence", "one long sentence")
+    )
+    status, said = check(tmp_path, name, tmp_path)
+    assert status == 1
+    assert "ReplayError" in said
+
+
+def test_another_answer_in_the_cassette_fails_the_notebook(tmp_path):
+    name = copy_with(tmp_path, lambda notebook: None)
+    text = (tmp_path / cassette_of(name)).read_text("utf-8")
+    (tmp_path / cassette_of(name)).write_text(text.replace("Paris", "Lyon"))
+    assert check(tmp_path, name, tmp_path)[0] == 1
+
+
+def test_a_magic_that_is_not_registered_fails_the_notebook(tmp_path):
+    def unload(notebook):
+        for cell in notebook.cells:
+            if cell.source.startswith("%load_ext"):
+                cell.source = "pass"
+
+    status, said = check(tmp_path, copy_with(tmp_path, unload), tmp_path)
+    assert status == 1
+    assert "FAILED" in said or "failed" in said
