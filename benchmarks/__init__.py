@@ -1,0 +1,1 @@
+"""Measurements beside their peers. Run them with `make bench`."""

@@ -1,0 +1,212 @@
+"""From nothing to a first token: loading the extension, the first token, a whole process."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.peers import PeerMissing, peer_python, peer_version
+from benchmarks.report import Row, median, spread
+
+LOAD = """
+import json, sys, time
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+before, began = len(sys.modules), time.perf_counter()
+shell.run_line_magic("load_ext", {name!r})
+print(json.dumps([time.perf_counter() - began, len(sys.modules) - before]))
+"""
+OURS = """
+import llmops_jupyter as lo
+with lo.open({folder!r}) as ws:
+    print(ws.prompts.run({question!r}, model="smollm2", max_tokens=16, temperature=0).text)
+"""
+PEER = """
+from llama_cpp import Llama
+llama = Llama({path!r}, n_ctx=2048, n_threads={threads}, n_threads_batch={threads}, verbose=False)
+message = {{"role": "user", "content": {question!r}}}
+answer = llama.create_chat_completion([message], max_tokens=16, temperature=0)
+print(answer["choices"][0]["message"]["content"])
+"""
+TOPICS = [
+    "rivers",
+    "lakes",
+    "mountains",
+    "deserts",
+    "forests",
+    "islands",
+    "oceans",
+    "volcanoes",
+    "glaciers",
+    "caves",
+    "valleys",
+    "plains",
+    "bridges",
+    "castles",
+    "temples",
+    "harbours",
+    "markets",
+    "museums",
+    "gardens",
+    "stations",
+    "towers",
+    "libraries",
+]
+
+
+def measure(*, quick: bool) -> list[Row]:
+    return [
+        *_load_ext(3 if quick else 9),
+        _first_token(4 if quick else len(TOPICS) - 1),
+        _from_nothing(2 if quick else 7),
+        Row(
+            "second kernel finds the model warm",
+            "not run: there is no worker process yet, each kernel loads the model itself",
+        ),
+    ]
+
+
+def _load_ext(runs: int) -> list[Row]:
+    what = "`%load_ext` over a bare IPython"
+    try:
+        peer, version = peer_python("jupyter_ai_magics"), peer_version("jupyter_ai_magics")
+    except PeerMissing as e:
+        peer, version = "", str(e)
+    ours: list[float] = []
+    theirs: list[float] = []
+    modules = their_modules = 0
+    for i in range(runs + 1):  # the first run fills the disk cache
+        seconds, modules = _python(sys.executable, LOAD.format(name="llmops_jupyter"))
+        if i:
+            ours.append(seconds)
+        if peer:
+            seconds, their_modules = _python(peer, LOAD.format(name="jupyter_ai_magics"))
+            if i:
+                theirs.append(seconds)
+    ours_text = f"{spread(ours, 'ms', 1e3)}, {modules:.0f} modules"
+    limit = Row(what, ours_text, target="≤ 100 ms", reached=median(ours) <= 0.1)
+    if not theirs:
+        return [Row(what, ours_text, version, target="≥ 10× faster"), limit]
+    ratio = median(theirs) / median(ours)
+    peer_text = (
+        f"jupyter_ai_magics {version}: {spread(theirs, 'ms', 1e3)}, {their_modules:.0f} modules"
+    )
+    return [Row(what, ours_text, peer_text, f"{ratio:.0f}×", "≥ 10× faster", ratio >= 10), limit]
+
+
+def _python(python: str, code: str) -> tuple[float, float]:
+    with tempfile.TemporaryDirectory() as folder:
+        env = {**os.environ, "IPYTHONDIR": folder, "PYTHONDONTWRITEBYTECODE": ""}
+        out = subprocess.check_output(
+            [python, "-c", code], text=True, env=env, cwd=folder, stderr=subprocess.DEVNULL
+        )
+    seconds, modules = json.loads(out.strip().splitlines()[-1])
+    return seconds, modules
+
+
+def _first_token(runs: int) -> Row:
+    """First token of about 30 prompt tokens; each prompt is new, so nothing can be reused."""
+    from llama_cpp import Llama
+
+    import llmops_jupyter as lo
+
+    ours: list[float] = []
+    theirs: list[float] = []
+    lengths: list[int] = []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        lo.open(folder) as ws,
+        contextlib.ExitStack() as end,
+    ):
+        engine = ws.engine.engine("smollm2")
+        threads = engine.status()["threads"]
+        path = str(ws.models.get("smollm2").path)
+        llama = Llama(path, n_ctx=2048, n_threads=threads, n_threads_batch=threads, verbose=False)
+        end.callback(llama.close)
+        for i, topic in enumerate(TOPICS[: runs + 1]):
+            question = f"List five famous {topic} of the world, please."
+            seconds, count = _ours_first(ws, question)
+            if i:
+                ours.append(seconds)
+                lengths.append(count)
+            seconds = _peer_first(llama, question)
+            if i:
+                theirs.append(seconds)
+    ratio = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+    return Row(
+        f"first token of a {median(lengths):.0f}-token prompt, model loaded, traced",
+        spread(ours, "ms", 1e3),
+        f"`Llama`, {threads} threads: {spread(theirs, 'ms', 1e3)}",
+        f"{ratio:.2f}×",
+        "≤ 1.1×",
+        ratio <= 1.1,
+    )
+
+
+def _ours_first(ws, question: str) -> tuple[float, int]:
+    began = time.perf_counter()
+    with ws.prompts.stream(question, model="smollm2", temperature=0, max_tokens=2) as run:
+        pieces = iter(run)
+        next(pieces)
+        seconds = time.perf_counter() - began
+        for _ in pieces:
+            pass
+    return seconds, run.completion.usage.input_tokens
+
+
+def _peer_first(llama, question: str) -> float:
+    began = time.perf_counter()
+    chunks = llama.create_chat_completion(
+        [{"role": "user", "content": question}], max_tokens=2, temperature=0, stream=True
+    )
+    for chunk in chunks:
+        if chunk["choices"][0]["delta"].get("content"):
+            seconds = time.perf_counter() - began
+            break
+    for _ in chunks:
+        pass
+    return seconds
+
+
+def _from_nothing(runs: int) -> Row:
+    import llmops_jupyter as lo
+
+    question = "What is the capital of France?"
+    with tempfile.TemporaryDirectory() as folder, lo.open(folder) as ws:
+        path = str(ws.models.get("smollm2").path)
+        threads = ws.engine.engine("smollm2").status()["threads"]
+    ours, theirs = [], []
+    peer = PEER.format(path=path, threads=threads, question=question)
+    for i in range(runs + 1):
+        with tempfile.TemporaryDirectory() as folder:
+            code = OURS.format(folder=folder, question=question)
+            pair = (_process(code, folder), _process(peer, folder))
+        if i:
+            ours.append(pair[0])
+            theirs.append(pair[1])
+    ratio = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+    return Row(
+        "a whole process: import, load, answer (16 tokens), trace",
+        spread(ours, "s", digits=2),
+        f"`Llama`, {threads} threads: {spread(theirs, 's', digits=2)}",
+        f"{ratio:.2f}×",
+        "≤ 1.5×",
+        ratio <= 1.5,
+    )
+
+
+def _process(code: str, folder: str) -> float:
+    began = time.perf_counter()
+    out = subprocess.check_output(
+        [sys.executable, "-c", code], text=True, cwd=Path(folder), stderr=subprocess.DEVNULL
+    )
+    if "Paris" not in out:
+        raise RuntimeError(f"the answer should name Paris: {out!r}")
+    return time.perf_counter() - began
