@@ -8,6 +8,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
+from llmops_jupyter.engine.probe import special_formats_work
 from llmops_jupyter.errors import (
     EngineError,
     ModelArchitectureError,
@@ -71,6 +72,7 @@ def load_model(path: Path, n_gpu_layers: int | None) -> Any:
     lib = library()
     _log.clear()
     params = lib.llama_model_default_params()
+    params.use_extra_bufts = special_formats_work()
     if n_gpu_layers is not None:
         params.n_gpu_layers = n_gpu_layers
     elif not lib.llama_supports_gpu_offload():
