@@ -16,6 +16,15 @@ COMPILER_NOTE := llama-cpp-python is compiled on this machine, which takes about
 NO_COMPILER := The installation failed. If the compiler is missing, install one (Debian: apt-get install \
 	g++; macOS: xcode-select --install) and run make again.
 
+# GCC before 14 may lose the set-up of a processor's matrix unit (AMX) when it removes "dead" stores, its bug
+# 114098; a library built that way stops at the first batch. Your own CMAKE_ARGS win over this.
+AMX_TRIAL := if defined(__AMX_TILE__) && !defined(__clang__) && __GNUC__ < 14
+ifneq ($(shell printf '\043%s\naffected\n\043endif\n' "$(AMX_TRIAL)" | \
+	$${CXX:-g++} -march=native -E -P -x c++ - 2>/dev/null | grep affected),)
+CMAKE_ARGS ?= -DCMAKE_CXX_FLAGS='-fno-tree-dse -fno-dse'
+export CMAKE_ARGS
+endif
+
 export QUESTION
 
 .DELETE_ON_ERROR:

@@ -31,7 +31,10 @@ class Sampling:
     """How the next token is drawn. `temperature` 0 takes the most likely token.
 
     A `seed` of None means a fresh one, which is then kept with the trace. `top_k` 0, `top_p` 1,
-    `min_p` 0 and `repeat_penalty` 1 switch the respective filter off.
+    `min_p` 0, `repeat_penalty` 1 and the other penalties at 0 switch the respective filter off; the
+    penalties look at the last `penalty_window` tokens, prompt included. `logit_bias` adds to the logits of
+    tokens, given by id or as text whose tokens are all meant; minus infinity forbids them. `logprobs` n
+    returns the log-probability of each token with the n most likely ones; None returns none.
     """
 
     temperature: float = 0.7
@@ -42,6 +45,23 @@ class Sampling:
     min_p: float = 0.05
     repeat_penalty: float = 1.0
     stop: tuple[str, ...] = ()
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    penalty_window: int = 64
+    logit_bias: tuple[tuple[int | str, float], ...] = ()
+    logprobs: int | None = None
+
+
+@dataclass(frozen=True)
+class TokenLogprob:
+    """A token of an answer with its natural log-probability before sampling filters.
+
+    `top` holds the most likely tokens at that place with theirs, the likeliest first.
+    """
+
+    token: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,6 +118,7 @@ class Completion:
     prompt_version: str = ""
     model: str = ""
     notes: tuple[str, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] = ()
 
     def __str__(self) -> str:
         return self.text

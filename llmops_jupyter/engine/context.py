@@ -1,163 +1,261 @@
-"""A llama.cpp context with one sequence: reading prompts in chunks, decoding token by token."""
+"""A llama.cpp context with many sequences in one shared cache.
+
+Each sequence is a run of tokens whose positions follow each other from 0. Everything is checked before it
+reaches the library, which stops the process when sizes, positions or ranges are wrong.
+"""
 
 from __future__ import annotations
 
 import ctypes
-import os
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+from llmops_jupyter.engine.capability import Capability, capability_of
+from llmops_jupyter.engine.cells import Cells
 from llmops_jupyter.engine.native import library
 from llmops_jupyter.errors import EngineError, ModelMemoryError
 
-CHUNK = 128
-NO_SLOT, ABORTED = 1, 2
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+NO_ROOM = 1
+SCORES_BYTES = 256 * 2**20
 
 
-def default_threads(quota_file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """Physical cores that this process may use, by affinity and by the container's quota.
+class NoRoomError(EngineError):
+    """The cache found no cells for a batch; its state is as before."""
 
-    More threads than that wait for each other and are many times slower than fewer.
+
+@dataclass(frozen=True)
+class Piece:
+    """Tokens that follow in a sequence; the last `outputs` of them get logits."""
+
+    sequence: int
+    tokens: Sequence[int]
+    outputs: int = 0
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a context is: rows at once, cells and tokens a batch, rows of logits a batch."""
+
+    rows: int
+    cells: int
+    batch: int
+    outputs: int
+
+
+class Batch:
+    """The arrays of a `llama_batch`, filled anew for each call. One sequence for each token."""
+
+    def __init__(self, size: int) -> None:
+        import numpy as np
+
+        lib = library()
+        self.size = size
+        self.tokens = np.zeros(size, dtype=np.int32)
+        self.positions = np.zeros(size, dtype=np.int32)
+        self.sequences = np.zeros(size, dtype=np.int32)
+        self.outputs = np.zeros(size, dtype=np.int8)
+        self._ones = np.ones(size, dtype=np.int32)
+        first, step = self.sequences.ctypes.data, self.sequences.itemsize
+        self._pointers = np.arange(first, first + step * size, step, dtype=np.uintp)
+        ints, words = ctypes.POINTER(ctypes.c_int32), ctypes.POINTER(ctypes.c_int8)
+        self.native = lib.llama_batch(
+            n_tokens=0,
+            token=self.tokens.ctypes.data_as(ints),
+            embd=None,
+            pos=self.positions.ctypes.data_as(ints),
+            n_seq_id=self._ones.ctypes.data_as(ints),
+            seq_id=self._pointers.ctypes.data_as(ctypes.POINTER(ints)),
+            logits=self.outputs.ctypes.data_as(words),
+        )
+
+    def fill(self, place: int, piece: Piece, position: int) -> int:
+        """Write a piece at `place`; returns the place after it."""
+        import numpy as np
+
+        end = place + len(piece.tokens)
+        self.tokens[place:end] = piece.tokens
+        self.positions[place:end] = np.arange(position, position + end - place)
+        self.sequences[place:end] = piece.sequence
+        self.outputs[place:end] = 0
+        if piece.outputs:
+            self.outputs[end - piece.outputs : end] = 1
+        return end
+
+
+class Context:
+    """A context of a model; used by one thread at a time.
+
+    Args:
+        model: pointer to the loaded model.
+        size: see `Size`; `cells` is rounded up to a multiple of 256 by the library.
+        n_threads: threads that compute.
+        sequences: sequences that may exist at once, rows and kept prefixes together; at most 256.
+        longest: tokens of the longest sequence.
+
+    Raises:
+        ModelMemoryError: the library cannot make it.
     """
-    import psutil
 
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    physical = psutil.cpu_count(logical=False) or allowed or 1
-    return max(1, min(physical, allowed or 1, _quota(quota_file)))
-
-
-def _quota(file: Path) -> int:
-    """Whole processors that the control group grants; very many where there is no limit."""
-    unlimited = 10_000
-    try:
-        quota, period = file.read_text("ascii").split()
-    except (OSError, ValueError):
-        return unlimited
-    return unlimited if quota == "max" else max(1, int(quota) // int(period))
-
-
-class Cancelled(Exception):  # noqa: N818 - a signal between our own functions, not an error
-    """The request was cancelled between two chunks or tokens."""
-
-
-class Sequence1:
-    """The one sequence of a context, and which part of it may be used again.
-
-    A prompt is read in chunks that begin at multiples of `CHUNK`, and only whole chunks that an earlier
-    prompt read in the same way are kept. So every token is computed in the same batch shape whatever ran
-    before, and the same request gets the same answer.
-    """
-
-    def __init__(self, model: Any, n_ctx: int, n_threads: int, *, embeddings: bool = False) -> None:
+    def __init__(
+        self, model: Any, size: Size, n_threads: int, sequences: int, vocabulary: int
+    ) -> None:
         self._lib = lib = library()
+        self.size = size
+        self.sequences = sequences
+        self.vocabulary = vocabulary
         params = lib.llama_context_default_params()
-        params.n_ctx = n_ctx
-        params.n_batch = n_ctx if embeddings else CHUNK
-        params.n_ubatch = n_ctx if embeddings else CHUNK
-        params.n_seq_max = 1
+        params.n_ctx = size.cells
+        # One physical batch for each logical one: a call that fails leaves nothing behind.
+        params.n_batch = params.n_ubatch = size.batch
+        params.n_seq_max = sequences
+        params.n_outputs_max = size.outputs
         params.n_threads = params.n_threads_batch = n_threads
-        params.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_AUTO
-        params.embeddings = embeddings
+        params.flash_attn_type = _attention(lib, model, size)
+        params.kv_unified = True
+        params.swa_full = True
         params.no_perf = True
-        if embeddings:
-            params.pooling_type = _pooling(lib, model)
+        self.capability: Capability = capability_of(model, swa_full=True)
         self.pointer = lib.llama_init_from_model(model, params)
         if not self.pointer:
             raise ModelMemoryError(
-                f"llama.cpp cannot make a context of {n_ctx} tokens: there is probably too little "
-                "memory. Load with fewer: %config LLMOps.context_length = 2048"
+                f"llama.cpp cannot make a context of {size.cells} tokens: there is probably too "
+                "little memory. Load with fewer: %config LLMOps.context_length = 2048"
             )
-        self.n_ctx = int(lib.llama_n_ctx(self.pointer))
         self._memory = lib.llama_get_memory(self.pointer)
-        self._keeps_parts = not (
-            lib.llama_model_is_recurrent(model)
-            or lib.llama_model_is_hybrid(model)
-            or lib.llama_model_n_swa(model) > 0
-        )
-        self._solid: list[int] = []
-
-    def read(
-        self, tokens: Sequence[int], cancelled: Callable[[], bool], *, reuse: bool = True
-    ) -> int:
-        """Read a whole prompt; returns how many of its tokens were there already.
-
-        Raises:
-            Cancelled: between two chunks.
-            EngineError: the context could not take the tokens.
-        """
-        kept = self._keep(tokens) if reuse else self._clear()
-        self._solid = list(tokens[:kept])
-        for start in range(kept, len(tokens), CHUNK):
-            if cancelled():
-                raise Cancelled
-            chunk = tokens[start : start + CHUNK]
-            self.decode(chunk)
-            if len(chunk) == CHUNK:
-                self._solid.extend(chunk)
-        return kept
-
-    def decode(self, tokens: Sequence[int]) -> None:
-        """Add tokens to the sequence; the logits of the last one can be read afterwards."""
-        buffer = (ctypes.c_int32 * len(tokens))(*tokens)
-        code = self._lib.llama_decode(
-            self.pointer, self._lib.llama_batch_get_one(buffer, len(tokens))
-        )
-        if code == 0:
-            return
-        self._clear()
-        if code == NO_SLOT:
-            raise EngineError(
-                "The context has no room for these tokens. Use a longer context: "
-                "%config LLMOps.context_length"
-            )
-        raise EngineError(f"llama.cpp could not compute the tokens (code {code}). Run again.")
-
-    def read_whole(self, tokens: Sequence[int]) -> None:
-        """Read a text in one batch, for an embedding of it."""
-        self._clear()
-        self.decode(tokens)
-
-    def cut(self, length: int) -> None:
-        """Forget everything after the first `length` tokens."""
-        if not self._lib.llama_memory_seq_rm(self._memory, 0, length, -1):
-            raise EngineError("This model cannot forget part of what it has read.")
+        self._batch = Batch(size.batch)
+        self.cells = Cells(int(lib.llama_n_ctx(self.pointer)), sequences)
+        self._adapters: tuple[tuple[int, float], ...] = ()
 
     @property
-    def can_cut(self) -> bool:
-        return self._keeps_parts
+    def free_cells(self) -> int:
+        return self.cells.free
 
-    def _keep(self, tokens: Sequence[int]) -> int:
-        if not self._keeps_parts:
-            return self._clear()
-        common = 0
-        for ours, theirs in zip(self._solid, tokens, strict=False):
-            if ours != theirs:
-                break
-            common += 1
-        # At least one token is read, since its logits are needed.
-        kept = min(common, len(tokens) - 1) // CHUNK * CHUNK
-        if kept <= 0 or not self._lib.llama_memory_seq_rm(self._memory, 0, kept, -1):
-            return self._clear()
-        return kept
+    def length(self, sequence: int) -> int:
+        return self.cells.length(sequence)
 
-    def _clear(self) -> int:
-        self._solid = []
-        if self._memory:
-            self._lib.llama_memory_clear(self._memory, True)
-        return 0
+    def feed(self, pieces: Sequence[Piece]) -> list[int]:
+        """Compute tokens; returns the place of each piece's first token, for `logits`.
+
+        Raises:
+            NoRoomError: nothing was computed; with fewer tokens it may work.
+            EngineError: the library failed, and the cache was emptied.
+        """
+        self._check(pieces)
+        places, end = [], 0
+        for piece in pieces:
+            places.append(end)
+            end = self._batch.fill(end, piece, self.cells.length(piece.sequence))
+        self._batch.native.n_tokens = end
+        code = self._lib.llama_decode(self.pointer, self._batch.native)
+        if code == NO_ROOM:
+            raise NoRoomError("The cache has no room for these tokens.")
+        if code != 0:
+            self.clear()
+            raise EngineError(f"llama.cpp could not compute the tokens (code {code}). Run again.")
+        for piece in pieces:
+            self.cells.extend(piece.sequence, len(piece.tokens))
+        return places
+
+    def logits(self, place: int) -> NDArray[np.float32]:
+        """The logits of a token of the last `feed` that was to have some; valid until the next."""
+        import numpy as np
+
+        pointer = self._lib.llama_get_logits_ith(self.pointer, place)
+        if not pointer:
+            raise EngineError(f"Token {place} of the batch has no logits. Run again.")
+        return np.ctypeslib.as_array(pointer, shape=(self.vocabulary,))
+
+    def copy(self, source: int, target: int, length: int) -> bool:
+        """Let the empty sequence `target` begin with the first `length` tokens of another.
+
+        Returns False where the architecture cannot: then `target` stays empty.
+        """
+        whole = length == self.cells.length(source)
+        if not (whole or self.capability.parts):
+            return False
+        oldest = int(self._lib.llama_memory_seq_pos_min(self._memory, source))
+        if not self.capability.reusable(length, oldest):
+            return False
+        self.cells.copy(source, target, length)
+        end = -1 if whole else length
+        self._lib.llama_memory_seq_cp(self._memory, source, target, 0, end)
+        return True
+
+    def cut(self, sequence: int, length: int) -> bool:
+        """Forget what follows the first `length` tokens; False where that cannot be: then all is gone."""
+        if length == self.cells.length(sequence):
+            return True
+        if length and self.capability.parts:
+            oldest = int(self._lib.llama_memory_seq_pos_min(self._memory, sequence))
+            possible = self.capability.reusable(length, oldest)
+            if possible and self._lib.llama_memory_seq_rm(self._memory, sequence, length, -1):
+                self.cells.cut(sequence, length)
+                return True
+        self.drop(sequence)
+        return length == 0
+
+    def drop(self, sequence: int) -> None:
+        """Forget a sequence."""
+        self._lib.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+        self.cells.cut(sequence, 0)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._lib.llama_memory_clear(self._memory, True)
+        self.cells = Cells(self.cells.size, self.sequences)
+
+    def use_adapters(self, adapters: Sequence[tuple[int, float]]) -> None:
+        """Compute with these (pointer, scale) adapters from now on."""
+        wanted = tuple(adapters)
+        if wanted == self._adapters:
+            return
+        count = len(wanted)
+        pointers = (ctypes.c_void_p * max(count, 1))(*(pointer for pointer, _ in wanted))
+        scales = (ctypes.c_float * max(count, 1))(*(scale for _, scale in wanted))
+        table = ctypes.cast(pointers, ctypes.POINTER(ctypes.POINTER(ctypes.c_void_p)))
+        code = self._lib.llama_set_adapters_lora(self.pointer, table, count, scales)
+        if code != 0:
+            raise EngineError(f"llama.cpp refuses the adapters (code {code}). Leave them out.")
+        self._adapters = wanted
 
     def free(self) -> None:
         if self.pointer:
             self._lib.llama_free(self.pointer)
             self.pointer = None
 
+    def _check(self, pieces: Sequence[Piece]) -> None:
+        import numpy as np
 
-def _pooling(lib: Any, model: Any) -> int:
-    """The file's own pooling (unspecified asks for it), or the mean for models made to generate."""
-    buffer = ctypes.create_string_buffer(64)
-    architecture = ctypes.create_string_buffer(64)
-    lib.llama_model_meta_val_str(model, b"general.architecture", architecture, 64)
-    key = architecture.value + b".pooling_type"
-    has = int(lib.llama_model_meta_val_str(model, key, buffer, 64)) >= 0
-    return int(lib.LLAMA_POOLING_TYPE_UNSPECIFIED if has else lib.LLAMA_POOLING_TYPE_MEAN)
+        total = sum(len(p.tokens) for p in pieces)
+        wrong = (
+            not 0 < total <= self.size.batch
+            or len({p.sequence for p in pieces}) != len(pieces)
+            or any(not 0 <= p.sequence < self.sequences for p in pieces)
+            or any(not 0 <= p.outputs <= len(p.tokens) or not len(p.tokens) for p in pieces)
+            or sum(p.outputs for p in pieces) > self.size.outputs
+        )
+        if wrong:
+            raise EngineError(f"A batch of {total} tokens in {len(pieces)} pieces has wrong sizes.")
+        if total > self.cells.free:
+            raise NoRoomError(f"The cache has {self.cells.free} free cells; {total} are needed.")
+        for piece in pieces:
+            ids = np.asarray(piece.tokens)
+            if ids.min() < 0 or ids.max() >= self.vocabulary:
+                raise EngineError("A token id is outside the vocabulary. Use another prompt.")
+
+
+def _attention(lib: Any, model: Any, size: Size) -> int:
+    """Flash attention on a GPU and where plain attention would need large buffers; else plain.
+
+    On CPUs llama.cpp's plain attention reads many rows at a time and was 1.1 to 3 times faster at writing
+    than its flash attention, and a little slower at reading deep prompts.
+    """
+    scores = int(lib.llama_model_n_head(model)) * size.cells * size.batch * 4
+    plain = not lib.llama_supports_gpu_offload() and scores <= SCORES_BYTES
+    kinds = (lib.LLAMA_FLASH_ATTN_TYPE_AUTO, lib.LLAMA_FLASH_ATTN_TYPE_DISABLED)
+    return int(kinds[plain])

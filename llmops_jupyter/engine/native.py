@@ -106,6 +106,9 @@ class Vocabulary:
         special = lib.LLAMA_TOKEN_ATTR_CONTROL | lib.LLAMA_TOKEN_ATTR_UNKNOWN
         self.control: dict[str, int] = {}
         self.strips: dict[int, tuple[bool, bool]] = {}
+        self._pieces: dict[int, bytes] = {}
+        is_end = lib.llama_vocab_is_eog
+        self.ends = frozenset(t for t in range(self.size) if is_end(vocab, t))
         for token in range(self.size):
             attributes = lib.llama_vocab_get_attr(vocab, token)
             if attributes & special:
@@ -133,8 +136,18 @@ class Vocabulary:
             raise EngineError("llama.cpp could not tokenise the text. Check it for odd characters.")
         return list(buffer[:n])
 
+    def ids_of(self, text: str) -> list[int]:
+        """The control token of that text, or the tokens that the text is made of."""
+        return [self.control[text]] if text in self.control else self.tokenize(text)
+
     def piece(self, token: int) -> bytes:
         """The bytes of a token; nothing for control tokens."""
+        known = self._pieces.get(token)
+        if known is None:
+            known = self._pieces[token] = self._piece(token)
+        return known
+
+    def _piece(self, token: int) -> bytes:
         size = 64
         while True:
             buffer = ctypes.create_string_buffer(size)
@@ -151,7 +164,7 @@ class Vocabulary:
 
     def is_end(self, token: int) -> bool:
         """Whether a token ends the answer."""
-        return bool(self._lib.llama_vocab_is_eog(self._vocab, token))
+        return token in self.ends
 
     def chat_template(self) -> str | None:
         """The chat template that the file carries."""

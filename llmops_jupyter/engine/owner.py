@@ -15,10 +15,11 @@ JOIN_S = 5.0
 
 
 class Owner:
-    """Runs jobs one after the other on its own thread."""
+    """Runs jobs on its own thread; between them, `step` as long as it returns True."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, step: Callable[[], bool] = bool) -> None:
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._step = step
         self._pid = os.getpid()
         self.closed = False
         self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
@@ -67,10 +68,16 @@ class Owner:
         self._thread.join(JOIN_S)
 
     def _loop(self) -> None:
+        working = False
         while True:
-            job = self._jobs.get()
+            try:
+                job = self._jobs.get(block=not working)
+            except queue.Empty:
+                working = self._step()
+                continue
             if job is None:
                 return
             job()
+            working = True
             # A kept reference would keep the request's objects alive until the next job.
             del job

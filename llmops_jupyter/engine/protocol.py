@@ -3,7 +3,7 @@
 An engine has one model. `generate` takes many requests and yields events tagged with the request's
 id as they happen, so a single prompt is a batch of one. The next request is taken from the iterable
 when there is room for it, in the caller's thread. Closing the iterator cancels what is still running.
-Engines are called from one thread at a time.
+Several threads may use an engine at once; their requests share its batches.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from llmops_jupyter.records import FinishReason, Message, Sampling, Timing, Usage
+from llmops_jupyter.records import FinishReason, Message, Sampling, Timing, TokenLogprob, Usage
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+Prompt = Sequence[Message] | str
 
 
 @dataclass(frozen=True)
@@ -25,9 +27,12 @@ class Request:
 
     Give `messages`, which go through the model's chat template, or `text`, which is read as it is.
     `prefill` is text that the assistant's answer starts with; it is not repeated in the result.
-    `schema` is a JSON schema that the answer satisfies. `adapters` are (name, scale) pairs.
-    `deadline_s` counts from the start of the request. `trace_id` says which trace the request belongs
-    to; it goes into a recording and has no influence on the answer.
+    `schema` is a JSON schema that the answer satisfies, `grammar` one in llama.cpp's notation (GBNF); give
+    one of them at most. `adapters` are (path, scale) pairs of GGUF adapters.
+    `deadline_s` counts from the start of the request. An `interactive` request goes before others.
+    `exact` computes the answer alone and in a fixed shape, so that the same request always gets the same
+    text; it is slower. `trace_id` says which trace the request belongs to; it goes into a recording and
+    has no influence on the answer.
     """
 
     id: str
@@ -36,8 +41,11 @@ class Request:
     prefill: str = ""
     sampling: Sampling = field(default_factory=Sampling)
     schema: Mapping[str, Any] | None = None
+    grammar: str | None = None
     adapters: tuple[tuple[str, float], ...] = ()
     deadline_s: float | None = None
+    interactive: bool = True
+    exact: bool = False
     trace_id: str = ""
 
 
@@ -63,6 +71,7 @@ class Finished:
     timing: Timing
     seed: int
     reasoning: str = ""
+    logprobs: tuple[TokenLogprob, ...] = ()
     error: Exception | None = None
 
 
@@ -71,7 +80,10 @@ Event = Token | Finished
 
 @runtime_checkable
 class Engine(Protocol):
-    """A loaded model. All lengths are in tokens, all times in seconds."""
+    """A loaded model. All lengths are in tokens, all times in seconds.
+
+    The adapters of `score` and `logprobs` are (path, scale) pairs, as in a request.
+    """
 
     provider: str
     model_name: str
@@ -83,15 +95,29 @@ class Engine(Protocol):
         """Yield tokens as they come and one `Finished` for each request."""
         ...
 
-    def score(self, prompt: Sequence[Message] | str, labels: Sequence[str]) -> list[float]:
-        """The natural log-probability of each label as the continuation of the prompt, in order."""
+    def score(
+        self,
+        items: Sequence[tuple[Prompt, Sequence[str]]],
+        adapters: Sequence[tuple[str, float]] = (),
+    ) -> list[list[float]]:
+        """For each (prompt, labels): the natural log-probability of each whole label after the prompt."""
+        ...
+
+    def logprobs(
+        self, texts: Sequence[str], adapters: Sequence[tuple[str, float]] = ()
+    ) -> list[NDArray[np.float32]]:
+        """For each text: the natural log-probability of each of its tokens but the first."""
         ...
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """One vector of unit length for each text; shape (len(texts), width)."""
         ...
 
-    def count_tokens(self, prompt: Sequence[Message] | str) -> int:
+    def rerank(self, query: str, texts: Sequence[str]) -> list[float]:
+        """How well each text answers the query, by a reranker model; higher is better."""
+        ...
+
+    def count_tokens(self, prompt: Prompt) -> int:
         """Tokens of a text, or of messages once they are in the chat template."""
         ...
 

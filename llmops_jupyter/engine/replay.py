@@ -1,40 +1,75 @@
 """Record what an engine answered and replay it, for tests of notebooks, demos and bug reports.
 
-A cassette is a JSON text file that reads well in review. A recording is found by what decides an answer:
-the model's digest, the rendered messages, sampling, schema and adapters. The same request made several
-times is replayed in the order of recording, the last one again and again.
+A recording is found by what decides an answer: the model's digest, the rendered messages, sampling,
+schema and adapters. The file is a `Cassette`.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmops_jupyter.engine.protocol import Engine, Event, Finished, Request, Token
-from llmops_jupyter.errors import ReplayError
-from llmops_jupyter.records import Message, Timing, Usage
+from llmops_jupyter.engine.cassette import Cassette
+from llmops_jupyter.engine.protocol import Engine, Event, Finished, Prompt, Request, Token
+from llmops_jupyter.records import Sampling, Timing, TokenLogprob, Usage
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-FORMAT = 1
+# Settings that cassettes have named from the beginning; later ones are named where they are used.
+ALWAYS = ("temperature", "max_tokens", "seed", "top_k", "top_p", "min_p", "repeat_penalty", "stop")
+
+Adapters = Sequence[tuple[str, float]]
 
 
-def _prompt(prompt: Sequence[Message] | str) -> Any:
+def _prompt(prompt: Prompt) -> Any:
     return prompt if isinstance(prompt, str) else [m.as_dict() for m in prompt]
+
+
+def _sampling(sampling: Sampling) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for field in fields(Sampling):
+        value = getattr(sampling, field.name)
+        if field.name in ALWAYS or value != field.default:
+            found[field.name] = [*value] if isinstance(value, tuple) else value
+    if sampling.logit_bias:
+        found["logit_bias"] = [[token, bias] for token, bias in sampling.logit_bias]
+    return found
+
+
+def _adapters(adapters: Adapters) -> dict[str, Any]:
+    # By content, so that a recording replays where the files lie elsewhere.
+    return {"adapters": [[_digest(path), scale] for path, scale in adapters]} if adapters else {}
+
+
+def _digest(path: str) -> str:
+    file = Path(path)
+    if not file.is_file():
+        return file.name
+    stat = file.stat()
+    return _digest_of(path, stat.st_size, stat.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=64)
+def _digest_of(path: str, size: int, mtime_ns: int) -> str:
+    del size, mtime_ns  # of the key only: another size or time is another content
+    found = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while chunk := file.read(1 << 20):
+            found.update(chunk)
+    return found.hexdigest()
 
 
 def describe(request: Request) -> dict[str, Any]:
     """What decides the answer to a request, as JSON values."""
     found: dict[str, Any] = {
         "messages": [m.as_dict() for m in request.messages],
-        "sampling": {**asdict(request.sampling), "stop": list(request.sampling.stop)},
+        "sampling": _sampling(request.sampling),
     }
     if request.text is not None:
         found["text"] = request.text
@@ -42,134 +77,9 @@ def describe(request: Request) -> dict[str, Any]:
         found["prefill"] = request.prefill
     if request.schema is not None:
         found["schema"] = dict(request.schema)
-    if request.adapters:
-        found["adapters"] = [list(a) for a in request.adapters]
-    return found
-
-
-class Cassette:
-    """Recordings in a file."""
-
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).expanduser()
-        self.models: dict[str, dict[str, Any]] = {}
-        self.calls: list[dict[str, Any]] = []
-        self._played: dict[str, int] = {}
-
-    @classmethod
-    def load(cls, path: str | Path) -> Cassette:
-        """Read a cassette.
-
-        Raises:
-            ReplayError: there is none, or it is damaged.
-        """
-        cassette = cls(path)
-        try:
-            value = json.loads(cassette.path.read_text(encoding="utf-8"))
-            if value["format"] != FORMAT:
-                raise ReplayError(
-                    f"The cassette {str(path)!r} has format {value['format']}; this release reads "
-                    f"{FORMAT}. Record it again with %trace record."
-                )
-            cassette.models, cassette.calls = value["models"], value["calls"]
-            for call in cassette.calls:
-                call["key"] = _key(call["kind"], call["model"], call["request"])
-        except FileNotFoundError as e:
-            raise ReplayError(
-                f"There is no cassette {str(path)!r}. Record one with %trace record {path}."
-            ) from e
-        except (OSError, ValueError, KeyError, TypeError) as e:
-            raise ReplayError(
-                f"The cassette {str(path)!r} cannot be read ({type(e).__name__}: {e}). "
-                f"Record it again with %trace record {path}."
-            ) from e
-        return cassette
-
-    def add(self, kind: str, model: str, request: Mapping[str, Any], response: Any) -> None:
-        """Keep one call and write the file, whole or not at all."""
-        self.calls.append({"kind": kind, "model": model, "request": request, "response": response})
-        self.save()
-
-    def save(self) -> None:
-        value = {
-            "format": FORMAT,
-            "models": self.models,
-            "calls": [{k: v for k, v in c.items() if k != "key"} for c in self.calls],
-        }
-        part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", "utf-8")
-            part.replace(self.path)
-        except OSError as e:
-            raise ReplayError(
-                f"The cassette {str(self.path)!r} cannot be written: {e.strerror}. Name another file."
-            ) from e
-        finally:
-            part.unlink(missing_ok=True)
-
-    def peek(self, kind: str, model: str, request: Mapping[str, Any]) -> Any:
-        """The recording that `take` would give next, or None."""
-        key = _key(kind, model, request)
-        found = [c for c in self.calls if c["key"] == key]
-        return found[min(self._played.get(key, 0), len(found) - 1)]["response"] if found else None
-
-    def take(self, kind: str, model: str, request: Mapping[str, Any]) -> Any:
-        """The next recording of a request.
-
-        Raises:
-            ReplayError: there is none; the message says what differs from the nearest one.
-        """
-        response = self.peek(kind, model, request)
-        if response is None:
-            raise ReplayError(self._miss(kind, model, request))
-        key = _key(kind, model, request)
-        self._played[key] = self._played.get(key, 0) + 1
-        return response
-
-    def _miss(self, kind: str, model: str, request: Mapping[str, Any]) -> str:
-        again = "Record again with %trace record, or run live with %trace replay off."
-        same = [c for c in self.calls if c["kind"] == kind]
-        if not same:
-            return f"The cassette {self.path.name!r} has no recording of {kind!r}. {again}"
-        scored = [(_differences(model, request, c), c) for c in same]
-        nearest = min(scored, key=lambda pair: len(pair[0]))[0]
-        return (
-            f"The cassette {self.path.name!r} has no such call: {'; '.join(nearest[:3])}. {again}"
-        )
-
-
-def _key(kind: str, model: str, request: Mapping[str, Any]) -> str:
-    text = json.dumps([kind, model, request], sort_keys=True, ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _differences(model: str, request: Mapping[str, Any], call: Mapping[str, Any]) -> list[str]:
-    """Each difference as a phrase, the recorded value first."""
-    found = []
-    if call["model"] != model:
-        found.append(f"the model is {model[:12]} instead of {call['model'][:12]}")
-    before, now = _flat(call["request"]), _flat(request)
-    for path in sorted(set(before) | set(now)):
-        a, b = before.get(path), now.get(path)
-        if a != b:
-            found.append(f"{path} is {_short(b)} instead of {_short(a)}")
-    return found
-
-
-def _flat(value: Any, path: str = "") -> dict[str, Any]:
-    if isinstance(value, Mapping):
-        items = [(f"{path}.{k}" if path else str(k), v) for k, v in value.items()]
-    elif isinstance(value, list):
-        items = [(f"{path}[{i}]", v) for i, v in enumerate(value)]
-    else:
-        return {path: value}
-    return {k: v for name, inner in items for k, v in _flat(inner, name).items()} or {path: value}
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:40]}…{text[-16:]}"
+    if request.grammar is not None:
+        found["grammar"] = request.grammar
+    return {**found, **_adapters(request.adapters)}
 
 
 class RecordingEngine:
@@ -209,18 +119,31 @@ class RecordingEngine:
             if callable(close):
                 close()
 
-    def score(self, prompt: Sequence[Message] | str, labels: Sequence[str]) -> list[float]:
-        found = self.inner.score(prompt, labels)
-        self._add("score", {"prompt": _prompt(prompt), "labels": list(labels)}, found)
+    def score(
+        self, items: Sequence[tuple[Prompt, Sequence[str]]], adapters: Adapters = ()
+    ) -> list[list[float]]:
+        found = self.inner.score(items, adapters)
+        for item, scores in zip(items, found, strict=True):
+            self._add("score", _score_request(*item, adapters), scores)
+        return found
+
+    def logprobs(self, texts: Sequence[str], adapters: Adapters = ()) -> list[NDArray[np.float32]]:
+        found = self.inner.logprobs(texts, adapters)
+        for text, values in zip(texts, found, strict=True):
+            self._add("logprobs", {"text": text, **_adapters(adapters)}, _rounded(values))
         return found
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         found = self.inner.embed(texts)
-        vectors = [[round(float(x), 7) for x in row] for row in found]
-        self._add("embed", {"texts": list(texts)}, vectors)
+        self._add("embed", {"texts": list(texts)}, [_rounded(row) for row in found])
         return found
 
-    def count_tokens(self, prompt: Sequence[Message] | str) -> int:
+    def rerank(self, query: str, texts: Sequence[str]) -> list[float]:
+        found = self.inner.rerank(query, texts)
+        self._add("rerank", {"query": query, "texts": list(texts)}, found)
+        return found
+
+    def count_tokens(self, prompt: Prompt) -> int:
         found = self.inner.count_tokens(prompt)
         self._add("count_tokens", {"prompt": _prompt(prompt)}, found)
         return found
@@ -235,7 +158,16 @@ class RecordingEngine:
         self.cassette.add(kind, self.model_digest, request, response)
 
 
+def _score_request(prompt: Prompt, labels: Sequence[str], adapters: Adapters) -> dict[str, Any]:
+    return {"prompt": _prompt(prompt), "labels": list(labels), **_adapters(adapters)}
+
+
+def _rounded(values: Iterable[Any]) -> list[float]:
+    return [round(float(x), 7) for x in values]
+
+
 def _response(event: Finished, request: Request) -> dict[str, Any]:
+    logprobs = {"logprobs": [asdict(t) for t in event.logprobs]} if event.logprobs else {}
     return {
         "text": event.text,
         "reasoning": event.reasoning,
@@ -244,6 +176,7 @@ def _response(event: Finished, request: Request) -> dict[str, Any]:
         "timing": asdict(event.timing),
         "seed": event.seed,
         "trace_id": request.trace_id,
+        **logprobs,
     }
 
 
@@ -273,6 +206,10 @@ class ReplayEngine:
                 Timing(**found["timing"]),
                 found["seed"],
                 reasoning=found["reasoning"],
+                logprobs=tuple(
+                    TokenLogprob(t["token"], t["logprob"], tuple((w, p) for w, p in t["top"]))
+                    for t in found.get("logprobs", ())
+                ),
             )
 
     def recorded_trace_id(self, request: Request) -> str | None:
@@ -280,9 +217,19 @@ class ReplayEngine:
         found = self.cassette.peek("generate", self.model_digest, describe(request))
         return str(found["trace_id"]) or None if found else None
 
-    def score(self, prompt: Sequence[Message] | str, labels: Sequence[str]) -> list[float]:
-        asked = {"prompt": _prompt(prompt), "labels": list(labels)}
-        return [float(x) for x in self.cassette.take("score", self.model_digest, asked)]
+    def score(
+        self, items: Sequence[tuple[Prompt, Sequence[str]]], adapters: Adapters = ()
+    ) -> list[list[float]]:
+        take, digest = self.cassette.take, self.model_digest
+        found = [take("score", digest, _score_request(*item, adapters)) for item in items]
+        return [[float(x) for x in scores] for scores in found]
+
+    def logprobs(self, texts: Sequence[str], adapters: Adapters = ()) -> list[NDArray[np.float32]]:
+        import numpy as np
+
+        asked = [{"text": text, **_adapters(adapters)} for text in texts]
+        found = [self.cassette.take("logprobs", self.model_digest, a) for a in asked]
+        return [np.asarray(values, dtype=np.float32) for values in found]
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         import numpy as np
@@ -290,7 +237,11 @@ class ReplayEngine:
         found = self.cassette.take("embed", self.model_digest, {"texts": list(texts)})
         return np.asarray(found, dtype=np.float32)
 
-    def count_tokens(self, prompt: Sequence[Message] | str) -> int:
+    def rerank(self, query: str, texts: Sequence[str]) -> list[float]:
+        asked = {"query": query, "texts": list(texts)}
+        return [float(x) for x in self.cassette.take("rerank", self.model_digest, asked)]
+
+    def count_tokens(self, prompt: Prompt) -> int:
         asked = {"prompt": _prompt(prompt)}
         return int(self.cassette.take("count_tokens", self.model_digest, asked))
 
@@ -304,3 +255,10 @@ class ReplayEngine:
 def recorded_trace_id(engine: Engine, request: Request) -> str | None:
     """The recorded trace id of a request if the engine replays, else None."""
     return engine.recorded_trace_id(request) if isinstance(engine, ReplayEngine) else None
+
+
+def live_engine(engine: Engine) -> Engine | None:
+    """The engine that runs a model, without its recording; None if the answers are replayed."""
+    if isinstance(engine, ReplayEngine):
+        return None
+    return engine.inner if isinstance(engine, RecordingEngine) else engine

@@ -1,0 +1,123 @@
+"""Beginnings of prompts that stay in the cache, so that the next prompt on them starts at once."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from llmops_jupyter.engine.context import Context
+
+Adapters = tuple[tuple[str, float], ...]
+_clock = itertools.count()
+
+
+def common(a: NDArray[np.int32], b: NDArray[np.int32]) -> int:
+    """Length of the beginning that two runs of tokens share."""
+    n = min(len(a), len(b))
+    different = a[:n] != b[:n]
+    place = int(different.argmax()) if n else 0
+    return place if n and different[place] else n
+
+
+@dataclass
+class Prefix:
+    """Tokens that a kept sequence holds, computed with certain adapters."""
+
+    sequence: int
+    tokens: NDArray[np.int32]
+    adapters: Adapters
+    used: int = field(default_factory=lambda: next(_clock))
+
+
+class Prefixes:
+    """The kept sequences of a context, the one used longest ago dropped first.
+
+    Args:
+        context: where they are.
+        sequences: the sequences that may be used for them.
+        cells: how many cells they may take in all.
+    """
+
+    def __init__(self, context: Context, sequences: Sequence[int], cells: int) -> None:
+        self.context = context
+        self.cells = cells
+        self._free = list(sequences)
+        self.kept: list[Prefix] = []
+
+    def find(
+        self, tokens: NDArray[np.int32], adapters: Adapters, limit: int
+    ) -> tuple[Prefix | None, int]:
+        """The prefix that shares most with the tokens, and how much, `limit` at most."""
+        best, most = None, 0
+        parts = self.context.capability.parts
+        for prefix in self.kept:
+            if prefix.adapters != adapters:
+                continue
+            shared = min(common(prefix.tokens, tokens), limit)
+            if not parts and shared < len(prefix.tokens):
+                continue
+            if shared > most:
+                best, most = prefix, shared
+        if best is not None:
+            best.used = next(_clock)
+        return best, most
+
+    def keep(self, source: int, tokens: NDArray[np.int32], adapters: Adapters) -> bool:
+        """Keep the beginning `tokens` of a sequence; what is kept already is not kept twice."""
+        if not len(tokens) or len(tokens) > self.cells:
+            return False
+        for prefix in list(self.kept):
+            if prefix.adapters != adapters:
+                continue
+            shared = common(prefix.tokens, tokens)
+            if shared == len(tokens) and (
+                self.context.capability.parts or shared == len(prefix.tokens)
+            ):
+                prefix.used = next(_clock)
+                return True
+            if shared == len(prefix.tokens) and self.context.capability.parts:
+                self.drop(prefix)
+        if not self._free and not self.evict():
+            return False
+        sequence = self._free.pop()
+        if not self.context.copy(source, sequence, len(tokens)):
+            self._free.append(sequence)
+            return False
+        self.kept.append(Prefix(sequence, tokens.copy(), adapters))
+        while self._taken() > self.cells and len(self.kept) > 1:
+            self.evict()
+        return True
+
+    def trim(self, prefix: Prefix, length: int) -> None:
+        """Keep only the first `length` tokens of a prefix."""
+        if length <= 0 or not self.context.cut(prefix.sequence, length):
+            self.drop(prefix)
+            return
+        prefix.tokens = prefix.tokens[:length]
+
+    def drop(self, prefix: Prefix) -> None:
+        """Forget a prefix."""
+        self.context.drop(prefix.sequence)
+        self.kept.remove(prefix)
+        self._free.append(prefix.sequence)
+
+    def evict(self) -> bool:
+        """Drop the prefix that was used longest ago; False if there is none."""
+        if not self.kept:
+            return False
+        self.drop(min(self.kept, key=lambda p: p.used))
+        return True
+
+    def forget(self) -> None:
+        """Know of none any more, after the context was cleared."""
+        self._free += [p.sequence for p in self.kept]
+        self.kept.clear()
+
+    def _taken(self) -> int:
+        return sum(self.context.length(p.sequence) for p in self.kept)

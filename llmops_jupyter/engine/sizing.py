@@ -1,0 +1,55 @@
+"""How large a context to make, from the memory that there is."""
+
+from __future__ import annotations
+
+from llmops_jupyter.engine.context import Size
+from llmops_jupyter.models import GGUFMetadata
+from llmops_jupyter.models.memory import available_memory, estimate
+
+TIGHT = 2 * 10**9
+SHARE = 0.8
+ROWS = 16
+FEW_ROWS = 4
+CELLS_A_ROW = 256
+BATCH, SMALL_BATCH = 512, 128
+LOGITS_BYTES = 64 * 2**20
+
+
+def is_tight(available: int | None = None) -> bool:
+    """Whether there is so little memory that models run with few rows and small buffers."""
+    return (available_memory().bytes if available is None else available) < TIGHT
+
+
+def size_for(
+    metadata: GGUFMetadata, n_ctx: int, rows: int | None = None, available: int | None = None
+) -> Size:
+    """The largest of a few sizes that leaves a fifth of the memory free; the smallest if none does.
+
+    Args:
+        metadata: of the model.
+        n_ctx: tokens that one request may have.
+        rows: rows at once; None lets memory decide.
+        available: bytes that may be used; None asks the system.
+    """
+    if available is None:
+        available = available_memory().bytes
+    tight = is_tight(available)
+    batch = SMALL_BATCH if tight else BATCH
+    tries = [rows] if rows else [FEW_ROWS] if tight else [ROWS, ROWS // 2, FEW_ROWS]
+    for count in [*tries, 1]:
+        cells = n_ctx if tight else n_ctx + count * CELLS_A_ROW
+        size = Size(count, _padded(cells), batch, _outputs(metadata, count, tight=tight))
+        needed = estimate(metadata, size.cells, count, size.outputs).total
+        if needed <= SHARE * available:
+            return size
+    return Size(1, _padded(n_ctx), SMALL_BATCH, _outputs(metadata, 1, tight=True))
+
+
+def _padded(cells: int) -> int:
+    return -(-cells // 256) * 256
+
+
+def _outputs(metadata: GGUFMetadata, rows: int, *, tight: bool) -> int:
+    """Rows of logits a batch: one for each row, and more for scoring where there is memory."""
+    fitting = LOGITS_BYTES // max(1, 4 * metadata.vocabulary)
+    return rows + 2 if tight else max(rows + 2, min(256, fitting))

@@ -1,0 +1,144 @@
+"""From prompts to token ids, with checks against the context's length."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from llmops_jupyter.engine import chat
+from llmops_jupyter.engine.native import Vocabulary
+from llmops_jupyter.engine.protocol import Prompt, Request
+from llmops_jupyter.errors import ContextLengthError, OptionError
+
+# A text of more characters than this for each token of context is measured by a sample.
+SAMPLE_ABOVE = 32
+SAMPLE = 50_000
+
+
+class Tokenizer:
+    """A vocabulary with the model's chat format and the length of its context. Threads may share it."""
+
+    def __init__(self, vocabulary: Vocabulary, context_length: int) -> None:
+        self.vocabulary = vocabulary
+        self.context_length = context_length
+        self.format = chat.choose_format(
+            vocabulary.chat_template(),
+            list(vocabulary.control),
+            vocabulary.text(vocabulary.bos),
+            vocabulary.text(vocabulary.eos),
+        )
+
+    def tokens(self, prompt: Prompt, prefill: str = "") -> list[int]:
+        """Token ids of a text, or of messages in the chat template; no value makes a control token."""
+        vocabulary = self.vocabulary
+        bos = vocabulary.bos if vocabulary.adds_bos else None
+        try:
+            if isinstance(prompt, str):
+                pieces = [chat.Piece(prompt + prefill, control=False)]
+            else:
+                pieces = self.format.pieces(prompt, prefill)
+            return chat.tokenize_pieces(
+                pieces,
+                control_ids=vocabulary.control,
+                strips=vocabulary.strips,
+                tokenize=vocabulary.tokenize,
+                bos=bos,
+            )
+        except UnicodeEncodeError as e:
+            raise OptionError(
+                f"The prompt is not valid Unicode at character {e.start}. It was probably decoded with "
+                "the wrong encoding: read the text again with encoding='utf-8'."
+            ) from e
+
+    def count(self, prompt: Prompt) -> int:
+        """Tokens of a prompt; of one far longer than the context an estimate."""
+        estimate = self._estimate(prompt)
+        return estimate if estimate is not None else len(self.tokens(prompt))
+
+    def of_request(self, request: Request) -> list[int]:
+        """The checked token ids of a request."""
+        prompt = request.messages if request.text is None else request.text
+        estimate = self._estimate(prompt)
+        if estimate is not None:
+            self.check_room(estimate, about=True)
+        tokens = self.tokens(prompt, request.prefill)
+        if not tokens:
+            raise OptionError("The prompt is empty. Write what to ask.")
+        self.check_room(len(tokens))
+        return tokens
+
+    def to_embed(self, text: str) -> list[int]:
+        """Token ids of a text for an embedding, with the model's own start and end."""
+        try:
+            tokens = self.vocabulary.tokenize(text, add_special=True)
+        except UnicodeEncodeError as e:
+            raise OptionError(
+                "A text to embed is not valid Unicode. Read it again as UTF-8."
+            ) from e
+        if not tokens:
+            raise OptionError("An empty text has no embedding. Leave it out.")
+        self.check_embedding(len(tokens))
+        return tokens
+
+    def check_embedding(self, count: int) -> None:
+        """Raise a ContextLengthError if a text of `count` tokens is too long for an embedding."""
+        if count > self.context_length:
+            raise ContextLengthError(
+                f"A text to embed has {count:,} tokens, {count - self.context_length:,} more than the "
+                "model takes. Cut it into smaller passages."
+            )
+
+    def check_room(self, count: int, *, about: bool = False) -> None:
+        """Raise a ContextLengthError if a prompt of `count` tokens leaves no room for an answer."""
+        room = self.context_length - 1
+        if count <= room:
+            return
+        near = "about " if about else ""
+        raise ContextLengthError(
+            f"The prompt has {near}{count:,} tokens, {near}{count - room:,} more than the context of "
+            f"{self.context_length:,} holds with room for an answer. Shorten it, or load the model "
+            "with a longer context: %config LLMOps.context_length"
+        )
+
+    def _estimate(self, prompt: Prompt) -> int | None:
+        """Tokens of a text far longer than the context, from a sample of it; None for others."""
+        texts = [prompt] if isinstance(prompt, str) else [m.content for m in prompt]
+        length = sum(map(len, texts))
+        if length <= SAMPLE_ABOVE * self.context_length:
+            return None
+        longest = max(texts, key=len)
+        count = len(self.tokens(longest[:SAMPLE]))
+        estimate = int(count / min(SAMPLE, len(longest)) * length)
+        return estimate if estimate >= self.context_length else None
+
+
+def label_tokens(
+    tokenizer: Tokenizer, prompt: Prompt, labels: Sequence[str]
+) -> tuple[list[int], list[list[int]]]:
+    """What all labels have in common after the prompt, and what follows for each.
+
+    A label is tokenised together with the prompt, since tokens may span their border. At least one token
+    is common.
+
+    Raises:
+        OptionError, ContextLengthError: there are no labels, one is empty, or one does not fit.
+    """
+    if not labels or any(not label for label in labels):
+        raise OptionError("score needs at least one label, and none of them empty.")
+    base = tokenizer.tokens(prompt)
+    wholes = [tokenizer.tokens(prompt, prefill=label) for label in labels]
+    shared = len(base)
+    for whole in wholes:
+        tokenizer.check_room(len(whole))
+        shared = min(shared, _common(base, whole), len(whole) - 1)
+    if shared < 1:
+        raise OptionError("The prompt is empty. Write what the labels are to follow.")
+    return base[:shared], [whole[shared:] for whole in wholes]
+
+
+def _common(a: Sequence[int], b: Sequence[int]) -> int:
+    count = 0
+    for x, y in zip(a, b, strict=False):
+        if x != y:
+            break
+        count += 1
+    return count
