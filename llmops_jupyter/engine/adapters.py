@@ -18,9 +18,9 @@ class LoadedAdapters:
     def __init__(self, model: Any, architecture: str) -> None:
         self._model = model
         self._architecture = architecture
-        self._loaded: dict[tuple[str, int, int], int] = {}
+        self._loaded: dict[tuple[str, int, int], Any] = {}
 
-    def pairs(self, adapters: Adapters) -> list[tuple[int, float]]:
+    def pairs(self, adapters: Adapters) -> list[tuple[Any, float]]:
         """(pointer, scale) of each adapter.
 
         Raises:
@@ -28,7 +28,7 @@ class LoadedAdapters:
         """
         return [(self._load(path), scale) for path, scale in adapters]
 
-    def _load(self, path: str) -> int:
+    def _load(self, path: str) -> Any:
         try:
             stat = Path(path).stat()
         except OSError as e:

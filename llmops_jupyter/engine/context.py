@@ -129,7 +129,7 @@ class Context:
         self._memory = lib.llama_get_memory(self.pointer)
         self._batch = Batch(size.batch)
         self.cells = Cells(int(lib.llama_n_ctx(self.pointer)), sequences)
-        self._adapters: tuple[tuple[int, float], ...] = ()
+        self._adapters: tuple[tuple[Any, float], ...] = ()
 
     @property
     def free_cells(self) -> int:
@@ -209,16 +209,16 @@ class Context:
         self._lib.llama_memory_clear(self._memory, True)
         self.cells = Cells(self.cells.size, self.sequences)
 
-    def use_adapters(self, adapters: Sequence[tuple[int, float]]) -> None:
+    def use_adapters(self, adapters: Sequence[tuple[Any, float]]) -> None:
         """Compute with these (pointer, scale) adapters from now on."""
         wanted = tuple(adapters)
         if wanted == self._adapters:
             return
         count = len(wanted)
-        pointers = (ctypes.c_void_p * max(count, 1))(*(pointer for pointer, _ in wanted))
+        kind = ctypes.POINTER(ctypes.c_void_p)
+        pointers = (kind * max(count, 1))(*(pointer for pointer, _ in wanted))
         scales = (ctypes.c_float * max(count, 1))(*(scale for _, scale in wanted))
-        table = ctypes.cast(pointers, ctypes.POINTER(ctypes.POINTER(ctypes.c_void_p)))
-        code = self._lib.llama_set_adapters_lora(self.pointer, table, count, scales)
+        code = self._lib.llama_set_adapters_lora(self.pointer, pointers, count, scales)
         if code != 0:
             raise EngineError(f"llama.cpp refuses the adapters (code {code}). Leave them out.")
         self._adapters = wanted

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from llmops_jupyter.engine.context import Context, Piece
 from llmops_jupyter.engine.prefixes import Adapters
@@ -30,7 +31,7 @@ class ExactLane:
     def __init__(
         self,
         make_context: Callable[[], Context],
-        load_adapters: Callable[[Adapters], list[tuple[int, float]]],
+        load_adapters: Callable[[Adapters], list[tuple[Any, float]]],
     ) -> None:
         self._make_context = make_context
         self._load_adapters = load_adapters
@@ -38,6 +39,10 @@ class ExactLane:
         self._adapters: Adapters = ()
         self._solid: list[int] = []
         self.waiting: list[Row] = []
+
+    def add(self, row: Row) -> None:
+        """Take on a row."""
+        self.waiting.append(row)
 
     @property
     def busy(self) -> bool:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmops_jupyter.config import check_sampling
 from llmops_jupyter.engine import native, sizing
 from llmops_jupyter.engine.adapters import LoadedAdapters, checked
 from llmops_jupyter.engine.context import Context, Size
@@ -28,6 +29,7 @@ from llmops_jupyter.engine.protocol import Event, Finished, Prompt, Request
 from llmops_jupyter.engine.row import Row
 from llmops_jupyter.engine.scheduler import NODES, SPARE, Scheduler
 from llmops_jupyter.engine.scoring import Labels, Passage, Result
+from llmops_jupyter.engine.stream import Stream
 from llmops_jupyter.engine.tokens import Tokenizer, label_tokens
 from llmops_jupyter.errors import EngineError, LLMOpsError, ModelArchitectureError, OptionError
 from llmops_jupyter.models import read_metadata
@@ -53,6 +55,7 @@ class LlamaCppEngine:
         n_threads: None takes all physical cores.
         n_gpu_layers: None offloads all layers if the library can.
         rows: requests that run at once; None lets memory decide.
+        n_batch: tokens that are computed at a time; None takes 512. Little memory makes it smaller.
 
     Raises:
         ModelError, ModelMemoryError, MissingDependencyError: with what to do.
@@ -71,6 +74,7 @@ class LlamaCppEngine:
         n_threads: int | None = None,
         n_gpu_layers: int | None = None,
         rows: int | None = None,
+        n_batch: int | None = None,
     ) -> None:
         self.model_name = model_name
         self.model_digest = model_digest
@@ -84,7 +88,7 @@ class LlamaCppEngine:
         self._embedders: dict[bool, Embedder] = {}
         self._owner = Owner(f"llmops-{model_name}", self._step)
         try:
-            self._owner.call(lambda: self._load(n_ctx, n_gpu_layers, rows))
+            self._owner.call(lambda: self._load(n_ctx, n_gpu_layers, rows, n_batch))
         except BaseException:
             self._owner.close(self._free)
             raise
@@ -93,29 +97,7 @@ class LlamaCppEngine:
     def generate(self, requests: Iterable[Request]) -> Iterator[Event]:
         """Answers to the requests, batched with those of other callers; see the protocol."""
         self._check_open()
-        events: queue.SimpleQueue[tuple[int, Event]] = queue.SimpleQueue()
-        running: dict[int, Row] = {}
-        client, number, waiting = object(), 0, iter(requests)
-        exhausted = False
-        try:
-            while True:
-                while not exhausted and len(running) < 2 * self.size.rows:
-                    request = next(waiting, None)
-                    if request is None:
-                        exhausted = True
-                        break
-                    number += 1
-                    put = functools.partial(_put, events, number)
-                    running[number] = self._submit(request, put, client)
-                if not running:
-                    return
-                place, event = events.get()
-                if isinstance(event, Finished):
-                    del running[place]
-                yield event
-        finally:
-            for row in running.values():
-                row.cancel()
+        return Stream(requests, self._submit, 2 * self.size.rows)
 
     def score(
         self, items: Sequence[tuple[Prompt, Sequence[str]]], adapters: Adapters = ()
@@ -208,7 +190,7 @@ class LlamaCppEngine:
         return {
             "model": self.model_name,
             "path": str(self.path),
-            "engine": "llama.cpp, in process",
+            "engine": "llama.cpp",
             "threads": self._threads,
             "context": self.context_length,
             "rows": f"{len(scheduler.active)} of {size.rows}",
@@ -237,6 +219,7 @@ class LlamaCppEngine:
         try:
             with self._guard:
                 self._check_open()
+                check_sampling(request.sampling)
                 if request.schema is not None and request.grammar is not None:
                     raise OptionError("Give a schema or a grammar, not both.")
                 checked(request.adapters)
@@ -250,8 +233,8 @@ class LlamaCppEngine:
                 client=client,
             )
             row.asked = asked
-            lane = self._exact.waiting.append if request.exact else self._scheduler.add
-            self._owner.submit(lambda: lane(row))
+            lane = self._exact if request.exact else self._scheduler
+            self._owner.submit(lambda: lane.add(row))
         except LLMOpsError as e:
             seed = request.sampling.seed or 0
             took = Timing(time.perf_counter() - asked)
@@ -309,12 +292,14 @@ class LlamaCppEngine:
 
     # On the owner's thread.
 
-    def _load(self, n_ctx: int | None, n_gpu_layers: int | None, rows: int | None) -> None:
+    def _load(
+        self, n_ctx: int | None, n_gpu_layers: int | None, rows: int | None, n_batch: int | None
+    ) -> None:
         self._model = native.load_model(self.path, n_gpu_layers)
         vocabulary = native.Vocabulary(self._model)
         trained = int(native.library().llama_model_n_ctx_train(self._model))
         self.context_length = n_ctx or min(trained, DEFAULT_CONTEXT)
-        self.size = sizing.size_for(self.metadata, self.context_length, rows)
+        self.size = sizing.size_for(self.metadata, self.context_length, rows, batch=n_batch)
         sequences = min(MAX_SEQUENCES, self.size.rows + SPARE + NODES)
         self._adapters = LoadedAdapters(self._model, self.metadata.architecture)
         self._context = context = self._make_context(self.size, sequences, vocabulary.size)
@@ -333,8 +318,15 @@ class LlamaCppEngine:
         """One step of what runs; the exact lane and the batch take turns."""
         if self._context is None or self._closing.is_set():
             return False
-        exact = self._exact.step()
-        return self._scheduler.step() or exact
+        try:
+            exact = self._exact.step()
+            return self._scheduler.step() or exact
+        except Exception as e:  # noqa: BLE001 - the callers get it; the owner's thread must live on
+            error = EngineError(f"The engine failed: {type(e).__name__}: {e}. Run again.")
+            error.__cause__ = e
+            self._exact.stop_all(error)
+            self._scheduler.reset(error)
+            return False
 
     def _pooled(self, tokenized: Sequence[Sequence[int]], *, rank: bool) -> NDArray[np.float32]:
         if rank not in self._embedders:

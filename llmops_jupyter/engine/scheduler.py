@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from llmops_jupyter.engine.context import Context, NoRoomError, Piece
 from llmops_jupyter.engine.pace import Pace
@@ -43,7 +44,7 @@ class Scheduler:
         self,
         context: Context,
         rows: int,
-        load_adapters: Callable[[Adapters], list[tuple[int, float]]],
+        load_adapters: Callable[[Adapters], list[tuple[Any, float]]],
     ) -> None:
         self.context = context
         self.rows = rows
@@ -82,6 +83,12 @@ class Scheduler:
         for row in [*self.active, *self.waiting]:
             row.stop("interrupted" if error is None else "error", error)
         self._drop_ended()
+
+    def reset(self, error: Exception) -> None:
+        """Fail all rows and forget all that the cache holds."""
+        self.stop_all(error)
+        self.prefixes.forget()
+        self.context.clear()
 
     # Which rows run.
 

@@ -21,7 +21,12 @@ def is_tight(available: int | None = None) -> bool:
 
 
 def size_for(
-    metadata: GGUFMetadata, n_ctx: int, rows: int | None = None, available: int | None = None
+    metadata: GGUFMetadata,
+    n_ctx: int,
+    rows: int | None = None,
+    available: int | None = None,
+    *,
+    batch: int | None = None,
 ) -> Size:
     """The largest of a few sizes that leaves a fifth of the memory free; the smallest if none does.
 
@@ -30,11 +35,13 @@ def size_for(
         n_ctx: tokens that one request may have.
         rows: rows at once; None lets memory decide.
         available: bytes that may be used; None asks the system.
+        batch: tokens a batch where there is memory.
     """
     if available is None:
         available = available_memory().bytes
     tight = is_tight(available)
-    batch = SMALL_BATCH if tight else BATCH
+    wanted = max(batch or BATCH, ROWS)
+    batch = min(wanted, SMALL_BATCH) if tight else wanted
     tries = [rows] if rows else [FEW_ROWS] if tight else [ROWS, ROWS // 2, FEW_ROWS]
     for count in [*tries, 1]:
         cells = n_ctx if tight else n_ctx + count * CELLS_A_ROW

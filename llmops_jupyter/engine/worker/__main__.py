@@ -1,0 +1,31 @@
+"""`python -m llmops_jupyter.engine.worker`: reads its configuration as one line of JSON, then serves."""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import signal
+import sys
+
+
+def main() -> int:
+    """Run a worker; returns only if it cannot be reached."""
+    # An interrupt is for the notebook. A client that gives up cancels its calls.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.umask(0o077)
+    faulthandler.enable()
+    line = sys.stdin.readline()
+    if not line:
+        return 1
+    from llmops_jupyter.engine.worker.server import Server
+
+    try:
+        Server(json.loads(line)).run()
+    except OSError as e:
+        print(f"its address cannot be bound ({e})", flush=True)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
