@@ -13,6 +13,9 @@ import llmops_jupyter as lo
 
 # Two compute threads on a machine that is busy with something else are many times slower than one.
 os.environ.setdefault("LLMOPS_THREADS", "1")
+# Models run in the test's own process; the tests of the worker ask for one.
+os.environ.setdefault("LLMOPS_WORKER", "off")
+KEPT = ("LLMOPS_THREADS", "LLMOPS_WORKER")
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +23,7 @@ def own_home(tmp_path_factory, monkeypatch):
     """No test sees the workspace, the settings or the caches of the user."""
     home = tmp_path_factory.mktemp("home")
     for name in list(os.environ):
-        if name.startswith("LLMOPS_") and name != "LLMOPS_THREADS":
+        if name.startswith("LLMOPS_") and name not in KEPT:
             monkeypatch.delenv(name)
     monkeypatch.setenv("LLMOPS_HOME", str(home / ".llmops"))
     monkeypatch.setenv("HF_HOME", str(home / "hf"))

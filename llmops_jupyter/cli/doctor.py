@@ -53,7 +53,7 @@ def add_commands(groups: Any, common: argparse.ArgumentParser) -> None:
 
 def run_doctor(terminal: Terminal, _: Mapping[str, Any]) -> Result:
     """Look at everything; the exit status is 1 if there is a problem."""
-    found = [*system(), *packages(), *store(terminal), *models(terminal)]
+    found = [*system(), *packages(), *store(terminal), *models(terminal), *worker()]
     lines = []
     for finding in found:
         todo = f"\n           → {finding.todo}" if finding.todo else ""
@@ -150,3 +150,22 @@ def models(terminal: Terminal) -> list[Finding]:
         todo = 'pip install "llmops-jupyter[demo]", or llmops models add PATH.gguf'
         return [Finding("models", BAD, "there is none", todo)]
     return findings
+
+
+def worker() -> list[Finding]:
+    """Whether notebooks can share a loaded model, and the workers that run."""
+    from llmops_jupyter.commands.view import size
+    from llmops_jupyter.engine.worker.folder import DoubtError, runtime_folder
+    from llmops_jupyter.engine.worker.sharing import workers
+
+    try:
+        folder = runtime_folder()
+    except DoubtError as e:
+        todo = "Correct the folder's rights, or set LLMOPS_WORKER=private."
+        return [Finding("worker", NOTE, f"models are not shared because {e}", todo)]
+    found = [Finding("worker", GOOD, f"notebooks may share models through {folder}")]
+    for each in workers(folder):
+        users = len(each["users"])
+        detail = f"{each['model']}, {size(each['memory'])}, pid {each['pid']}, users: {users}"
+        found.append(Finding("worker running", GOOD, detail))
+    return found

@@ -11,8 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter import __version__
-from llmops_jupyter.cli import doctor, prompting, upkeep
-from llmops_jupyter.commands import Result, Rows, options
+from llmops_jupyter.cli import advice, doctor, output, prompting, upkeep
+from llmops_jupyter.commands import Advice, Result, Rows, options
 from llmops_jupyter.commands.parsing import add_arguments
 from llmops_jupyter.errors import LLMOpsError, OptionError
 
@@ -108,25 +108,42 @@ def _runner(magic: str, name: str) -> Callable[[Terminal, dict[str, Any]], Resul
     return run_command
 
 
+def commands() -> dict[str, dict[str, str]]:
+    """What stands here for each magic and its commands."""
+    return {
+        magic: {
+            name: f"llmops {group} {name}"
+            for name in options.commands_of(magic)
+            if (magic, name) not in ONLY_IN_NOTEBOOKS
+        }
+        for magic, group in GROUPS.items()
+    }
+
+
 def run(arguments: Sequence[str] | None = None) -> int:
     """Parse, run and print; errors are one line on stderr and exit status 1."""
     terminal: Terminal | None = None
+    output.use_any_encoding()
     try:
-        values = vars(build().parse_args(arguments))
+        parser = build()
+        advice.check(parser, sys.argv[1:] if arguments is None else arguments)
+        values = vars(parser.parse_args(arguments))
         as_json = bool(values.get("json"))
         terminal = Terminal(
             values.get("store"), prompting.variables_of(values.get("var") or ()), quiet=as_json
         )
         result = values["run"](terminal, values)
         show(result, as_json=as_json)
+        sys.stdout.flush()  # here, where a full disk can still be said
         return int(result.value.get("exit", 0)) if isinstance(result.value, dict) else 0
     except LLMOpsError as e:
-        print(f"{type(e).__name__}: {' '.join(str(e).split())}", file=sys.stderr)
+        said = advice.in_terminal(" ".join(str(e).split()), commands())
+        print(f"{type(e).__name__}: {said}", file=sys.stderr)
         return 1
-    except BrokenPipeError:
-        # The reader has gone; nothing more can be printed, and the interpreter must not try.
-        sys.stdout = None
-        return 0
+    except OSError as e:
+        if e.filename is not None or e.errno not in output.FAULTS:
+            raise
+        return output.give_up(e)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -138,7 +155,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def show(result: Result, *, as_json: bool) -> None:
     """Print a result as JSON, or its views as text."""
     if as_json:
-        print(json.dumps(as_plain(result.value), ensure_ascii=False, indent=1))
+        ascii_only = not output.speaks_unicode(sys.stdout)
+        print(json.dumps(as_plain(result.value), ensure_ascii=ascii_only, indent=1))
         return
     for view in result.views:
         if isinstance(view, Rows):
@@ -148,7 +166,7 @@ def show(result: Result, *, as_json: bool) -> None:
         elif hasattr(view, "ansi") and sys.stdout.isatty():
             print(view.ansi())
         else:
-            print(view)
+            print(advice.in_terminal(view, commands()) if isinstance(view, Advice) else view)
 
 
 def as_plain(value: Any) -> Any:

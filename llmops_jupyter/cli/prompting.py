@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.commands import Result, options
 from llmops_jupyter.commands.parsing import add_arguments
+from llmops_jupyter.commands.prompt import settings_of
 from llmops_jupyter.errors import OptionError
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ DEMO_TEMPLATE = (
     "system: You are a helpful assistant. Answer in one short sentence.\nuser: {{ question }}\n"
 )
 DEMO_QUESTION = "What is the capital of France?"
-SETTINGS = ("model", "temperature", "max_tokens", "seed", "top_k", "top_p", "min_p", "session")
 
 
 def add_commands(groups: Any, common: argparse.ArgumentParser) -> None:
@@ -76,9 +76,7 @@ def run_prompt(terminal: Terminal, values: Mapping[str, Any]) -> Result:
     """Run a kept version once, or over a data set."""
     prompts = terminal.workspace.prompts
     version = prompts.get(values["ref"])
-    chosen = {k: values[k] for k in SETTINGS if values.get(k) is not None}
-    if values.get("stop"):
-        chosen["stop"] = tuple(values["stop"])
+    chosen = settings_of(values)
     if not values["over"]:
         return _stream(terminal, version, terminal.variables, chosen, values)
     show = terminal.progress()

@@ -71,8 +71,11 @@ def add_(context: Context, values: Mapping[str, Any]) -> Result:
 def show_(context: Context, values: Mapping[str, Any]) -> Result:
     dataset = context.workspace.data.get(values["ref"])
     limit = PREVIEW if values["limit"] is None else values["limit"]
+    if limit < 0:
+        raise OptionError(f"--limit is a number of rows, not {limit}.")
     rows = [{"row": i, **row} for i, row in islice(dataset.items(), limit)]
-    return Result(dataset, (f"{dataset.ref}: {dataset.n_rows:,} rows", Rows(rows)))
+    views = (f"{dataset.ref}: {dataset.n_rows:,} rows", Rows(rows))
+    return Result(dataset if values.get("out") else {**_row(dataset), "items": rows}, views)
 
 
 def diff_(context: Context, values: Mapping[str, Any]) -> Result:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
-from llmops_jupyter.commands.view import Context, Result, Rows, line, minute, size, table
+from llmops_jupyter.commands.view import Advice, Context, Result, Rows, line, minute, size, table
+from llmops_jupyter.errors import OptionError
 
 
 def list_(context: Context, values: Mapping[str, Any]) -> Result:
     models = context.workspace.models
-    default, registered = models.default(), models.list()
+    default, registered, adapters = models.default(), models.list(), models.adapters()
     rows = [
         {
             "model": m.name,
@@ -25,19 +27,33 @@ def list_(context: Context, values: Mapping[str, Any]) -> Result:
         for m in registered
     ]
     empty = "No models are registered. Add one: %model add PATH, or see %model list --found"
-    result = table(rows, empty)
+    views = table(rows, empty).views
+    also = [
+        {
+            "adapter": a.name,
+            "version": a.version,
+            "aliases": ", ".join(a.aliases),
+            "base": a.metadata.architecture,
+            "size": size(a.size),
+            "source": a.source,
+        }
+        for a in adapters
+    ]
+    if also:
+        views = (*views, Rows(also))
     if not values["found"]:
-        return result
+        return Result([*rows, *also], views)
     found, notes = models.discover()
-    here = {str(m.path) for m in registered}
+    here = {str(m.path) for m in (*registered, *adapters)}
     more = [
-        {"found": c.name, "size": size(c.size), "add with": f"%model add {c.source}"}
+        {"found": c.name, "size": size(c.size), "source": c.source}
         for c in found
         if str(c.path) not in here
     ]
     nothing = "Nothing else was found in packages or in the folders of other tools."
-    view = Rows(more) if more else nothing
-    return Result({"models": rows, "found": more}, (*result.views, view, *notes))
+    shown = (Rows(more), Advice("Add one: %model add SOURCE")) if more else (nothing,)
+    facts = {"models": rows, "adapters": also, "found": more}
+    return Result(facts, (*views, *shown, *notes))
 
 
 def add_(context: Context, values: Mapping[str, Any]) -> Result:
@@ -114,16 +130,64 @@ def alias_(context: Context, values: Mapping[str, Any]) -> Result:
     return line(f"{model.name}@{values['alias']} → version {model.version}")
 
 
+def quantize_(context: Context, values: Mapping[str, Any]) -> Result:
+    engines = context.workspace.engine
+    return _added(
+        engines.quantize(
+            values["ref"], values["kind"], copy_name=values["name"], progress=context.progress()
+        )
+    )
+
+
+def tune_(context: Context, values: Mapping[str, Any]) -> Result:
+    from llmops_jupyter.engine.chart import Chart
+
+    percent, kinds = values["allow_loss"], values["only"]
+    options: dict[str, Any] = {} if percent is None else {"loss": percent / 100}
+    if kinds is not None:
+        options["only"] = [kind for kind in kinds.replace(",", " ").split() if kind]
+    text = None if values["text"] is None else _text(values["text"])
+    register, show = not values["no_register"], context.progress()
+    tuning = context.workspace.engine.tune(
+        values["ref"], text=text, register=register, progress=show, **options
+    )
+    show("measured")
+    lines = Advice("\n".join(tuning.lines()))
+    return Result(tuning, (Rows(tuning.rows()), Chart(tuning), lines))
+
+
+def _text(name: str) -> str:
+    try:
+        return Path(name).expanduser().read_text("utf-8")
+    except (OSError, ValueError) as e:
+        why = e.strerror if isinstance(e, OSError) else "it is not UTF-8"
+        raise OptionError(f"The text {name!r} cannot be read: {why}. Name a text file.") from e
+
+
 def status_(context: Context, _: Mapping[str, Any]) -> Result:
     status = context.workspace.engine.status()
     lines = [f"mode: {status['mode']}"]
     if "cassette" in status:
         lines.append(f"cassette: {status['cassette']}")
     for engine in status["loaded"]:
-        lines += [f"{key}: {value}" for key, value in engine.items()]
+        lines += _facts(engine)
     if not status["loaded"]:
         lines.append("no model is loaded; the first prompt loads one")
+    for other in status.get("others", ()):
+        lines += ["", "another shared worker:", *(f"  {fact}" for fact in _facts(other))]
     return Result(status, ("\n".join(lines),))
+
+
+def _facts(status: Mapping[str, Any]) -> list[str]:
+    """A line for each thing that an engine says about itself, with those who use it last."""
+    shown = {k: v for k, v in status.items() if k not in ("users", "notes") and v is not None}
+    if isinstance(shown.get("memory"), int):
+        shown["memory"] = size(shown["memory"])
+    lines = [f"{key}: {value}" for key, value in shown.items()]
+    users = [f"{user['name'] or 'a process'} ({user['pid']})" for user in status.get("users", ())]
+    if "users" in status:
+        lines.append(f"used by: {', '.join(users) or 'nobody'}")
+    return lines + [f"note: {note}" for note in status.get("notes", ())]
 
 
 def remove_(context: Context, values: Mapping[str, Any]) -> Result:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import keyword
 import re
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -12,7 +13,7 @@ from llmops_jupyter.errors import OptionError, did_you_mean
 
 _WORD = re.compile(r'"((?:[^"\\]|\\.)*)"(?=\s|$)|\'([^\']*)\'(?=\s|$)|(\S+)')
 _NUMBER = re.compile(r"-\d+(\.\d*)?([eE][-+]?\d+)?|-\.\d+")
-_KINDS: dict[str, Any] = {"text": str, "int": int, "float": float}
+_KINDS: dict[str, Any] = {"text": str, "variable": str, "int": int, "float": float}
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,19 @@ def parse(command: Command, line: str) -> dict[str, Any]:
     words = split_line(line)
     _check_flags(command, words)
     values = vars(_build(command).parse_args([_guarded(w) for w in words]))
-    return {name: _plain(value) for name, value in values.items()}
+    found = {name: _plain(value) for name, value in values.items()}
+    for option in command.options:
+        if option.kind == "variable" and found[option.name] is not None:
+            check_variable(option.flags[-1], found[option.name])
+    return found
+
+
+def check_variable(flag: str, name: str) -> None:
+    """Raise an OptionError unless a variable may have this name."""
+    if not name.isidentifier() or keyword.iskeyword(name):
+        raise OptionError(
+            f"{flag} takes the name of a variable; {name!r} cannot be one. Write for example {flag} reply"
+        )
 
 
 def _guarded(word: Word) -> str:

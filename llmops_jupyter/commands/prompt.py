@@ -5,8 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from llmops_jupyter.commands.arguments import SETTINGS
 from llmops_jupyter.commands.view import Context, Result, Rows, line, minute, table
 from llmops_jupyter.errors import unknown_name
+from llmops_jupyter.records import Sampling
+
+# Settings that are shown where they are used.
+LATER = ("frequency_penalty", "presence_penalty", "penalty_window")
+
+
+def settings_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The options for `prompts.run` that a command line gave."""
+    # A flag that is not there is False, which 0 equals.
+    given = {k: values.get(k) for k in SETTINGS}
+    found = {k: v for k, v in given.items() if v is not None and v is not False and v != []}
+    if "adapter" in found:
+        found["adapters"] = found.pop("adapter")
+    return found
 
 
 def list_(context: Context, _: Mapping[str, Any]) -> Result:
@@ -34,7 +49,10 @@ def show_(context: Context, values: Mapping[str, Any]) -> Result:
     if found.note:
         lines.append(f"note: {found.note}")
     if found.defaults:
-        kept = {k: v for k, v in found.defaults.items() if v not in (None, [], "")}
+        usual = {n: f.default for n, f in Sampling.__dataclass_fields__.items() if n in LATER}
+        kept = {
+            k: v for k, v in found.defaults.items() if v not in (None, [], "", usual.get(k, ""))
+        }
         lines.append(f"last settings: {', '.join(f'{k}={v}' for k, v in kept.items())}")
     return Result(found, ("\n".join([*lines, "", found.content.readable()]),))
 

@@ -18,6 +18,12 @@ class Rows:
     columns: Sequence[str] | None = None
 
 
+class Advice(str):
+    """A line that names magics; a terminal names its own commands instead."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class Result:
     """What a command came to.
@@ -37,7 +43,7 @@ def line(text: str, value: Any = None) -> Result:
 
 def table(rows: Sequence[Mapping[str, Any]], empty: str) -> Result:
     """A result that is a table, or a line that says what to do when there is nothing."""
-    return Result(list(rows), (Rows(rows),) if rows else (empty,))
+    return Result(list(rows), (Rows(rows),) if rows else (Advice(empty),))
 
 
 class Context(Protocol):

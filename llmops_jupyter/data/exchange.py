@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from llmops_jupyter.data.dataset import Dataset
+from llmops_jupyter.data.spool import Spool
 from llmops_jupyter.data.stage import Datasets, Identified
-from llmops_jupyter.errors import DataError
+from llmops_jupyter.data.values import Row, plain
+from llmops_jupyter.errors import DataError, LLMOpsError
+from llmops_jupyter.store import aliases
 
 
 def export_dataset(dataset: Dataset, folder: Path) -> list[Path]:
@@ -33,27 +38,56 @@ def export_dataset(dataset: Dataset, folder: Path) -> list[Path]:
     return [rows, described]
 
 
-def import_dataset(datasets: Datasets, path: Path) -> Dataset:
-    """Read what `export_dataset` wrote, by its ``.json`` file; content that is here already stays.
+@dataclass(frozen=True)
+class Exported:
+    """A data set as it was read from a folder, checked and not yet kept."""
+
+    name: str
+    source: str
+    note: str
+    pairs: Sequence[tuple[str, Row]]
+
+    def add_to(self, datasets: Datasets) -> bool:
+        """Keep it; whether its content was new there. Content that is there already stays."""
+        known = {d.version for d in datasets.list() if d.name == self.name}
+        before = {d.version for d in datasets.history(self.name)} if known else set()
+        rows = Identified(self.pairs)
+        made = datasets.add(self.name, rows, note=self.note, source=self.source)
+        return made.version not in before
+
+
+def read_exported(path: Path) -> Exported:
+    """Read what `export_dataset` wrote, by its ``.json`` file.
 
     Raises:
-        DataError: the files are no exported data set, or the rows were changed.
+        DataError: the files are no exported data set, or the rows are not those that were exported.
+        OptionError: the name cannot be used.
     """
     try:
         header = json.loads(path.read_text(encoding="utf-8"))
-        pairs = []
-        for line in path.with_suffix(".jsonl").read_text(encoding="utf-8").split("\n"):
-            if not line:
-                continue
-            value = json.loads(line)
-            pairs.append((str(value["row_id"]), dict(value["row"])))
-        return datasets.add(
-            header["name"], Identified(pairs), note=header["note"], source=header["source"]
+        lines = path.with_suffix(".jsonl").read_text(encoding="utf-8").split("\n")
+        values = [json.loads(line) for line in lines if line]
+        pairs = [(str(v["row_id"]), plain(dict(v["row"]), path.name)) for v in values]
+        found = Exported(
+            aliases.check_name("data", str(header["name"])),
+            str(header["source"]),
+            str(header["note"]),
+            pairs,
         )
-    except (OSError, ValueError, KeyError, TypeError) as e:
-        if isinstance(e, DataError):
+        wanted = str(header["content_hash"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
+        if isinstance(e, LLMOpsError):
             raise
         raise DataError(f"{str(path)!r} is no exported data set ({e!r}). Export it again.") from e
+    with Spool() as spool:
+        for pair in pairs:
+            spool.add(*pair)
+        if not pairs or spool.content_hash != wanted:
+            raise DataError(
+                f"The rows beside {str(path)!r} are not those that were exported. Export it again, or "
+                f"add the changed rows yourself: %data add {found.name} FILE"
+            )
+    return found
 
 
 def _write(path: Path, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,6 +12,7 @@ from typing import Any
 from llmops_jupyter.data.values import Row, plain
 from llmops_jupyter.errors import DataError, missing_dependency
 
+BLOCK = 1 << 20
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 
 
@@ -63,11 +65,43 @@ def _read_file(path: Path) -> Iterator[Row]:
         yield from readers[suffix](path)
     except UnicodeDecodeError as e:
         raise DataError(
-            f"{path.name!r} is not UTF-8 at byte {e.start}. Save it as UTF-8, or read it with "
-            "pandas and its encoding and add the DataFrame."
+            f"{path.name!r} is not UTF-8 at byte {_first_bad_byte(path)}. Save it as UTF-8, or read it "
+            "with pandas and its encoding and add the DataFrame."
         ) from e
     except OSError as e:
         raise DataError(f"{path.name!r} cannot be read: {e.strerror}.") from e
+
+
+def _first_bad_byte(path: Path) -> int:
+    """Where a file is no UTF-8, counted from its beginning; the reader counts from its last block."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    done = 0
+    with path.open("rb") as file:
+        while True:
+            block = file.read(BLOCK)
+            try:
+                decoder.decode(block, final=not block)
+            except UnicodeDecodeError as e:
+                return done - (len(e.object) - len(block)) + e.start
+            done += len(block)
+            if not block:
+                return done
+
+
+def _parse(text: str, path: Path, line: int | None = None) -> Any:
+    """The JSON value of a file, or of one of its lines."""
+    where = repr(path.name) if line is None else f"{path.name!r} line {line}"
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as e:
+        place = f"{path.name!r} line {line or e.lineno}"
+        raise DataError(f"{place} is not JSON: {e.msg}. Correct that line.") from e
+    except RecursionError as e:
+        raise DataError(f"{where} nests too deep to be read. Give flatter rows.") from e
+    except ValueError as e:
+        raise DataError(
+            f"{where} has a number of more than 4,300 digits. Write it as text, in quotes."
+        ) from e
 
 
 def _jsonl(path: Path) -> Iterator[Row]:
@@ -75,20 +109,11 @@ def _jsonl(path: Path) -> Iterator[Row]:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
-            try:
-                value = json.loads(line)
-            except json.JSONDecodeError as e:
-                raise DataError(
-                    f"{path.name!r} line {number} is not JSON: {e.msg}. Correct that line."
-                ) from e
-            yield _row(value, f"line {number}")
+            yield _row(_parse(line, path, number), f"line {number}")
 
 
 def _json(path: Path) -> Iterator[Row]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as e:
-        raise DataError(f"{path.name!r} line {e.lineno} is not JSON: {e.msg}.") from e
+    value = _parse(path.read_text(encoding="utf-8-sig"), path)
     if not isinstance(value, list):
         raise DataError(f"{path.name!r} holds no list of rows. Wrap the rows in [ and ].")
     for number, row in enumerate(value, 1):

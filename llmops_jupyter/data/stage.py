@@ -10,7 +10,8 @@ from typing import Any
 from llmops_jupyter.data.dataset import Change, Dataset, DatasetDiff
 from llmops_jupyter.data.reading import read_rows
 from llmops_jupyter.data.splitting import assign, check_parts
-from llmops_jupyter.data.values import Row, canonical, digest
+from llmops_jupyter.data.spool import Spool
+from llmops_jupyter.data.values import Row, canonical, changed_columns, digest
 from llmops_jupyter.errors import DataError, unknown_name
 from llmops_jupyter.store import Store, aliases
 
@@ -52,24 +53,29 @@ class Datasets:
         """
         aliases.check_name(KIND, name)
         total = len(rows) if hasattr(rows, "__len__") and not isinstance(rows, str) else None
-        items: list[tuple[str, str]] = []
-        columns: dict[str, None] = {}
-        with self.store.write() as conn:
+        where = source if source is not None else str(rows) if _is_path(rows) else ""
+        # The source may be slow, and may trace its own work: it is read to its end before others are
+        # kept from writing.
+        with Spool() as spool:
             for row_id, row in self._identified(rows, id_column):
-                text = canonical(row)
-                row_hash = digest(text)
-                columns.update(dict.fromkeys(row))
-                items.append((row_id, row_hash))
-                conn.execute(
-                    "INSERT OR IGNORE INTO dataset_rows(hash, row) VALUES (?, ?)", (row_hash, text)
-                )
-                if progress is not None and len(items) % REPORT_EVERY == 0:
-                    progress(len(items), total)
-            if not items:
+                spool.add(row_id, row)
+                if progress is not None and len(spool.items) % REPORT_EVERY == 0:
+                    progress(len(spool.items), total)
+            if not spool.items:
                 raise DataError("There are no rows to keep. Check the source.")
-            content = digest("\n".join(f"{i}\t{h}" for i, h in items))
-            where = source if source is not None else str(rows) if _is_path(rows) else ""
-            return self._keep(conn, name, content, items, tuple(columns), where, note)
+            with self.store.write() as conn:
+                conn.executemany(
+                    "INSERT OR IGNORE INTO dataset_rows(hash, row) VALUES (?, ?)", spool.rows()
+                )
+                return self._keep(conn, name, spool, where, note)
+
+    def find(self, name: str, content_hash: str) -> Dataset | None:
+        """The version of a data set that has exactly this content, if there is one."""
+        row = self.store.row(
+            "SELECT version FROM datasets WHERE name = ? AND content_hash = ?",
+            (name, content_hash),
+        )
+        return self._load(self.store.read(), name, row[0]) if row else None
 
     def get(self, reference: str) -> Dataset:
         """A data set by ``name`` (the highest version) or ``name@2``."""
@@ -100,18 +106,15 @@ class Datasets:
         """Rows added, removed and changed from `a` to `b`, by row id."""
         before, after = self.get(a), self.get(b)
         old, new = dict(before.items()), dict(after.items())
-        changed = tuple(
-            Change(i, _changed_columns(old[i], new[i]), old[i], new[i])
-            for i in old
-            if i in new and old[i] != new[i]
-        )
+        differences = {i: changed_columns(old[i], new[i]) for i in old if i in new}
+        changed = tuple(Change(i, c, old[i], new[i]) for i, c in differences.items() if c)
         return DatasetDiff(
             before=before.ref,
             after=after.ref,
             added={i: r for i, r in new.items() if i not in old},
             removed={i: r for i, r in old.items() if i not in new},
             changed=changed,
-            unchanged=sum(1 for i, r in old.items() if new.get(i) == r),
+            unchanged=sum(1 for columns in differences.values() if not columns),
         )
 
     def split(
@@ -192,15 +195,9 @@ class Datasets:
             yield row_id, row
 
     def _keep(
-        self,
-        conn: sqlite3.Connection,
-        name: str,
-        content: str,
-        items: Sequence[tuple[str, str]],
-        columns: tuple[str, ...],
-        source: str,
-        note: str,
+        self, conn: sqlite3.Connection, name: str, spool: Spool, source: str, note: str
     ) -> Dataset:
+        content = spool.content_hash
         row = conn.execute(
             "SELECT version FROM datasets WHERE name = ? AND content_hash = ?", (name, content)
         ).fetchone()
@@ -214,13 +211,13 @@ class Datasets:
             "INSERT INTO datasets(name, version, content_hash, n_rows, columns, source, note, "
             "created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                *(name, version, content, len(items)),
-                *(json.dumps(columns, ensure_ascii=False), source, note, self.store.now()),
+                *(name, version, content, len(spool.items)),
+                *(spool.columns_json, source, note, self.store.now()),
             ),
         )
         conn.executemany(
             "INSERT INTO dataset_items(dataset_id, position, row_id, row_hash) VALUES (?, ?, ?, ?)",
-            ((cursor.lastrowid, place, *item) for place, item in enumerate(items)),
+            ((cursor.lastrowid, place, *item) for place, item in enumerate(spool.items)),
         )
         return self._load(conn, name, version)
 
@@ -257,9 +254,3 @@ class Identified:
 
 def _is_path(rows: Any) -> bool:
     return isinstance(rows, str) or hasattr(rows, "__fspath__")
-
-
-def _changed_columns(before: Row, after: Row) -> tuple[str, ...]:
-    names = dict.fromkeys([*before, *after])
-    missing = object()
-    return tuple(n for n in names if before.get(n, missing) != after.get(n, missing))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.commands import options
-from llmops_jupyter.commands.options import Command, Option
+from llmops_jupyter.commands.command import Command, Option
 
 if TYPE_CHECKING:
     from llmops_jupyter.magics.session import Session
@@ -100,15 +100,23 @@ def _values(session: Session, kind: str) -> list[str]:
         return [*_variables(session), *(_data(session) if kind == "rows" else ())]
     makers: dict[str, Callable[[Session], Iterable[str]]] = {
         "model": _models,
+        "adapter": lambda s: [a.name for a in s.workspace.models.adapters()],
         "prompt": _prompts,
         "prompt_name": lambda s: s.workspace.prompts.names(),
         "data": _data,
         "data_name": lambda s: [d.name for d in s.workspace.data.list()],
         "session": lambda s: [c.name for c in s.workspace.prompts.sessions.list()],
         "trace": lambda s: ["last", *(t.trace_id[:8] for t in s.workspace.traces.newest(20))],
+        "quantization": lambda _: _kinds(),
         "source": lambda s: [c.source for c in s.workspace.models.discover()[0]],
     }
     return list(makers[kind](session))
+
+
+def _kinds() -> list[str]:
+    from llmops_jupyter.engine.quantize import BITS
+
+    return list(BITS)
 
 
 def _variables(session: Session) -> list[str]:

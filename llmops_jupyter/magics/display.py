@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter import render
@@ -147,20 +147,25 @@ def show_result(shell: Any, result: Result) -> None:
             show(view)
 
 
-def shown_once(shell: Any, value: Any) -> Any:
-    """The value as a line magic returns it after showing it.
+def display_once(shell: Any, was_shown: Callable[[Any], bool]) -> None:
+    """Have results of magics shown by the magic alone, not again by the cell that it ends.
 
-    ``x = %prompt run …`` gets the value, and the cell that ran the magic does not show it a second time.
+    A line magic returns what it has shown, so that ``x = %prompt run …`` gets it. `was_shown` tells
+    whether it was this object, in this cell; anything else is displayed as ever.
     """
-    kind, cell = type(value), getattr(shell, "execution_count", None)
+    from llmops_jupyter.records import Completion, Table
 
-    def display_elsewhere(self: Any) -> None:
-        if getattr(shell, "execution_count", None) == cell:
-            return
-        bundle = self._repr_mimebundle_()
-        show(bundle[0], bundle[1])
+    def display_elsewhere(value: Any) -> None:
+        if not was_shown(value):
+            raise NotImplementedError  # IPython then asks the object itself
 
-    subclass: Any = type(kind.__name__, (kind,), {"_ipython_display_": display_elsewhere})
-    twin = subclass.__new__(subclass)
-    vars(twin).update(vars(value))
-    return twin
+    for kind in (Completion, Table):
+        shell.display_formatter.ipython_display_formatter.for_type(kind, display_elsewhere)
+
+
+def display_always(shell: Any) -> None:
+    """Undo `display_once`."""
+    from llmops_jupyter.records import Completion, Table
+
+    for kind in (Completion, Table):
+        shell.display_formatter.ipython_display_formatter.pop(kind, None)

@@ -5,21 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from llmops_jupyter.commands.prompt import settings_of
 from llmops_jupyter.errors import LLMOpsError, OptionError
-from llmops_jupyter.magics.display import (
-    Live,
-    Status,
-    say,
-    show,
-    shown_once,
-)
+from llmops_jupyter.magics.display import Live, Status, say, show
 
 if TYPE_CHECKING:
     from llmops_jupyter.magics.session import Session
-    from llmops_jupyter.prompts import Content, PromptVersion
+    from llmops_jupyter.prompts import Content, PromptVersion, Rows
     from llmops_jupyter.records import Completion, Table
-
-SETTINGS = ("model", "temperature", "max_tokens", "seed", "top_k", "top_p", "min_p", "session")
 
 
 def run_cell(session: Session, values: Mapping[str, Any], cell: str) -> None:
@@ -28,6 +21,8 @@ def run_cell(session: Session, values: Mapping[str, Any], cell: str) -> None:
     Everything that can fail without the model is checked before anything is written.
     """
     prompts, name = session.workspace.prompts, values["name"]
+    if name is not None:
+        _check_cell_name(name)
     content = prompts.scratch(
         cell,
         examples=_rows(session, values["shots"], "--shots") if values["shots"] else None,
@@ -36,12 +31,14 @@ def run_cell(session: Session, values: Mapping[str, Any], cell: str) -> None:
         schema=_variable(session, values, "schema"),
         cot=values["cot"],
     )
+    over = _over(session, values)
     if name is None:
-        _run(session, content, values, notes=())
+        _run(session, content, values, over=over)
         return
-    _check_cell_name(name)
-    version, notes = _save(session, name, content, values)
-    _run(session, version, values, notes=notes)
+    prompts.check(
+        content, session.shell.user_ns, over=over, use_defaults=False, **_options(session, values)
+    )
+    _run(session, _save(session, name, content, values), values, over=over)
 
 
 def _check_cell_name(name: str) -> None:
@@ -58,33 +55,41 @@ def _check_cell_name(name: str) -> None:
 
 def _save(
     session: Session, name: str, content: Content, values: Mapping[str, Any]
-) -> tuple[PromptVersion, tuple[str, ...]]:
-    from llmops_jupyter.prompts.prepare import make_options
-    from llmops_jupyter.prompts.template import fill
+) -> PromptVersion:
+    from llmops_jupyter.prompts.content import same_order
 
-    workspace = session.workspace
-    made = make_options(_options(values), workspace.settings, {})
-    if not values["over"]:
-        fill(content.template, session.shell.user_ns)
-    workspace.engine.engine(made.model)
-    where = session.provenance()
-    version = workspace.prompts.save(
+    prompts, where = session.workspace.prompts, session.provenance()
+    version = prompts.save(
         name,
         content,
         note=values["note"] or "",
         notebook=where.notebook,
         cell_id=where.cell_id,
     )
-    if not version.created and version.version != workspace.prompts.get(name).version:
-        return version, (f"equal to {version.ref}, which was run",)
-    return version, ()
+    if not version.created and version.version != prompts.get(name).version:
+        say(f"equal to {version.ref}, which was run")
+    if not same_order(version.content, content):
+        say(
+            f"{version.ref} keeps the order of its schema's properties, which this cell has in another "
+            "order: to answer in this one, use another name"
+        )
+    return version
 
 
-def _options(values: Mapping[str, Any]) -> dict[str, Any]:
-    found = {k: values[k] for k in SETTINGS if values.get(k) is not None}
-    if values.get("stop"):
-        found["stop"] = tuple(values["stop"])
+def _options(session: Session, values: Mapping[str, Any]) -> dict[str, Any]:
+    found = settings_of(values)
+    schema = _variable(session, values, "schema")
+    if schema is not None:
+        found["schema"] = schema
     return found
+
+
+def _over(session: Session, values: Mapping[str, Any]) -> Rows | None:
+    from llmops_jupyter.prompts.rows import read_rows
+
+    if not values["over"]:
+        return None
+    return read_rows(_rows(session, values["over"], "--over"), session.workspace.data)
 
 
 def _variable(session: Session, values: Mapping[str, Any], option: str) -> Any:
@@ -106,18 +111,13 @@ def _run(
     session: Session,
     prompt: Content | PromptVersion,
     values: Mapping[str, Any],
-    notes: tuple[str, ...],
+    over: Rows | None,
 ) -> Completion | Table:
-    options = _options(values)
-    schema = _variable(session, values, "schema")
-    if schema is not None:
-        options["schema"] = schema
-    for note in notes:
-        say(note)
+    options = _options(session, values)
     # A cell says what it wants; a kept version is run as it was run last.
     options["use_defaults"] = "ref" in values
-    if values.get("over"):
-        return _run_over(session, prompt, values, options)
+    if over is not None:
+        return _run_over(session, prompt, values, over, options)
     return _run_one(session, prompt, values, options)
 
 
@@ -150,13 +150,9 @@ def _run_over(
     session: Session,
     prompt: Content | PromptVersion,
     values: Mapping[str, Any],
+    rows: Rows,
     options: Mapping[str, Any],
 ) -> Table:
-    if options.get("session"):
-        raise OptionError(
-            "--session and --over do not go together: a row is not a turn. Leave one out."
-        )
-    rows = _rows(session, values["over"], "--over")
     status = Status(session.shell)
     try:
         table = session.workspace.prompts.map(
@@ -190,9 +186,9 @@ def _streams(session: Session, values: Mapping[str, Any], able: bool) -> bool:
 
 
 def run_(session: Session, values: Mapping[str, Any]) -> Completion | Table:
-    prompts = session.workspace.prompts
-    prompt = prompts.get(values["ref"])
-    result: Completion | Table = shown_once(session.shell, _run(session, prompt, values, notes=()))
+    prompt = session.workspace.prompts.get(values["ref"])
+    result = _run(session, prompt, values, over=_over(session, values))
+    session.shown = (result, session.provenance().execution_count)
     return result
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -25,23 +26,16 @@ class Session:
         self._cell_id: str | None = None
         self._status: Status | None = None
         self._matcher: Callable[[Any], Any] | None = None
-        self.settings = settings.LLMOps(parent=shell, session=self)
+        # The result that a line magic has shown, and the cell in which it did.
+        self.shown: tuple[Any, int | None] = (None, None)
+        self.settings = settings.LLMOps(shell)
 
     @property
     def workspace(self) -> Workspace:
         """The workspace opened last in this kernel, else the one of the working directory."""
-        from llmops_jupyter import workspace
+        from llmops_jupyter.workspace import current_workspace
 
-        found = workspace.current_workspace()
-        if found is not self._opened:
-            self._opened = found
-            found.tracer.provenance = self.provenance
-            self.settings.apply(found)
-        return found
-
-    @property
-    def opened(self) -> Workspace | None:
-        """The workspace if the magics have used one."""
+        self._opened = current_workspace()
         return self._opened
 
     def variable(self, name: str, option: str) -> Any:
@@ -91,18 +85,21 @@ class Session:
         return Provenance(
             notebook=notebook_path(self.shell),
             cell_id=self._cell_id,
-            execution_count=getattr(self.shell, "execution_count", None),
+            execution_count=cell_number(self.shell),
             kernel_id=kernel_id(kernel),
         )
 
     def register(self) -> None:
         """Put magics, settings, completion and the cell hook into the shell."""
-        from llmops_jupyter.magics import completion, dispatch
+        from llmops_jupyter import workspace
+        from llmops_jupyter.magics import completion, dispatch, display
 
         for magic in options.MAGICS:
+            # Those without a cell form too: for an unknown one IPython raises an error that passes tests.
             function = dispatch.magic_function(self, magic)
-            kind = "line_cell" if options.cell_of(magic) else "line"
-            self.shell.register_magic_function(function, magic_kind=kind, magic_name=magic)
+            self.shell.register_magic_function(function, magic_kind="line_cell", magic_name=magic)
+        workspace.set_provenance(self.provenance)
+        display.display_once(self.shell, self._was_shown)
         self.shell.configurables.append(self.settings)
         self.shell.events.register("pre_run_cell", self._before_cell)
         self._matcher = completion.matcher(self)
@@ -112,6 +109,12 @@ class Session:
 
     def unregister(self) -> None:
         """Undo `register` and close the workspace."""
+        from llmops_jupyter import workspace
+        from llmops_jupyter.magics import display
+
+        workspace.set_provenance(None)
+        workspace.forget_defaults()
+        display.display_always(self.shell)
         magics = self.shell.magics_manager.magics
         for magic in options.MAGICS:
             magics["line"].pop(magic, None)
@@ -126,8 +129,41 @@ class Session:
             self._opened.close()
             self._opened = None
 
+    def _was_shown(self, value: Any) -> bool:
+        return value is self.shown[0] and self.shown[1] == cell_number(self.shell)
+
     def _before_cell(self, info: Any) -> None:
         self._cell_id = getattr(info, "cell_id", None)
+        explain_lost_questions(getattr(info, "raw_cell", None) or "")
+
+
+_QUESTION = re.compile(
+    rf"^\s*(?:[^%\n=]+=\s*)?%({'|'.join(options.MAGICS)})[ \t]+(\S.*?[\w*])\?{{1,2}}\s*$",
+    re.MULTILINE,
+)
+
+
+def explain_lost_questions(cell: str) -> None:
+    """Say why a line that ends in a question mark did not reach its magic."""
+    if cell.lstrip().startswith("%%"):
+        return
+    for magic, rest in _QUESTION.findall(cell):
+        from llmops_jupyter.magics.display import say
+
+        command, _, text = rest.partition(" ")
+        help_ = f"Help on the commands: %{magic}?"
+        quoted = f'Put the text in quotes: %{magic} {command} "{text.strip()}?"' if text else help_
+        say(f"IPython takes a line that ends in ? for a search for help. {quoted}")
+
+
+def cell_number(shell: Any) -> int | None:
+    """The number of the cell that runs, as its output shows it.
+
+    IPython 9 counts on before it runs a cell, earlier ones after; its display hook knows.
+    """
+    hook = getattr(shell, "displayhook", None)
+    found = getattr(hook, "prompt_count", getattr(shell, "execution_count", None))
+    return found if isinstance(found, int) else None
 
 
 def notebook_path(shell: Any) -> str | None:

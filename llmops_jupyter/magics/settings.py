@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from traitlets import Bool, Float, Int, TraitError, Unicode, observe, validate
 from traitlets.config import Configurable
 
-from llmops_jupyter import config
+from llmops_jupyter import config, workspace
 from llmops_jupyter.config import HELP
 from llmops_jupyter.errors import LLMOpsError
-
-if TYPE_CHECKING:
-    from llmops_jupyter.magics.session import Session
-    from llmops_jupyter.workspace import Workspace
 
 NAMES = tuple(f.name for f in fields(config.Settings))
 
@@ -28,25 +24,35 @@ class LLMOps(Configurable):
     seed = Int(None, allow_none=True, help=HELP["seed"]).tag(config=True)
     context_length = Int(None, allow_none=True, help=HELP["context_length"]).tag(config=True)
     threads = Int(None, allow_none=True, help=HELP["threads"]).tag(config=True)
+    worker = Unicode("shared", help=HELP["worker"]).tag(config=True)
+    worker_idle_s = Float(300.0, help=HELP["worker_idle_s"]).tag(config=True)
     stream = Bool(True, help=HELP["stream"]).tag(config=True)
     durable = Bool(False, help=HELP["durable"]).tag(config=True)
     redact = Unicode(help=HELP["redact"]).tag(config=True)
     keep_days = Float(None, allow_none=True, help=HELP["keep_days"]).tag(config=True)
     keep_bytes = Int(None, allow_none=True, help=HELP["keep_bytes"]).tag(config=True)
+    exact = Bool(False, help=HELP["exact"]).tag(config=True)
 
-    def __init__(self, session: Session, **kwargs: Any) -> None:
+    def __init__(self, shell: Any) -> None:
         start = config.from_environment()
-        self._session = session
+        # What IPython's own configuration files say wins over the environment.
+        named = set(getattr(shell, "config", {}).get("LLMOps", {}))
         self._ready = False
-        super().__init__(**{n: getattr(start, n) for n in NAMES}, **kwargs)
+        super().__init__(parent=shell, **{n: getattr(start, n) for n in NAMES if n not in named})
         self._ready = True
+        if named:
+            chosen = {n: getattr(self, n) for n in NAMES if n in named}
+            workspace.set_defaults(override=False, **chosen)
 
-    def apply(self, workspace: Workspace) -> None:
-        """Give a workspace that was just opened the settings of this kernel."""
-        changes = {n: getattr(self, n) for n in NAMES}
-        changed = {n: v for n, v in changes.items() if getattr(workspace.settings, n) != v}
-        if changed:
-            workspace.configure(**changed)
+    def update_config(self, chosen: Any) -> None:
+        """What `%config` calls; a value that is set again as it is was meant as well."""
+        before = {n: getattr(self, n) for n in NAMES}
+        super().update_config(chosen)
+        again = [
+            n for n in chosen.get("LLMOps", {}) if n in NAMES and getattr(self, n) == before[n]
+        ]
+        if again:
+            workspace.set_defaults(**{n: getattr(self, n) for n in again})
 
     @validate(*NAMES)
     def _check(self, proposal: Any) -> Any:
@@ -64,6 +70,5 @@ class LLMOps(Configurable):
 
     @observe(*NAMES)
     def _changed(self, change: Any) -> None:
-        workspace = self._session.opened
-        if self._ready and workspace is not None:
-            workspace.configure(**{change["name"]: change["new"]})
+        if self._ready:
+            workspace.set_defaults(**{change["name"]: change["new"]})

@@ -18,7 +18,11 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Model:
-    """A version of a registered model. `size` is in bytes; `mtime_ns` is that of the file."""
+    """A version of a registered model. `size` is in bytes; `mtime_ns` is that of the file.
+
+    `parent` is the sha256 of the model that this one was made from; '' if it was made elsewhere. Then
+    `source` is the command that makes it again, without its percent sign.
+    """
 
     name: str
     version: int
@@ -30,6 +34,7 @@ class Model:
     metadata: GGUFMetadata
     added_at: str
     aliases: tuple[str, ...] = ()
+    parent: str = ""
 
     @property
     def ref(self) -> str:
@@ -70,6 +75,11 @@ def stat_of(model: Model) -> os.stat_result:
     try:
         return model.path.stat()
     except OSError as e:
+        if model.parent:
+            raise ModelError(
+                f"The file of {model.ref}, {str(model.path)!r}, is gone or cannot be read. Make it "
+                f"again with: %{model.source} --name {model.name}"
+            ) from e
         raise ModelError(
             f"The file of {model.ref}, {str(model.path)!r}, is gone or cannot be read. Put it back, "
             f"add it from where it is now with %model add PATH --name {model.name}, or take it off "

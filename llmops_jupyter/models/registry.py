@@ -6,11 +6,13 @@ import builtins
 import json
 import os
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from llmops_jupyter.errors import (
     ModelChangedError,
+    ModelError,
     ModelFormatError,
     UnknownNameError,
     unknown_name,
@@ -22,6 +24,7 @@ from llmops_jupyter.models.sources import Candidate, Roots
 from llmops_jupyter.store import Store, aliases
 
 DEFAULT_KEY = "default_model"
+ADAPTER = "adapter"
 _KIND = "model"
 
 
@@ -54,6 +57,11 @@ class Models:
         """
         return self._register(self._locate(os.fspath(source)), name, progress)
 
+    def add_copy(self, path: Path, name: str, parent: Model, made_by: str) -> Model:
+        """Register a file that was made from a registered model by the command `made_by`."""
+        found = Candidate(name, path, made_by, path.stat().st_size)
+        return self._register(found, name, None, parent.sha256)
+
     def pull(
         self,
         source: str,
@@ -73,11 +81,30 @@ class Models:
         return self._register(found, name, progress)
 
     def list(self) -> builtins.list[Model]:
-        """All versions of all registered models, by name."""
-        rows = self._store.rows(
-            "SELECT * FROM models WHERE removed_at IS NULL ORDER BY name, version"
-        )
-        return [self._model(row) for row in rows]
+        """All versions of all registered models that run on their own, by name."""
+        return [m for m in self._all() if m.metadata.kind != ADAPTER]
+
+    def adapters(self) -> builtins.list[Model]:
+        """All versions of all registered adapters, by name."""
+        return [m for m in self._all() if m.metadata.kind == ADAPTER]
+
+    def adapter(self, ref: str) -> Model:
+        """The adapter that ``name``, ``name@2`` or ``name@alias`` means, its file checked.
+
+        Raises:
+            UnknownNameError: there is none of that name; the message lists those there are.
+            ModelError: it is a whole model, or its file has changed.
+        """
+        name, selector = aliases.parse_reference(ref, _KIND)
+        versions = self._versions(name)
+        if not versions:
+            known = sorted({m.name for m in self.adapters()})
+            listed = f"Adapters: {', '.join(known)}." if known else "Add one: %model add PATH"
+            raise unknown_name("adapter", name, known, listed)
+        found = self._pick(name, selector, versions)
+        if found.metadata.kind != ADAPTER:
+            raise ModelError(f"{found.ref} is a whole model, not an adapter. Run it with -m {name}")
+        return self.check_unchanged(found)
 
     def discover(self) -> tuple[builtins.list[Candidate], builtins.list[str]]:
         """GGUF files on this machine, registered or not, and notes on what was passed over."""
@@ -138,7 +165,8 @@ class Models:
     def default(self) -> Model | None:
         """The workspace's default, or None if none was chosen."""
         row = self._store.row("SELECT value FROM settings WHERE key = ?", (DEFAULT_KEY,))
-        return self.get(json.loads(row["value"])) if row else None
+        found = self.get(json.loads(row["value"])) if row else None
+        return found if found is not None and found.metadata.kind != ADAPTER else None
 
     def verify(self, ref: str, progress: Progress | None = None) -> Model:
         """Read the whole file again and compare it with what was registered.
@@ -200,7 +228,22 @@ class Models:
             aliases.remove_alias(conn, _KIND, name, alias)
             self._forget_lost_default(conn)
 
+    def _all(self) -> builtins.list[Model]:
+        rows = self._store.rows(
+            "SELECT * FROM models WHERE removed_at IS NULL ORDER BY name, version"
+        )
+        return [self._model(row) for row in rows]
+
     def _resolve_named(self, ref: str) -> Model:
+        found = self._find_named(ref)
+        if found.metadata.kind == ADAPTER:
+            raise ModelError(
+                f"{found.ref} is an adapter and does not run alone. Name a model, and add the adapter "
+                f"to it with --adapter {found.name}"
+            )
+        return found
+
+    def _find_named(self, ref: str) -> Model:
         if sources.is_source(ref):
             return self.add(ref)
         name, selector = aliases.parse_reference(ref, _KIND)
@@ -219,7 +262,13 @@ class Models:
                     return candidate
         return sources.find(text, self._roots)
 
-    def _register(self, candidate: Candidate, name: str | None, progress: Progress | None) -> Model:
+    def _register(
+        self,
+        candidate: Candidate,
+        name: str | None,
+        progress: Progress | None,
+        parent: str = "",
+    ) -> Model:
         name = aliases.check_name(_KIND, name or candidate.name)
         path = candidate.path
         metadata = read_metadata(path)
@@ -228,7 +277,10 @@ class Models:
                 f"{str(path)!r} is one of {metadata.parts} parts of a split model. Join them first "
                 "with: llama-gguf-split --merge"
             )
-        check_architecture(metadata)
+        # An adapter is of its base model's architecture.
+        check_architecture(
+            replace(metadata, kind="model") if metadata.kind == ADAPTER else metadata
+        )
         stat = path.stat()
         digest = self._known_digest(path, stat) or sha256_of(path, progress)
         after = path.stat()
@@ -242,6 +294,7 @@ class Models:
             "mtime_ns": stat.st_mtime_ns,
             "source": candidate.source,
             "metadata": json.dumps(metadata.as_dict()),
+            "parent": parent,
         }
         return self.get(f"{name}@{self._write(name, digest, values)}")
 
@@ -255,7 +308,7 @@ class Models:
                 if row["sha256"] == digest:
                     conn.execute(
                         "UPDATE models SET path = :path, size = :size, mtime_ns = :mtime_ns, "
-                        "source = :source, metadata = :metadata, removed_at = NULL "
+                        "source = :source, metadata = :metadata, parent = :parent, removed_at = NULL "
                         "WHERE name = :name AND version = :version",
                         {**values, "name": name, "version": row["version"]},
                     )
@@ -263,8 +316,8 @@ class Models:
             version = 1 + max((int(row["version"]) for row in rows), default=0)
             conn.execute(
                 "INSERT INTO models(name, version, sha256, path, size, mtime_ns, source, metadata, "
-                "added_at) VALUES (:name, :version, :sha256, :path, :size, :mtime_ns, :source, "
-                ":metadata, :added_at)",
+                "parent, added_at) VALUES (:name, :version, :sha256, :path, :size, :mtime_ns, "
+                ":source, :metadata, :parent, :added_at)",
                 {
                     **values,
                     "name": name,
@@ -315,6 +368,7 @@ class Models:
             metadata=GGUFMetadata.from_dict(json.loads(row["metadata"])),
             added_at=row["added_at"],
             aliases=tuple(r["alias"] for r in named),
+            parent=row["parent"],
         )
 
     def _refreshed(self, model: Model, stat: os.stat_result) -> Model:
@@ -344,7 +398,7 @@ class Models:
 
     def _unknown(self, name: str) -> UnknownNameError:
         found = [c.name for c in self.discover()[0]]
-        known = {m.name for m in self.list()} | set(found)
+        known = {m.name for m in self._all()} | set(found)
         return unknown_name(_KIND, name, known, self._what_there_is())
 
     def _what_there_is(self) -> str:

@@ -28,7 +28,11 @@ class Examples:
 
 @dataclass(frozen=True)
 class Content:
-    """A version's content. Model and sampling are settings and not part of it."""
+    """A version's content. Model and sampling are settings and not part of it.
+
+    The order of a schema's properties is kept, since the answer is written in it, but it makes no other
+    content: a version keeps the order in which it was saved first.
+    """
 
     template: str
     examples: Examples | None = None
@@ -37,7 +41,15 @@ class Content:
     tools: tuple[Mapping[str, Any], ...] = field(default=())
 
     def to_json(self) -> str:
-        """Canonical JSON: equal content gives equal text."""
+        """Canonical JSON, for the hash: equal content gives equal text."""
+        return json.dumps(self.as_dict(), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+    def to_text(self) -> str:
+        """JSON in the order of the schema's properties, to be kept. The template stands first."""
+        return json.dumps(self.as_dict(), ensure_ascii=False, separators=(",", ":"))
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON values, without what is empty."""
         value: dict[str, Any] = {"template": self.template}
         if self.examples is not None:
             value["examples"] = {
@@ -50,7 +62,7 @@ class Content:
             value["cot"] = True
         if self.tools:
             value["tools"] = [dict(t) for t in self.tools]
-        return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        return value
 
     @property
     def digest(self) -> str:
@@ -74,8 +86,22 @@ class Content:
 
 
 def from_json(text: str) -> Content:
-    """The content that `to_json` wrote."""
-    value = json.loads(text)
+    """The content that `to_text` or `to_json` wrote."""
+    return from_dict(json.loads(text))
+
+
+def lost_order(text: str) -> bool:
+    """Whether a kept text is of a release that sorted the properties of schemas."""
+    return not text.startswith('{"template"')
+
+
+def same_order(a: Content, b: Content) -> bool:
+    """Whether two equal contents have the properties of their schemas in the same order."""
+    return json.dumps(a.schema) == json.dumps(b.schema)
+
+
+def from_dict(value: Mapping[str, Any]) -> Content:
+    """The content that `as_dict` gave."""
     examples = value.get("examples")
     if examples is not None:
         examples = Examples(**{**examples, "rows": tuple(examples["rows"])})

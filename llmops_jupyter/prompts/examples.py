@@ -63,6 +63,13 @@ def _row(row: Any) -> Mapping[str, Any]:
         raise DataError(f"The example {row!r:.80} cannot be kept: {e}.") from e
 
 
+def check_examples(template: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Raise a DataError or a TemplateError for a row that makes no example of this template."""
+    last = _last_user(template)
+    for row in rows:
+        _pair(last, row)
+
+
 def example_messages(
     template: str, rows: Sequence[Mapping[str, Any]], examples: Examples, asked: str
 ) -> tuple[Message, ...]:
@@ -72,8 +79,7 @@ def example_messages(
     is the input; otherwise its ``input`` column is, as it stands. `asked` is the input that similar
     examples are chosen for.
     """
-    asking = [part for part in split_roles(template) if part.role == "user"]
-    last = asking[-1] if asking else None
+    last = _last_user(template)
     pairs = [_pair(last, row) for row in rows]
     count = len(pairs) if examples.count is None else min(examples.count, len(pairs))
     if examples.pick == "similar":
@@ -84,6 +90,11 @@ def example_messages(
     for index in chosen:
         messages += [Message("user", pairs[index][0]), Message("assistant", pairs[index][1])]
     return tuple(messages)
+
+
+def _last_user(template: str) -> Part | None:
+    asking = [part for part in split_roles(template) if part.role == "user"]
+    return asking[-1] if asking else None
 
 
 def _pair(last: Part | None, row: Mapping[str, Any]) -> tuple[str, str]:

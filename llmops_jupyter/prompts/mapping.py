@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llmops_jupyter.engine.protocol import Finished, Request, Token
-from llmops_jupyter.errors import LLMOpsError
+from llmops_jupyter.errors import LLMOpsError, SchemaError
 from llmops_jupyter.prompts import reasoning
+from llmops_jupyter.prompts.journal import Journal, map_key
 from llmops_jupyter.prompts.prepare import Prepared
 from llmops_jupyter.prompts.run import (
     Answer,
@@ -22,10 +21,8 @@ from llmops_jupyter.prompts.run import (
     root_span,
     take,
 )
-from llmops_jupyter.records import Completion, Failure, Hit, Table, Timing, Usage
-from llmops_jupyter.store import Store
+from llmops_jupyter.records import Completion, Failure, Table
 from llmops_jupyter.tracing import Span, Tracer, current_span
-from llmops_jupyter.tracing.process import is_dead, this_process
 
 
 @dataclass(frozen=True)
@@ -61,72 +58,6 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-class Journal:
-    """Finished rows of an unfinished map, kept so that a killed one goes on.
-
-    A map is the same if prompt content, model, settings and rows are. A finished one is not resumed:
-    running it again runs it anew. Nor is one that another living process works on.
-    """
-
-    def __init__(self, store: Store, key: str, total: int) -> None:
-        self.store = store
-        self.done: dict[int, Completion] = {}
-        found = None
-        for row in store.rows(
-            "SELECT r.id, p.* FROM map_runs r LEFT JOIN processes p ON p.id = r.process_id "
-            "WHERE r.key = ? AND r.finished_at IS NULL ORDER BY r.id DESC",
-            (key,),
-        ):
-            mine = row["pid"] is None or row[1] == this_process().id
-            if mine or is_dead(row):
-                found = row[0]
-                break
-        with store.write() as conn:
-            if found is None:
-                cursor = conn.execute(
-                    "INSERT INTO map_runs(key, total, process_id, started_at) VALUES (?, ?, ?, ?)",
-                    (key, total, this_process().id, store.now()),
-                )
-                self.id = int(cursor.lastrowid or 0)
-                return
-            self.id = found
-            conn.execute(
-                "UPDATE map_runs SET process_id = ? WHERE id = ?", (this_process().id, found)
-            )
-        for row in store.rows(
-            "SELECT position, completion FROM map_rows WHERE run_id = ?", (self.id,)
-        ):
-            self.done[row[0]] = completion_from_json(row[1])
-
-    def keep(self, position: int, done: Completion) -> None:
-        with self.store.write() as conn:
-            conn.execute(
-                "INSERT OR REPLACE INTO map_rows(run_id, position, completion) VALUES (?, ?, ?)",
-                (self.id, position, completion_to_json(done)),
-            )
-
-    def finish(self) -> None:
-        """The map is complete: its rows are in the traces, the journal's copies go."""
-        with self.store.write() as conn:
-            conn.execute(
-                "UPDATE map_runs SET finished_at = ? WHERE id = ?", (self.store.now(), self.id)
-            )
-            conn.execute("DELETE FROM map_rows WHERE run_id = ?", (self.id,))
-
-
-def map_key(prepared: Prepared, rows: Sequence[Mapping[str, Any]]) -> str:
-    """What makes two maps the same work."""
-    options = prepared.options
-    parts = [
-        prepared.content.digest,
-        prepared.engine.model_digest,
-        json.dumps(asdict(options.sampling), sort_keys=True),
-        json.dumps(options.adapters),
-        json.dumps([dict(r) for r in rows], sort_keys=True, default=str),
-    ]
-    return hashlib.sha256("\n".join(parts).encode("utf-8", "backslashreplace")).hexdigest()
-
-
 @dataclass
 class _Row:
     position: int
@@ -144,14 +75,15 @@ class Map:
         self,
         tracer: Tracer,
         prepare_row: Callable[[Mapping[str, Any]], Prepared],
-        rows: Sequence[Mapping[str, Any]],
-        row_ids: Sequence[str],
+        pairs: Sequence[tuple[str, Mapping[str, Any]]],
+        fingerprint: str,
         progress: Callable[[Progress], None] | None,
     ) -> None:
         self.tracer = tracer
         self.prepare_row = prepare_row
-        self.rows = rows
-        self.row_ids = row_ids
+        self.row_ids = [row_id for row_id, _ in pairs]
+        self.rows = [row for _, row in pairs]
+        self.fingerprint = fingerprint
         self.progress = progress
         self.results: dict[int, Completion] = {}
         self.failures: dict[int, str] = {}
@@ -169,7 +101,8 @@ class Map:
         if not self.rows:
             return Table((), (), ())
         first = self.prepare_row(self.rows[0])
-        journal = Journal(self.tracer.store, map_key(first, self.rows), len(self.rows))
+        key = map_key(first, self.fingerprint, len(self.rows))
+        journal = Journal(self.tracer, key, len(self.rows))
         self.results = {i: _resumed(first, done) for i, done in journal.done.items()}
         self.resumed = len(journal.done)
         self._report()
@@ -182,8 +115,7 @@ class Map:
         finally:
             for row in [*self.open.values(), *self.second]:
                 self._close(row, error)
-        if not self.failures:
-            journal.finish()
+        journal.finish()
         failures = [Failure(self.row_ids[i], why) for i, why in sorted(self.failures.items())]
         done = [self.results[i] for i in range(len(self.rows))]
         return Table(done, self.rows, self.row_ids, failures)
@@ -228,6 +160,8 @@ class Map:
             request = replace(
                 row.prepared.request,
                 id=str(row.position),
+                interactive=False,
+                exact=row.prepared.options.exact,
                 prefill=f"{row.answer.reasoning}\n{reasoning.ANSWER}",
                 sampling=replace(row.prepared.options.sampling, seed=row.answer.seed),
                 trace_id=row.root.trace_id,
@@ -298,7 +232,8 @@ def _row_request(prepared: Prepared, position: int) -> Request:
     sampling, seed = prepared.request.sampling, prepared.options.sampling.seed
     if seed is not None:
         sampling = replace(sampling, seed=(seed + position) % 2**32)
-    return replace(prepared.request, id=str(position), sampling=sampling)
+    request = replace(prepared.request, id=str(position), sampling=sampling, interactive=False)
+    return replace(request, exact=prepared.options.exact)
 
 
 def _resumed(prepared: Prepared, done: Completion) -> Completion:
@@ -306,29 +241,10 @@ def _resumed(prepared: Prepared, done: Completion) -> Completion:
     content, model_class = prepared.content, prepared.options.model_class
     if content.schema is None or model_class is None or done.parsed is None:
         return done
-    parsed = reasoning.parse_answer(done.text, content.schema, model_class, cut=False)
+    try:
+        parsed = reasoning.parse_answer(done.text, content.schema, model_class, cut=False)
+    except (
+        SchemaError
+    ):  # what was taken out of the text may have been needed; its plain values stay
+        return done
     return replace(done, parsed=parsed)
-
-
-def completion_to_json(done: Completion) -> str:
-    """A completion as text; a parsed pydantic object is parsed again from the answer's text."""
-    value = {k: v for k, v in vars(done).items() if k not in ("usage", "timing", "hits", "parsed")}
-    dump = getattr(done.parsed, "model_dump", None)
-    value["parsed"] = dump(mode="json") if callable(dump) else done.parsed
-    value["usage"], value["timing"] = asdict(done.usage), asdict(done.timing)
-    value["hits"] = [asdict(h) for h in done.hits]
-    return json.dumps(value, ensure_ascii=True)
-
-
-def completion_from_json(text: str) -> Completion:
-    """The completion that `completion_to_json` wrote."""
-    value = json.loads(text)
-    return Completion(
-        **{
-            **value,
-            "usage": Usage(**value["usage"]),
-            "timing": Timing(**value["timing"]),
-            "hits": tuple(Hit(**h) for h in value["hits"]),
-            **{k: tuple(value[k]) for k in ("tool_calls", "verdicts", "notes")},
-        }
-    )

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from llmops_jupyter.config import Settings, check_sampling
 from llmops_jupyter.engine.protocol import Engine, Request
-from llmops_jupyter.errors import OptionError, SchemaError, did_you_mean
+from llmops_jupyter.engine.replay import live_engine
+from llmops_jupyter.errors import ContextLengthError, SchemaError
 from llmops_jupyter.prompts import content as contents
 from llmops_jupyter.prompts import conversation, reasoning
 from llmops_jupyter.prompts.content import Content, Examples
 from llmops_jupyter.prompts.examples import example_messages
+from llmops_jupyter.prompts.options import Options
 from llmops_jupyter.prompts.registry import PromptVersion
 from llmops_jupyter.prompts.template import fill, variables_of
-from llmops_jupyter.records import Message, Sampling
+from llmops_jupyter.records import Message
 
-SAMPLING = tuple(f.name for f in fields(Sampling))
 MAX_KEPT_VALUE = 10_000
 
 
@@ -37,27 +37,6 @@ class ExampleRows(Protocol):
 
 
 @dataclass(frozen=True)
-class Options:
-    """Settings of one call; they make no version."""
-
-    model: str | None = None
-    sampling: Sampling = field(default_factory=Sampling)
-    session: str | None = None
-    adapters: tuple[tuple[str, float], ...] = ()
-    model_class: Any = None
-
-    def defaults(self) -> dict[str, Any]:
-        """What is remembered with the version."""
-        kept: dict[str, Any] = {n: getattr(self.sampling, n) for n in SAMPLING}
-        kept["stop"] = list(self.sampling.stop)
-        if self.model:
-            kept["model"] = self.model
-        if self.adapters:
-            kept["adapters"] = [list(a) for a in self.adapters]
-        return kept
-
-
-@dataclass(frozen=True)
 class Prepared:
     """A request with all that its trace and its completion need to know."""
 
@@ -70,43 +49,6 @@ class Prepared:
     asked: tuple[Message, ...]
     request: Request
     notes: tuple[str, ...] = ()
-
-
-def make_options(
-    given: Mapping[str, Any], settings: Settings, defaults: Mapping[str, Any]
-) -> Options:
-    """Options from a call's keywords; what is None comes from `defaults`, then from `settings`.
-
-    Raises:
-        OptionError: an option has an unknown name or a value out of range.
-    """
-    known = {"model", "session", "adapters", "schema", *SAMPLING}
-    for name in given:
-        if name not in known:
-            raise OptionError(
-                f"There is no option {name!r}.{did_you_mean(name, known)} "
-                f"Options: {', '.join(sorted(known))}."
-            )
-    base: dict[str, Any] = {
-        "temperature": settings.temperature,
-        "max_tokens": settings.max_tokens,
-        "seed": settings.seed,
-    }
-    base.update({k: v for k, v in defaults.items() if k in SAMPLING})
-    base.update({k: v for k, v in given.items() if k in SAMPLING and v is not None})
-    stop = base.get("stop", ())
-    base["stop"] = (stop,) if isinstance(stop, str) else tuple(stop)
-    if any(not isinstance(s, str) or not s for s in base["stop"]):
-        raise OptionError("stop is a text or a list of texts that are not empty.")
-    schema = given.get("schema")
-    adapters = given.get("adapters") or tuple(tuple(a) for a in defaults.get("adapters", ()))
-    return Options(
-        model=given.get("model") or defaults.get("model") or settings.model or None,
-        sampling=check_sampling(Sampling(**base)),
-        session=given.get("session"),
-        adapters=tuple(adapters),
-        model_class=schema if hasattr(schema, "model_validate") else None,
-    )
 
 
 def check_schema_option(content: Content, schema: Any) -> None:
@@ -141,6 +83,8 @@ def build_request(
 ) -> Request:
     """The first request of a run: with chain of thought, the one that reasons."""
     sampling, schema = options.sampling, content.schema
+    if schema is not None:
+        schema = reasoning.without_root_reference(schema)
     if content.cot and schema is not None:
         schema = reasoning.reasoning_schema(schema)
     elif content.cot:
@@ -150,7 +94,9 @@ def build_request(
         messages=messages,
         sampling=sampling,
         schema=schema,
-        adapters=options.adapters,
+        adapters=tuple((a.path, a.scale) for a in options.adapters),
+        # Who gives a seed wants the same answer again, which takes a computation of the same shape.
+        exact=options.exact or options.sampling.seed is not None,
     )
 
 
@@ -180,18 +126,34 @@ def prepare(
         )
         if left_out:
             notes.append(f"session {options.session}: the {left_out} oldest turns did not fit")
-    used = set(variables_of(content.template))
+    used = variables_of(content.template)
     return Prepared(
         engine=engine,
         content=content,
         version=version,
         options=options,
-        variables={k: kept_value(v) for k, v in variables.items() if k in used},
+        variables={k: kept_value(variables[k]) for k in used if k in variables},
         messages=messages,
         asked=asked,
         request=build_request(content, options, messages, "1"),
         notes=tuple(notes),
     )
+
+
+def check_length(prepared: Prepared) -> None:
+    """Raise a ContextLengthError if the prompt leaves no room for an answer in the model's context.
+
+    An engine that replays needs no check: its answer is there.
+    """
+    engine = live_engine(prepared.engine)
+    if engine is None:
+        return
+    count = engine.count_tokens(prepared.messages)
+    if count >= engine.context_length:
+        raise ContextLengthError(
+            f"The prompt has {count:,} tokens, more than the context of {engine.context_length:,} "
+            "holds. Shorten it, or load the model with a longer context: %config LLMOps.context_length"
+        )
 
 
 def kept_value(value: Any) -> Any:

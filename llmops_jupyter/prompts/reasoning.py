@@ -11,6 +11,7 @@ from llmops_jupyter.errors import SchemaError
 from llmops_jupyter.records import Message
 
 ANSWER = "Answer:"
+DEFINITIONS = ("$defs", "definitions")
 INSTRUCTION = (
     "Think step by step first. Then write the final answer alone on a last line that begins with "
     f'"{ANSWER}".'
@@ -31,17 +32,50 @@ def ask_to_reason(messages: Sequence[Message], *, structured: bool) -> tuple[Mes
 
 def reasoning_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     """A schema whose answer is preceded by reasoning; definitions move to the top."""
-    inner = dict(schema)
+    inner = {k: _moved(v) for k, v in schema.items()}
     outer: dict[str, Any] = {
         "type": "object",
         "properties": {"reasoning": {"type": "string"}, "answer": inner},
         "required": ["reasoning", "answer"],
         "additionalProperties": False,
     }
-    for key in ("$defs", "definitions"):
+    for key in DEFINITIONS:
         if key in inner:
             outer[key] = inner.pop(key)
     return outer
+
+
+def _moved(value: Any) -> Any:
+    """A part of a schema with its references to other parts pointing at where these are now."""
+    if isinstance(value, list):
+        return [_moved(v) for v in value]
+    if not isinstance(value, Mapping):
+        return value
+    found = {k: _moved(v) for k, v in value.items()}
+    target = value.get("$ref")
+    kept = tuple(f"#/{key}/" for key in DEFINITIONS)
+    if isinstance(target, str) and target.startswith("#") and not target.startswith(kept):
+        found["$ref"] = f"#/properties/answer{target[1:]}"
+    return found
+
+
+def without_root_reference(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same schema with what its root refers to put in its place.
+
+    Recursive pydantic classes have such a root, which llama.cpp's converter of schemas cannot follow.
+    """
+    target, seen = schema.get("$ref"), set()
+    while isinstance(target, str) and target not in seen:
+        seen.add(target)
+        _, _, rest = target.partition("#/")
+        group, _, name = rest.partition("/")
+        found = schema.get(group, {}).get(name) if group in DEFINITIONS else None
+        if not isinstance(found, Mapping):
+            return schema
+        others = {k: v for k, v in schema.items() if k != "$ref"}
+        schema = {**found, **others}
+        target = schema.get("$ref")
+    return schema
 
 
 def parse_answer(text: str, schema: Mapping[str, Any], model_class: Any, *, cut: bool) -> Any:

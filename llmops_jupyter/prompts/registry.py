@@ -10,7 +10,7 @@ from typing import Any
 
 from llmops_jupyter import render
 from llmops_jupyter.errors import OptionError, PromptError, unknown_name
-from llmops_jupyter.prompts.content import Content, from_json
+from llmops_jupyter.prompts.content import Content, from_json, lost_order
 from llmops_jupyter.prompts.template import variables_of
 from llmops_jupyter.store import Store, aliases
 
@@ -93,16 +93,23 @@ class Registry:
         """Keep content as a version of `name`.
 
         Content equal to an older version is that version; `created` tells which happened. Two callers
-        at once get the same version for the same content and different numbers for different ones.
+        at once get the same version for the same content and different numbers for different ones. The
+        order of a schema's properties is no difference: the version keeps the one it was saved with,
+        except that a release which sorted them has lost it, and then it is taken from `content`.
         """
         aliases.check_name(KIND, name)
-        text, digest = content.to_json(), content.digest
+        text, digest = content.to_text(), content.digest
         with self.store.write() as conn:
             row = conn.execute(
-                "SELECT version FROM prompt_versions WHERE name = ? AND content_hash = ?",
+                "SELECT version, content FROM prompt_versions WHERE name = ? AND content_hash = ?",
                 (name, digest),
             ).fetchone()
             if row is not None:
+                if lost_order(row[1]):
+                    conn.execute(
+                        "UPDATE prompt_versions SET content = ? WHERE name = ? AND version = ?",
+                        (text, name, row[0]),
+                    )
                 return _load(conn, name, row[0], created=False)
             highest = conn.execute(
                 "SELECT max(version) FROM prompt_versions WHERE name = ?", (name,)

@@ -11,7 +11,7 @@ from llmops_jupyter.engine.replay import recorded_trace_id
 from llmops_jupyter.errors import EngineError
 from llmops_jupyter.prompts import reasoning
 from llmops_jupyter.prompts.prepare import Prepared
-from llmops_jupyter.records import Completion, FinishReason, Timing, Usage
+from llmops_jupyter.records import Completion, FinishReason, Sampling, Timing, TokenLogprob, Usage
 from llmops_jupyter.tracing import Span, Tracer, current_span
 from llmops_jupyter.tracing.search import WORKFLOW
 
@@ -27,6 +27,7 @@ class Answer:
     finish_reason: FinishReason = "stop"
     seed: int | None = None
     parsed: Any = None
+    logprobs: tuple[TokenLogprob, ...] = ()
 
 
 class Run:
@@ -141,17 +142,12 @@ def root_span(tracer: Tracer, prepared: Prepared, request: Request | None = None
 def chat_span(tracer: Tracer, prepared: Prepared, request: Request) -> Span:
     """The span of one call of the model."""
     version, engine, sampling = prepared.version, prepared.engine, request.sampling
-    attributes: dict[str, Any] = {
-        "gen_ai.request.temperature": sampling.temperature,
-        "gen_ai.request.max_tokens": sampling.max_tokens,
-        "gen_ai.request.top_p": sampling.top_p,
-        "gen_ai.request.top_k": sampling.top_k,
-        "gen_ai.output.type": "json" if request.schema is not None else "text",
-        "llmops.request.min_p": sampling.min_p,
-        "llmops.request.repeat_penalty": sampling.repeat_penalty,
-    }
-    if sampling.stop:
-        attributes["gen_ai.request.stop_sequences"] = list(sampling.stop)
+    attributes = _sampling_attributes(sampling)
+    attributes["gen_ai.output.type"] = "json" if request.schema is not None else "text"
+    if prepared.options.adapters:
+        attributes["llmops.request.adapters"] = prepared.options.adapter_pairs()
+    if request.exact:
+        attributes["llmops.request.exact"] = True
     if request.schema is not None:
         attributes["llmops.request.schema"] = dict(request.schema)
     if request.prefill:
@@ -171,12 +167,38 @@ def chat_span(tracer: Tracer, prepared: Prepared, request: Request) -> Span:
     )
 
 
+def _sampling_attributes(sampling: Sampling) -> dict[str, Any]:
+    """What was asked for; of the less common settings only those that say something."""
+    found: dict[str, Any] = {
+        "gen_ai.request.temperature": sampling.temperature,
+        "gen_ai.request.max_tokens": sampling.max_tokens,
+        "gen_ai.request.top_p": sampling.top_p,
+        "gen_ai.request.top_k": sampling.top_k,
+        "llmops.request.min_p": sampling.min_p,
+        "llmops.request.repeat_penalty": sampling.repeat_penalty,
+    }
+    if sampling.stop:
+        found["gen_ai.request.stop_sequences"] = list(sampling.stop)
+    if sampling.frequency_penalty:
+        found["gen_ai.request.frequency_penalty"] = sampling.frequency_penalty
+    if sampling.presence_penalty:
+        found["gen_ai.request.presence_penalty"] = sampling.presence_penalty
+    if sampling.penalty_window != Sampling.penalty_window:
+        found["llmops.request.penalty_window"] = sampling.penalty_window
+    if sampling.logit_bias:
+        found["llmops.request.logit_bias"] = [list(pair) for pair in sampling.logit_bias]
+    if sampling.logprobs is not None:
+        found["llmops.request.logprobs"] = sampling.logprobs
+    return found
+
+
 def take(answer: Answer, event: Finished, span: Span) -> None:
     """Add the end of a request to the answer and its span; a failed request raises its error."""
     answer.usage = answer.usage + event.usage
     answer.timing = add_timing(answer.timing, event.timing, answer.usage.output_tokens)
     answer.finish_reason, answer.seed = event.finish_reason, event.seed
     answer.reasoning = answer.reasoning or event.reasoning
+    answer.logprobs = event.logprobs
     span.usage(event.usage)
     span.set("gen_ai.request.seed", event.seed)
     span.set("gen_ai.response.finish_reasons", [event.finish_reason])
@@ -256,4 +278,5 @@ def make_completion(
         prompt_version=prepared.version.ref if prepared.version else "",
         model=prepared.engine.model_name,
         notes=notes,
+        logprobs=answer.logprobs,
     )

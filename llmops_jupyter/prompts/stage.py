@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from llmops_jupyter.config import Settings
-from llmops_jupyter.data import Dataset, Datasets
-from llmops_jupyter.errors import DataError, PromptError
+from llmops_jupyter.data import Datasets
+from llmops_jupyter.errors import DataError, OptionError
 from llmops_jupyter.prompts import content as contents
 from llmops_jupyter.prompts.content import Content, Examples
 from llmops_jupyter.prompts.conversation import Sessions
-from llmops_jupyter.prompts.examples import as_examples
+from llmops_jupyter.prompts.examples import as_examples, check_examples
+from llmops_jupyter.prompts.exchange import (
+    ExportedPrompt,
+    export_prompts,
+    keep_exported,
+    read_exported,
+)
 from llmops_jupyter.prompts.mapping import Map, Progress
+from llmops_jupyter.prompts.options import FindAdapter, Options, make_options
 from llmops_jupyter.prompts.prepare import (
     Engines,
-    Options,
     Prepared,
+    check_length,
     check_schema_option,
-    make_options,
     prepare,
 )
 from llmops_jupyter.prompts.registry import PromptVersion, Registry
+from llmops_jupyter.prompts.rows import Fingerprint, Rows, read_rows
 from llmops_jupyter.prompts.run import Run
 from llmops_jupyter.prompts.template import check_template, fill
 from llmops_jupyter.records import Completion, Message, Table
@@ -47,12 +54,14 @@ class Prompts(Registry):
         engines: Engines,
         datasets: Datasets,
         settings: Callable[[], Settings],
+        find_adapter: FindAdapter,
     ) -> None:
         super().__init__(store)
         self.tracer = tracer
         self.engines = engines
         self.datasets = datasets
         self.settings = settings
+        self.find_adapter = find_adapter
         self.sessions = Sessions(store)
 
     def scratch(
@@ -79,7 +88,7 @@ class Prompts(Registry):
             TemplateError, DataError, SchemaError: with the place and the next step.
         """
         check_template(template)
-        return contents.with_template(
+        made = contents.with_template(
             Content(
                 template="",
                 examples=as_examples(examples, pick=pick, count=count),
@@ -88,6 +97,9 @@ class Prompts(Registry):
             ),
             template,
         )
+        if made.examples is not None:
+            check_examples(made.template, self._example_rows(made.examples))
+        return made
 
     def save(  # type: ignore[override]
         self,
@@ -116,9 +128,9 @@ class Prompts(Registry):
     ) -> Run:
         """A run to use in a `with` statement and to iterate over; see `Run`.
 
-        Options are model, temperature, max_tokens, seed, top_k, top_p, min_p, repeat_penalty, stop,
-        schema (the pydantic class for the parsed object), session and adapters. What is not given comes
-        from the version's last run (unless `use_defaults` is false), then from the settings.
+        Options are model, the fields of `Sampling`, schema (the pydantic class for the parsed object),
+        session, adapters (``["style:0.5"]``, registered models of that kind) and exact. What is not given
+        comes from the version's last run (unless `use_defaults` is false), then from the settings.
         """
         version, content = self._content(prompt)
         made = self._options(version if use_defaults else None, content, options)
@@ -126,6 +138,31 @@ class Prompts(Registry):
         if version is not None:
             self.keep_defaults(version, made.defaults())
         return Run(self.tracer, prepared)
+
+    def check(
+        self,
+        prompt: Runnable,
+        variables: Mapping[str, Any] | None = None,
+        *,
+        over: Rows | None = None,
+        use_defaults: bool = True,
+        **options: Any,
+    ) -> None:
+        """Raise what `run`, or with `over` what `map`, would raise before the model answers.
+
+        Nothing is written. A prompt that is too long is found out here as well; of `over` the first row's
+        examples are looked at, and every row is filled.
+        """
+        version, content = self._content(prompt)
+        made = self._options(version if use_defaults else None, content, options)
+        if over is None:
+            check_length(self._prepare(version, content, made, variables or {}))
+            return
+        _refuse_session(made)
+        for _, row in over.pairs:
+            fill(content.template, ChainMap(dict(row), dict(variables or {})))
+        for _, row in over.pairs[:1]:
+            self._prepare(version, content, made, {**(variables or {}), **row})
 
     def run(
         self, prompt: Runnable, variables: Mapping[str, Any] | None = None, **options: Any
@@ -160,73 +197,34 @@ class Prompts(Registry):
 
         A row's columns win over `variables`. Each row has its trace. Rows that fail are reported in
         the table's `failures`. If the call is interrupted or the process killed, the same call goes on
-        where it stopped.
+        where it stopped; with other rows, values or settings it begins anew.
         """
         version, content = self._content(prompt)
         made = self._options(version if use_defaults else None, content, options)
-        items = list(self._items(rows))
-        shared = dict(variables or {})
-        for _, row in items:
-            fill(content.template, {**shared, **row})
+        _refuse_session(made)
+        pairs = read_rows(rows, self.datasets).pairs
+        shared, fingerprint = dict(variables or {}), Fingerprint()
+        for _, row in pairs:
+            fingerprint.add(fill(content.template, ChainMap(dict(row), shared)))
         if version is not None:
             self.keep_defaults(version, made.defaults())
 
         def prepare_row(row: Mapping[str, Any]) -> Prepared:
-            return self._prepare(version, content, made, {**shared, **row})
+            return self._prepare(version, content, made, ChainMap(dict(row), shared))
 
-        return Map(
-            self.tracer, prepare_row, [row for _, row in items], [i for i, _ in items], progress
-        ).run()
+        return Map(self.tracer, prepare_row, pairs, fingerprint.digest, progress).run()
 
     def export(self, folder: str | Path) -> list[Path]:
-        """Write every version as reviewable text: one folder a prompt, one JSON and one text file each."""
-        target = Path(folder)
-        written = []
-        for name in self.names():
-            (target / name).mkdir(parents=True, exist_ok=True)
-            for version in self.history(name):
-                path = target / name / f"{version.version:04d}.json"
-                record = {
-                    "name": name,
-                    "version": version.version,
-                    "created_at": version.created_at,
-                    "note": version.note,
-                    "defaults": dict(version.defaults),
-                    "content": json.loads(version.content.to_json()),
-                }
-                path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", "utf-8")
-                written.append(path)
-            points = {a: v.version for v in self.history(name) for a in v.aliases}
-            path = target / name / "aliases.json"
-            path.write_text(json.dumps(points, indent=1, sort_keys=True) + "\n", "utf-8")
-            written.append(path)
-        return written
+        """Write every version as reviewable text: one folder a prompt, one JSON file a version."""
+        return export_prompts(self, Path(folder))
 
-    def import_(self, folder: str | Path) -> list[PromptVersion]:
-        """Read what `export` wrote. Content that is here already stays; the rest becomes new versions.
+    def import_(self, source: str | Path | Sequence[ExportedPrompt]) -> list[str]:
+        """Keep what `export` wrote: a folder, or what `read_exported` read from it.
 
-        Aliases that are here stay as they are; others are set to the version with the same content.
+        All is checked first. Returns the references of versions that were new; see `keep_exported`.
         """
-        imported = []
-        for directory in sorted(p for p in Path(folder).glob("*") if p.is_dir()):
-            numbers: dict[int, int] = {}
-            for path in sorted(directory.glob("[0-9]*.json")):
-                record = _read(path)
-                try:
-                    made = contents.from_json(json.dumps(record["content"]))
-                    check_template(made.template)
-                    saved = super().save(directory.name, made, note=record.get("note", ""))
-                except (KeyError, TypeError) as e:
-                    raise PromptError(f"{str(path)!r} is no exported prompt: {e!r}.") from e
-                numbers[record["version"]] = saved.version
-                if saved.created:
-                    imported.append(saved)
-            points = directory / "aliases.json"
-            known = {c.alias for c in self.alias_log(directory.name)}
-            for alias, version in (_read(points) if points.is_file() else {}).items():
-                if alias not in known and version in numbers:
-                    self.alias(f"{directory.name}@{numbers[version]}", alias, "imported")
-        return imported
+        read = read_exported(Path(source)) if isinstance(source, str | Path) else source
+        return keep_exported(self, self.datasets, list(read))
 
     def _content(self, prompt: Runnable) -> tuple[PromptVersion | None, Content]:
         if isinstance(prompt, Content):
@@ -239,7 +237,7 @@ class Prompts(Registry):
     ) -> Options:
         check_schema_option(content, options.get("schema"))
         defaults = version.defaults if version is not None else {}
-        return make_options(options, self.settings(), defaults)
+        return make_options(options, self.settings(), defaults, self.find_adapter)
 
     def _prepare(
         self,
@@ -261,36 +259,22 @@ class Prompts(Registry):
     def _example_rows(self, examples: Examples) -> Sequence[Mapping[str, Any]]:
         if not examples.dataset:
             return examples.rows
-        return list(self.datasets.get(examples.dataset).rows())
-
-    def _items(self, rows: Any) -> Iterable[tuple[str, Mapping[str, Any]]]:
-        if isinstance(rows, str):
-            rows = self.datasets.get(rows)
-        if isinstance(rows, Dataset):
-            items: Iterable[tuple[str, Mapping[str, Any]]] = rows.items()
-            return items
-        to_dict = getattr(rows, "to_dict", None)
-        if hasattr(rows, "columns") and callable(to_dict):
-            return [
-                (str(i), {str(k): v for k, v in row.items()})
-                for i, row in zip(rows.index, to_dict("records"), strict=True)
-            ]
-        if isinstance(rows, bytes | Mapping) or not isinstance(rows, Iterable):
+        if not examples.dataset_hash:
+            return list(self.datasets.get(examples.dataset).rows())
+        name = examples.dataset.partition("@")[0]
+        found = self.datasets.find(name, examples.dataset_hash)
+        if found is None:
             raise DataError(
-                f"Rows are a list of mappings, a DataFrame or a data set, not {type(rows).__name__}."
+                f"The examples are the data set {examples.dataset} with the content "
+                f"{examples.dataset_hash[:12]}…, which is not here. Import it (llmops import), or save "
+                "the prompt with examples that are here."
             )
-        found = list(rows)
-        for row in found:
-            if not isinstance(row, Mapping):
-                raise DataError(
-                    f"A row is a mapping of names to values, not {type(row).__name__}. "
-                    'For instance [{"question": "Why?"}].'
-                )
-        return [(str(row.get("id", i)), row) for i, row in enumerate(found)]
+        return list(found.rows())
 
 
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as e:
-        raise PromptError(f"{str(path)!r} cannot be read: {e}. Export again.") from e
+def _refuse_session(options: Options) -> None:
+    if options.session:
+        raise OptionError(
+            "A session and rows do not go together (--session, --over): a row is not a turn. Leave one "
+            "out."
+        )

@@ -120,14 +120,12 @@ def fill_part(part: Part, variables: Mapping[str, Any]) -> Message:
     """One message with its variables filled in."""
     import jinja2
 
-    tree = _parse(part)
-    used = _names(tree)
-    given = {name: variables[name] for name in used if name in variables}
     try:
-        template = _environment().from_string(tree)
+        template, used = _compiled(part)
+        given = {name: variables[name] for name in used if name in variables}
         content = template.render(given)
     except jinja2.UndefinedError as e:
-        raise _undefined(e, part, used, variables) from e
+        raise _undefined(e, part, variables) from e
     except TemplateError:
         raise
     except jinja2.TemplateError as e:
@@ -138,6 +136,13 @@ def fill_part(part: Part, variables: Mapping[str, Any]) -> Message:
         ) from e
     check_text(content, f"The {part.role} message")
     return Message(part.role, content)
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled(part: Part) -> tuple[jinja2.Template, frozenset[str]]:
+    """A part ready to be filled, as often as there are rows, and the names it takes."""
+    tree = _parse(part)
+    return _environment().from_string(tree), frozenset(_names(tree))
 
 
 def check_text(text: str, what: str) -> None:
@@ -201,16 +206,15 @@ def _names(tree: nodes.Template) -> set[str]:
     return meta.find_undeclared_variables(tree) - {"range"}
 
 
-def _undefined(
-    error: Exception, part: Part, used: set[str], variables: Mapping[str, Any]
-) -> TemplateError:
+def _undefined(error: Exception, part: Part, variables: Mapping[str, Any]) -> TemplateError:
     from jinja2 import nodes
 
-    missing = sorted(name for name in used if name not in variables)
+    tree = _parse(part)
+    missing = sorted(name for name in _names(tree) if name not in variables)
     named = next((name for name in missing if f"'{name}'" in str(error)), None)
     if named is None:
         return TemplateError(f"{_place(part, 1)}: {error}. Check the values in {{{{ }}}}.")
-    lines = [n.lineno for n in _parse(part).find_all(nodes.Name) if n.name == named]
+    lines = [n.lineno for n in tree.find_all(nodes.Name) if n.name == named]
     known = [n for n in variables if not n.startswith("_")]
     near = did_you_mean(named, known)
     have = ""

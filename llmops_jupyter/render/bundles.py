@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from llmops_jupyter.render.markdown import safe_markdown
+from llmops_jupyter.render.markdown import code_block, inert, quote, safe_markdown
 
 if TYPE_CHECKING:
     from llmops_jupyter.records import Completion
@@ -35,16 +35,15 @@ def completion_markdown(done: Completion) -> str:
     """The answer as safe Markdown, with its reasoning before and the quiet line after it."""
     blocks = []
     if done.reasoning:
-        quoted = "\n".join(f"> {line}" for line in safe_markdown(done.reasoning).splitlines())
-        blocks.append(quoted)
+        blocks.append(quote(done.reasoning))
     if done.parsed is not None:
         try:
             shown = json.dumps(plain(done.parsed), indent=2, ensure_ascii=False)
-            blocks.append(f"```json\n{shown}\n```")
+            blocks.append(code_block(shown, "json"))
         except TypeError:
             blocks.append(safe_markdown(done.text))
     else:
-        blocks.append(close_fence(safe_markdown(done.text)))
+        blocks.append(safe_markdown(done.text))
     notes = [quiet_line(done), *done.notes]
     blocks.append("\n".join(f"*{safe_line(n)}*  " for n in notes).rstrip())
     return "\n\n".join(blocks)
@@ -68,21 +67,6 @@ def plain(value: Any) -> Any:
     return dump(mode="json") if callable(dump) else value
 
 
-def close_fence(text: str) -> str:
-    """End a code fence that the model left open, so that the quiet line is not swallowed by it."""
-    mark = ""
-    for line in text.splitlines():
-        bare = line.rstrip()
-        if mark:
-            if bare.startswith(mark) and set(bare) == {mark[0]}:
-                mark = ""
-        elif bare.startswith(("```", "~~~")):
-            run = len(bare) - len(bare.lstrip(bare[0]))
-            if bare[0] == "~" or "`" not in bare[run:]:
-                mark = bare[0] * run
-    return f"{text}\n{mark}" if mark else text
-
-
 def safe_line(text: str) -> str:
     """A line of ours that may hold names a user chose, safe inside Markdown emphasis."""
-    return safe_markdown(text).replace("*", "\\*").replace("_", "\\_")
+    return inert(" ".join(text.split())).replace("*", "\\*").replace("_", "\\_")

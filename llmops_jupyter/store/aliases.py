@@ -141,12 +141,17 @@ def resolve(
             return int(selector)
         raise UnknownNameError(
             f"The {kind} {name!r} has no version {selector}. It has {_span(versions)}; "
-            f"see %{kind} history {name}."
+            f"see {'%model list' if kind == 'model' else f'%{kind} history {name}'}."
         )
     if selector in known:
         return known[selector]
     if selector == "latest":
         raise UnknownNameError(f"Write {name!r} without @latest: the bare name is the latest.")
+    if kind == "data":
+        raise UnknownNameError(
+            f"{name}@{selector} names no version of a data set: write {name}@{max(versions)}. See %data "
+            f"history {name}."
+        )
     raise UnknownNameError(
         f"The {kind} {name!r} has no alias {selector!r}.{did_you_mean(selector, known)} "
         f"Aliases: {_listed(known)}. Set one with %{kind} alias {name}@{max(versions)} {selector}."

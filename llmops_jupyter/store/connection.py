@@ -13,62 +13,34 @@ import threading
 import time
 import uuid
 import warnings
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from llmops_jupyter.errors import StoreError, StoreReadOnlyError
 from llmops_jupyter.store import location, migrations
 from llmops_jupyter.store.faults import explain, is_busy
+from llmops_jupyter.store.transaction import Write
 
 if TYPE_CHECKING:
     import sqlite_utils
 
+T = TypeVar("T")
+
 WAIT_S = 60.0
 STEP_MS = 200
+FORK_WAIT_S = 5.0
+
+_LEFT_TO_THE_PARENT: list[object] = []
+_OPEN: weakref.WeakSet[Store] = weakref.WeakSet()
 CHECKPOINT_PAGES = 4000  # 16 MB of log: a checkpoint waits for the disk, so they are made rarely
 
 
 class NetworkDriveWarning(UserWarning):
     """The store lies on a network drive and is slower and less safe there."""
-
-
-class Write:
-    """A write transaction; entering it again on the same thread joins the outer one."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def __enter__(self) -> sqlite3.Connection:
-        store = self._store
-        store.lock.acquire()
-        try:
-            connection = store.writer()
-            if store.depth == 0:
-                store.begin(connection)
-            store.depth += 1
-        except BaseException:
-            store.lock.release()
-            raise
-        return connection
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        store = self._store
-        try:
-            store.depth -= 1
-            if store.depth == 0:
-                store.finish(commit=kind is None)
-        finally:
-            store.lock.release()
-        if isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.IntegrityError):
-            raise explain(error, store.path) from error
 
 
 class Store:
@@ -82,13 +54,15 @@ class Store:
         self.durable = durable
         self.id = uuid.uuid4().hex
         self.lock = threading.RLock()
-        self.depth = 0
+        self.outer: Write | None = None
         self.closed = False
         self.journal_mode = "memory" if path is None else "wal"
         self._pid = os.getpid()
         self._writer: sqlite3.Connection | None = None
         self._local = threading.local()
         self._readers: list[sqlite3.Connection] = []
+        self._stopped = False
+        _OPEN.add(self)
 
     def write(self) -> Write:
         """A transaction: `with store.write() as connection`. Any exception rolls it back."""
@@ -96,7 +70,7 @@ class Store:
 
     def read(self) -> sqlite3.Connection:
         """This thread's connection for reading; rows are `sqlite3.Row`."""
-        self._check_process()
+        self.check_process()
         if self.path is None:
             return self.writer()
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
@@ -124,6 +98,22 @@ class Store:
         found = self.rows(sql, parameters)
         return found[0] if found else None
 
+    def distinct(self, sql: str, parameters: Sequence[Any], limit: int) -> list[Any]:
+        """Different values of a query's first column in its order; no more rows are read than needed.
+
+        A negative `limit` means all.
+        """
+        found: dict[Any, None] = {}
+        try:
+            with self.lock if self.path is None else nullcontext():
+                for row in self.read().execute(sql, parameters):
+                    if len(found) == limit:
+                        break
+                    found[row[0]] = None
+        except sqlite3.Error as e:
+            raise explain(e, self.path) from e
+        return list(found)
+
     @property
     def database(self) -> sqlite_utils.Database:
         """The store as a `sqlite_utils.Database` for your own queries (this thread, read-only)."""
@@ -136,9 +126,14 @@ class Store:
         """The time now: UTC, ISO 8601, milliseconds."""
         return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
 
+    @property
+    def writing(self) -> bool:
+        """Whether some thread of this process is inside a write."""
+        return self.outer is not None and not self.outer.over
+
     def writer(self) -> sqlite3.Connection:
         """The connection that writes; callers hold the lock."""
-        self._check_process()
+        self.check_process()
         if self.read_only:
             raise StoreReadOnlyError(
                 f"The store {str(self.path)!r} was opened for reading only. Open it without "
@@ -150,35 +145,19 @@ class Store:
 
     def begin(self, connection: sqlite3.Connection) -> None:
         """Take the write lock, waiting in short steps so that an interrupt is served."""
-        end = time.monotonic() + WAIT_S
-        while True:
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as e:
-                if is_busy(e) and time.monotonic() < end:
-                    continue
-                raise explain(e, self.path) from e
-            return
+        self.patiently(connection.execute, "BEGIN IMMEDIATE")
 
     def finish(self, *, commit: bool) -> None:
-        """End the transaction that this thread has begun."""
+        """End the transaction that this thread has begun; what cannot be committed is rolled back."""
         connection = self._writer
         if connection is None or not connection.in_transaction:
             return
-        if not commit:
-            connection.execute("ROLLBACK")
-            return
-        end = time.monotonic() + WAIT_S
-        while True:
-            try:
-                connection.execute("COMMIT")
-            except sqlite3.OperationalError as e:
-                if is_busy(e) and time.monotonic() < end:
-                    continue
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise explain(e, self.path) from e
-            return
+        try:
+            if commit:
+                self.patiently(connection.execute, "COMMIT")
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
 
     def close(self) -> None:
         """Close all connections. Safe to call twice."""
@@ -191,13 +170,24 @@ class Store:
             self._writer = None
             self._local = threading.local()
 
+    def stop(self) -> None:
+        """Let no thread write while this process forks: SQLite would think it writing in the child."""
+        self._stopped = self.lock.acquire(timeout=FORK_WAIT_S)
+
+    def go_on(self) -> None:
+        """End what `stop` began."""
+        if self._stopped:
+            self._stopped = False
+            self.lock.release()
+
     def __enter__(self) -> Store:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _check_process(self) -> None:
+    def check_process(self) -> None:
+        """Refuse a closed store; after a fork, begin anew with connections of the child's own."""
         if self.closed:
             raise StoreError("This store is closed. Open it again with lo.open().")
         if os.getpid() != self._pid:
@@ -205,12 +195,19 @@ class Store:
                 raise StoreError(
                     "A store in memory cannot be used after a fork. Open a file instead."
                 )
+            if self.writing:
+                raise StoreError(
+                    "This process was forked in the middle of a write, so it cannot use the store. "
+                    "Fork before the write, or open another store."
+                )
+            # SQLite's connections must not be used after a fork, nor closed: that drops their locks.
+            _LEFT_TO_THE_PARENT.extend([self._writer, self._readers, self._local])
             self.lock = threading.RLock()
-            self.depth = 0
-            self._pid = os.getpid()
+            self.outer = None
             self._writer = None
             self._readers = []
             self._local = threading.local()
+            self._pid = os.getpid()
 
     def _connect(self) -> sqlite3.Connection:
         try:
@@ -252,20 +249,34 @@ class Store:
             )
         with self.lock:
             connection = self.writer()
-            end = time.monotonic() + WAIT_S
-            while True:
-                try:
-                    mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
-                    if mode != wanted:
-                        mode = connection.execute(f"PRAGMA journal_mode={wanted}").fetchone()[0]
-                except sqlite3.OperationalError as e:
-                    if is_busy(e) and time.monotonic() < end:
-                        continue
-                    raise explain(e, self.path) from e
-                except sqlite3.Error as e:
-                    raise explain(e, self.path) from e
-                self.journal_mode = mode
-                return
+            self.journal_mode = self.patiently(_set_journal, connection, wanted)
+
+    def patiently(self, work: Callable[..., T], *arguments: Any) -> T:
+        """What `work` returns, tried again in short steps while another process holds the lock."""
+        end = time.monotonic() + WAIT_S
+        while True:
+            try:
+                return work(*arguments)
+            except sqlite3.Error as e:  # noqa: PERF203 - each round waits
+                if is_busy(e) and time.monotonic() < end:
+                    continue
+                raise explain(e, self.path) from e
+
+
+def _set_journal(connection: sqlite3.Connection, wanted: str) -> str:
+    mode = str(connection.execute("PRAGMA journal_mode").fetchone()[0])
+    if mode != wanted:
+        mode = str(connection.execute(f"PRAGMA journal_mode={wanted}").fetchone()[0])
+    return mode
+
+
+def _all(action: Callable[[Store], None]) -> None:
+    for store in list(_OPEN):
+        action(store)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=lambda: _all(Store.stop), after_in_parent=lambda: _all(Store.go_on))
 
 
 def open_store(
@@ -292,10 +303,13 @@ def open_store(
         store = Store(file, read_only=True)
         migrations.check_readable(store)
         return store
-    location.make_folder(file.parent)
+    location.prepare(file)
     store = Store(file, durable=durable)
     try:
         migrations.check_header(file)
+        with store.lock:
+            migrations.version_of(store, store.writer())  # what is not ours is not touched
+        location.keep_private(file)
         store.set_journal()
         migrations.upgrade(store)
     except BaseException:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from llmops_jupyter.errors import StoreReadOnlyError
@@ -68,27 +69,68 @@ def find_store_path(start: Path | None = None) -> Path:
 
 
 def as_store_path(path: str | Path) -> Path:
-    """The file meant by a path that a user gave: a folder means the store inside it."""
+    """The file meant by a path that a user gave.
+
+    A folder means the store inside it: in its `.llmops`, or its own `llmops.db`, as `LLMOPS_HOME` has it.
+    """
     given = Path(path).expanduser()
     if given.is_dir():
         inner = given if given.name == FOLDER else given / FOLDER
+        if not (inner / FILE).is_file() and (given / FILE).is_file():
+            inner = given
         return (inner / FILE).resolve()
     return given.resolve()
 
 
-def make_folder(folder: Path) -> None:
-    """Create the store's folder, readable by its owner only and invisible to git."""
-    if folder.is_dir():
-        return
+def prepare(file: Path) -> None:
+    """Create the store's folder, and an empty file that only its owner can read; git sees neither.
+
+    SQLite gives its log files the rights of the file. A folder that was there keeps its rights.
+
+    Raises:
+        StoreReadOnlyError: the folder or the file cannot be made.
+    """
+    folder = file.parent
     try:
-        folder.mkdir(parents=True, mode=0o700)
-        if folder.name == FOLDER:
-            (folder / ".gitignore").write_text("*\n", encoding="utf-8")
+        folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+        if not file.exists():
+            make_private(file)
+            _hide_from_git(file)
     except OSError as e:
         raise StoreReadOnlyError(
-            f"The folder {str(folder)!r} cannot be made ({e.strerror or e}). "
+            f"The store {str(file)!r} cannot be made ({e.strerror or e}). "
             "Set LLMOPS_HOME to a folder that you can write, or open another path."
         ) from e
+
+
+def make_private(file: Path) -> None:
+    """An empty file that only its owner can read; nothing if there is one already."""
+    try:
+        os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        pass  # another process opens the same store for the first time
+
+
+def keep_private(file: Path) -> None:
+    """Take the rights of others off a store of ours that an earlier release or a copy left open."""
+    if os.name != "posix":
+        return
+    for path in (
+        file,
+        *(file.with_name(f"{file.name}-{end}") for end in ("wal", "shm", "journal")),
+    ):
+        with suppress(OSError):  # the file has gone, or the drive keeps no rights
+            found = path.stat()
+            if found.st_uid == os.geteuid() and found.st_mode & 0o077:
+                path.chmod(found.st_mode & 0o700)
+
+
+def _hide_from_git(file: Path) -> None:
+    """The folder is ours alone if it has our name; in another one only our files are hidden."""
+    ours = file.parent.name == FOLDER
+    ignore = file.parent / ".gitignore"
+    if (ours or file.name == FILE) and not ignore.exists():
+        ignore.write_text("*\n" if ours else f"/{FILE}*\n", encoding="utf-8")
 
 
 def is_network_drive(path: Path) -> bool:

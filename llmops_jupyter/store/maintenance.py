@@ -10,6 +10,7 @@ from pathlib import Path
 from llmops_jupyter.errors import OptionError, StoreError
 from llmops_jupyter.store.connection import Store
 from llmops_jupyter.store.faults import explain
+from llmops_jupyter.store.location import make_private
 
 
 def backup(store: Store, target: str | Path) -> Path:
@@ -25,9 +26,10 @@ def backup(store: Store, target: str | Path) -> Path:
         path = path / f"llmops-{stamp}.db"
     if path.exists():
         raise OptionError(f"{str(path)!r} is there already. Name a file that does not exist yet.")
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private(part)
         _copy_into(store, part)
         part.replace(path)
     except sqlite3.Error as e:
@@ -35,7 +37,8 @@ def backup(store: Store, target: str | Path) -> Path:
     except OSError as e:
         raise StoreError(f"The backup {str(path)!r} could not be written: {e.strerror}.") from e
     finally:
-        part.unlink(missing_ok=True)
+        if part.is_file():
+            part.unlink()
     return path
 
 

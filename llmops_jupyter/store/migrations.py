@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from llmops_jupyter.errors import StoreCorruptError, StoreError, StoreVersionError
 from llmops_jupyter.store.faults import explain
+from llmops_jupyter.store.location import make_private
 
 if TYPE_CHECKING:
     from llmops_jupyter.store.connection import Store
@@ -255,6 +256,14 @@ def m011_maps(conn: sqlite3.Connection) -> None:
     )
 
 
+def m012_parents(conn: sqlite3.Connection) -> None:
+    """A model that was made from another one, such as a quantised copy, keeps that one's hash.
+
+    The hash and not the name, since it says from which weights, whatever they are called now.
+    """
+    _run(conn, "ALTER TABLE models ADD COLUMN parent TEXT NOT NULL DEFAULT ''")
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     m001_settings,
     m002_spans,
@@ -267,6 +276,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     m009_datasets,
     m010_sessions,
     m011_maps,
+    m012_parents,
 )
 
 
@@ -285,12 +295,13 @@ def check_header(path: Path) -> None:
 
 def version_of(store: Store, conn: sqlite3.Connection) -> int:
     """How many steps the file has seen; refuses files of newer releases and of other programs."""
-    try:
-        version = int(conn.execute("PRAGMA user_version").fetchone()[0])
-        owner = int(conn.execute("PRAGMA application_id").fetchone()[0])
-        tables = int(conn.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
-    except sqlite3.Error as e:
-        raise explain(e, store.path) from e
+    # One statement sees one moment: another process may be making the tables.
+    version, owner, tables = store.patiently(
+        lambda: conn.execute(
+            "SELECT (SELECT user_version FROM pragma_user_version), "
+            "(SELECT application_id FROM pragma_application_id), count(*) FROM sqlite_master"
+        ).fetchone()
+    )
     if tables and owner != APPLICATION_ID:
         raise StoreError(
             f"{str(store.path)!r} is a SQLite file of another program and was left alone. "
@@ -301,7 +312,7 @@ def version_of(store: Store, conn: sqlite3.Connection) -> int:
             f"The store {str(store.path)!r} was made by a newer release (schema {version}, this one "
             f"knows {len(MIGRATIONS)}) and was left alone. Run: pip install -U llmops-jupyter"
         )
-    return version
+    return int(version)
 
 
 def check_readable(store: Store) -> None:
@@ -339,6 +350,7 @@ def _backup_beside(store: Store, conn: sqlite3.Connection, version: int) -> None
     target = path.with_name(f"{path.name}.schema-{version}.{stamp}.bak")
     if target.exists():
         return
+    make_private(target)
     try:
         conn.execute("VACUUM INTO ?", (str(target),))
     except sqlite3.Error as e:

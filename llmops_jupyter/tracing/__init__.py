@@ -3,7 +3,8 @@
 from llmops_jupyter.tracing.decorate import trace_calls
 from llmops_jupyter.tracing.query import Traces
 from llmops_jupyter.tracing.records import Score, SpanRecord, Trace, TraceSummary
-from llmops_jupyter.tracing.spans import Provenance, Span, Tracer, current_span
+from llmops_jupyter.tracing.spans import Span, current_span
+from llmops_jupyter.tracing.tracer import Provenance, Tracer
 
 __all__ = [
     "Provenance",

@@ -1,150 +1,206 @@
-"""`@lo.trace`: a span for each call of a function, whatever kind of function it is."""
+"""`@lo.trace`: a span for each call of a function, whatever kind of function it is.
+
+The traced work goes on as if it were not traced: what it is given, returns, yields and raises is the
+same, and a trace that cannot be written is a warning.
+"""
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncIterator, Callable, Generator
+import sqlite3
+import warnings
+from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any
 
+from llmops_jupyter.errors import LLMOpsError
 from llmops_jupyter.tracing import names
-from llmops_jupyter.tracing.spans import Span, Tracer
+from llmops_jupyter.tracing.spans import Span, TraceNotSavedWarning, current_span
+from llmops_jupyter.tracing.tracer import Tracer
+from llmops_jupyter.tracing.values import plain
 
 MAX_ITEMS = 1000
+
+
+class Call:
+    """The span of one call; without one if it could not be opened."""
+
+    def __init__(self, open_span: Callable[[], Span], label: str) -> None:
+        self.items: list[Any] = []
+        self._span: Span | None = None
+        try:
+            self._span = open_span().begin(current_span())
+        except (LLMOpsError, sqlite3.Error) as e:
+            warnings.warn(
+                f"The call of {label} is not traced: {e}", TraceNotSavedWarning, stacklevel=4
+            )
+
+    def resume(self) -> None:
+        """The function runs from here on."""
+        if self._span is not None:
+            self._span.activate()
+
+    def pause(self) -> None:
+        """The caller runs from here on; what it does is not part of this span."""
+        if self._span is not None:
+            self._span.deactivate()
+
+    def keep(self, item: Any) -> None:
+        """One thing that a generator has yielded."""
+        if len(self.items) < MAX_ITEMS:
+            self.items.append(plain(item))
+
+    def end(self, output: Any, error: BaseException | None = None) -> None:
+        """Write what came of it."""
+        self.pause()
+        if self._span is not None:
+            if error is None or output:
+                self._span.attributes[names.OUTPUT_VALUE] = plain(output)
+            self._span.finish(error)
 
 
 def trace_calls(
     function: Callable[..., Any], tracer: Callable[[], Tracer], name: str | None = None
 ) -> Callable[..., Any]:
-    """Wrap a function, coroutine function, generator or async generator.
+    """Wrap a function, coroutine function, generator, async generator or other callable.
 
     Arguments and result are kept as ``input.value`` and ``output.value``. `tracer` is asked at each
     call, so that the function may be defined before a workspace is open.
     """
-    label = name or function.__qualname__
+    if isinstance(function, staticmethod | classmethod):
+        return type(function)(trace_calls(function.__func__, tracer, name))
+    label = name or _name_of(function)
 
-    def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Span:
-        attributes = {names.INPUT_VALUE: _arguments(function, args, kwargs)}
-        return tracer().span(label, op="function", attributes=attributes)
+    def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        def open_span() -> Span:
+            attributes = {names.INPUT_VALUE: _arguments(function, args, kwargs)}
+            return tracer().span(label, op="function", attributes=attributes)
 
-    if inspect.isasyncgenfunction(function):
+        return Call(open_span, label)
+
+    if _is(inspect.isasyncgenfunction, function):
         return _async_generator(function, begin)
-    if inspect.isgeneratorfunction(function):
+    if _is(inspect.isgeneratorfunction, function):
         return _generator(function, begin)
-    if inspect.iscoroutinefunction(function):
-
-        @functools.wraps(function)
-        async def call_async(*args: Any, **kwargs: Any) -> Any:
-            with begin(args, kwargs) as span:
-                result = await function(*args, **kwargs)
-                span.attributes[names.OUTPUT_VALUE] = _plain(result)
-                return result
-
-        return call_async
+    if _is(inspect.iscoroutinefunction, function):
+        return _coroutine(function, begin)
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        with begin(args, kwargs) as span:
+        span = begin(args, kwargs)
+        span.resume()
+        try:
             result = function(*args, **kwargs)
-            span.attributes[names.OUTPUT_VALUE] = _plain(result)
-            return result
+        except BaseException as e:
+            span.end(None, e)
+            raise
+        span.end(result)
+        return result
 
     return call
 
 
-def _generator(function: Callable[..., Any], begin: Callable[..., Span]) -> Callable[..., Any]:
+def _coroutine(function: Callable[..., Any], begin: Callable[..., Call]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        span = begin(args, kwargs)
+        span.resume()
+        try:
+            result = await function(*args, **kwargs)
+        except BaseException as e:
+            span.end(None, e)
+            raise
+        span.end(result)
+        return result
+
+    return call
+
+
+def _generator(function: Callable[..., Any], begin: Callable[..., Call]) -> Callable[..., Any]:
     @functools.wraps(function)
     def iterate(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        span = begin(args, kwargs)
-        items: list[Any] = []
-        span.attributes[names.OUTPUT_VALUE] = items
-        span.__enter__()
-        error: BaseException | None = None
         source = function(*args, **kwargs)
+        span = begin(args, kwargs)
+        error: BaseException | None = None
         advance: Callable[[], Any] = functools.partial(next, source)
         try:
             while True:
+                span.resume()
                 try:
                     item = advance()
                 except StopIteration as stop:
                     return stop.value
-                _keep(items, item)
-                # The caller's code between two items is not part of this span.
-                span.deactivate()
+                span.keep(item)
+                span.pause()
                 try:
-                    sent = yield item
-                    advance = functools.partial(source.send, sent)
-                except Exception as thrown:  # noqa: BLE001 - the function decides what it means
+                    advance = functools.partial(source.send, (yield item))
+                except GeneratorExit:
+                    source.close()
+                    raise
+                except BaseException as thrown:  # noqa: BLE001 - the function decides what it means
                     advance = functools.partial(source.throw, thrown)
-                span.activate()
         except GeneratorExit:
             raise  # the caller has enough; that is no fault
         except BaseException as e:
             error = e
             raise
         finally:
-            source.close()
-            span.deactivate()
-            span.finish(error)
+            span.end(span.items, error)
 
     return iterate
 
 
 def _async_generator(
-    function: Callable[..., Any], begin: Callable[..., Span]
+    function: Callable[..., Any], begin: Callable[..., Call]
 ) -> Callable[..., Any]:
     @functools.wraps(function)
-    async def iterate(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-        span = begin(args, kwargs)
-        items: list[Any] = []
-        span.attributes[names.OUTPUT_VALUE] = items
-        span.__enter__()
-        error: BaseException | None = None
+    async def iterate(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         source = function(*args, **kwargs)
+        span = begin(args, kwargs)
+        error: BaseException | None = None
+        advance: Callable[[], Any] = source.__anext__
         try:
-            async for item in source:
-                _keep(items, item)
-                span.deactivate()
-                yield item
-                span.activate()
+            while True:
+                span.resume()
+                try:
+                    item = await advance()
+                except StopAsyncIteration:
+                    return
+                span.keep(item)
+                span.pause()
+                try:
+                    advance = functools.partial(source.asend, (yield item))
+                except GeneratorExit:
+                    await source.aclose()
+                    raise
+                except BaseException as thrown:  # noqa: BLE001 - the function decides what it means
+                    advance = functools.partial(source.athrow, thrown)
         except GeneratorExit:
             raise
         except BaseException as e:
             error = e
             raise
         finally:
-            await source.aclose()
-            span.deactivate()
-            span.finish(error)
+            span.end(span.items, error)
 
     return iterate
 
 
-def _keep(items: list[Any], item: Any) -> None:
-    if len(items) < MAX_ITEMS:
-        items.append(_plain(item))
+def _name_of(function: Callable[..., Any]) -> str:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return str(getattr(function, "__qualname__", None) or type(function).__qualname__)
 
 
-def _arguments(
-    function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> dict[str, Any]:
+def _is(kind: Callable[[Any], bool], function: Callable[..., Any]) -> bool:
+    """Whether a function, or the `__call__` of another callable, is of a kind."""
+    return kind(function) or kind(getattr(type(function), "__call__", None))  # noqa: B004
+
+
+def _arguments(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Arguments by name, without `self`."""
     try:
-        bound = inspect.signature(function).bind(*args, **kwargs)
-    except TypeError:
-        return {"args": [_plain(a) for a in args], **{k: _plain(v) for k, v in kwargs.items()}}
-    return {k: _plain(v) for k, v in bound.arguments.items() if k not in ("self", "cls")}
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON can hold it now, since the object may change after the call."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in list(value.items())[:MAX_ITEMS]}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(v) for v in list(value)[:MAX_ITEMS]]
-    dump = getattr(value, "model_dump", None)
-    if callable(dump):
-        return dump(mode="json")
-    return str(value)
+        bound = inspect.signature(function).bind(*args, **kwargs).arguments
+    except (TypeError, ValueError):
+        bound = {"args": list(args), **kwargs}
+    return plain({k: v for k, v in bound.items() if k not in ("self", "cls")})

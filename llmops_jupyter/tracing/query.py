@@ -12,14 +12,13 @@ from typing import Any
 from llmops_jupyter.errors import OptionError, UnknownNameError
 from llmops_jupyter.records import Message, Usage
 from llmops_jupyter.store import Store
-from llmops_jupyter.tracing import process, retention, scores
-from llmops_jupyter.tracing.messages import load_messages
+from llmops_jupyter.tracing import names, process, retention, scores, search, values
+from llmops_jupyter.tracing.messages import clean, load_messages
 from llmops_jupyter.tracing.records import Score, SpanRecord, Trace, TraceSummary, iso
-from llmops_jupyter.tracing.search import index_pending, match_expression
-from llmops_jupyter.tracing.spans import Tracer
+from llmops_jupyter.tracing.tracer import Tracer
 
 STATUSES = ("open", "ok", "error", "interrupted")
-RANKED_AMONG = 5_000
+BATCH = 500
 SUMMARY = (
     "SELECT s.id, s.trace_id, s.name, s.start_ns, s.end_ns, s.status, s.process_id, s.prompt_name, "
     "s.prompt_version, s.model, s.input_tokens, s.output_tokens, s.partial, s.notebook, s.session, "
@@ -102,55 +101,30 @@ class Traces:
         Filters: prompt ("name" or "name@2"), model, session, status, since, until, name, notebook,
         and score (a name, or a mapping of name to label or value).
         """
-        where, values = self._where(filters)
+        where, parameters = self._where(filters)
         sql = f"{SUMMARY} WHERE s.parent_id IS NULL {where} ORDER BY s.id DESC LIMIT ?"
-        return self._summaries(self.store.rows(sql, (*values, limit)))
+        return self._summaries(self.store.rows(sql, (*parameters, limit)))
 
     def search(
         self, text: str, *, order: str = "newest", limit: int = 20, **filters: Any
     ) -> list[TraceSummary]:
         """Traces in which the words occur, by date (``newest``) or by weight (``relevance``).
 
-        Relevance is BM25 among the newest 5,000 spans that match. Filters as for `newest`.
+        Relevance is BM25 among the newest 5,000 spans that match; in a store opened for reading only, the
+        newest spans may come last, since they are not in the index yet. Filters as for `newest`.
         """
         if order not in ("newest", "relevance"):
             raise OptionError(f"order is 'newest' or 'relevance', not {order!r}.")
-        expression = match_expression(text)
-        if not self.store.read_only and self.store.row("SELECT 1 FROM unindexed LIMIT 1"):
-            with self.store.write() as conn:
-                index_pending(conn)
-        where, values = self._where(filters)
-        if order == "newest":
-            hits = (
-                "SELECT rowid AS hit, 0 AS weight FROM spans_text WHERE spans_text MATCH ? "
-                "ORDER BY rowid DESC"
+        where, parameters = self._where(filters)
+        ids = search.traces_with(self.store, text, order, (where, parameters), limit)
+        by_id: dict[str, TraceSummary] = {}
+        for start in range(0, len(ids), BATCH):
+            batch = ids[start : start + BATCH]
+            marks = ",".join("?" * len(batch))
+            found = self.store.rows(
+                f"{SUMMARY} WHERE s.parent_id IS NULL AND s.trace_id IN ({marks})", batch
             )
-            order_by = "hit DESC"
-            parameters: list[Any] = [expression]
-        else:
-            floor = self.store.row(
-                "SELECT min(rowid) FROM (SELECT rowid FROM spans_text WHERE spans_text MATCH ? "
-                f"ORDER BY rowid DESC LIMIT {RANKED_AMONG})",
-                (expression,),
-            )
-            hits = (
-                "SELECT rowid AS hit, bm25(spans_text) AS weight FROM spans_text "
-                "WHERE spans_text MATCH ? AND rowid >= ?"
-            )
-            order_by = "weight"
-            parameters = [expression, floor[0] if floor else 0]
-        sql = (
-            f"SELECT r.trace_id FROM ({hits}) h JOIN spans r ON r.id = h.hit "
-            "JOIN spans s ON s.trace_id = r.trace_id AND s.parent_id IS NULL "
-            f"WHERE 1 {where} ORDER BY {order_by} LIMIT ?"
-        )
-        rows = self.store.rows(sql, (*parameters, *values, limit * 4))
-        ids = list(dict.fromkeys(r[0] for r in rows))[:limit]
-        marks = ",".join("?" * len(ids))
-        found = self.store.rows(
-            f"{SUMMARY} WHERE s.parent_id IS NULL AND s.trace_id IN ({marks})", ids
-        )
-        by_id = {summary.trace_id: summary for summary in self._summaries(found)}
+            by_id.update({summary.trace_id: summary for summary in self._summaries(found)})
         return [by_id[i] for i in ids if i in by_id]
 
     def score(
@@ -174,7 +148,7 @@ class Traces:
                 full,
                 name,
                 *scores.value_and_label(value),
-                str(self.tracer.clean(explanation)),
+                self.tracer.clean_text(explanation),
                 source,
                 identifier,
                 self.store.now(),
@@ -202,7 +176,7 @@ class Traces:
             with part.open("w", encoding="utf-8") as file:
                 for summary in reversed(summaries):
                     record = self.get(summary.trace_id).as_dict()
-                    file.write(json.dumps(record, ensure_ascii=False, default=str) + "\n")
+                    file.write(clean(json.dumps(record, ensure_ascii=False)) + "\n")
                     count += 1
                     if progress is not None:
                         progress(count)
@@ -218,11 +192,12 @@ class Traces:
         for summary in self.newest(limit, **filters):
             trace = self.get(summary.trace_id)
             root = trace.root
+            variables = root.attributes.get("llmops.prompt.variables")
             yield {
                 "trace_id": trace.trace_id,
                 "input": "\n\n".join(m.content for m in root.input if m.role == "user"),
                 "output": trace.text,
-                "variables": dict(root.attributes.get("llmops.prompt.variables", {})),
+                "variables": dict(variables) if isinstance(variables, dict) else {},
                 "scores": {
                     s.name: s.label if s.label is not None else s.value for s in trace.scores
                 },
@@ -241,38 +216,50 @@ class Traces:
 
     def _where(self, filters: Mapping[str, Any]) -> tuple[str, list[Any]]:
         where: list[str] = []
-        values: list[Any] = []
+        parameters: list[Any] = []
         for key, value in filters.items():
             if value is None:
                 continue
             if key == "prompt":
                 name, _, version = str(value).partition("@")
                 where.append("s.prompt_name = ?")
-                values.append(name)
+                parameters.append(name)
                 if version:
                     where.append("s.prompt_version = ?")
-                    values.append(int(version) if version.isdigit() else -1)
+                    parameters.append(int(version) if version.isdigit() else -1)
             elif key in ("model", "session", "name", "notebook"):
                 where.append(f"s.{key} = ?")
-                values.append(value)
+                parameters.append(value)
             elif key == "status":
                 if value not in STATUSES:
                     raise OptionError(f"status is one of {', '.join(STATUSES)}, not {value!r}.")
-                where.append("s.status = ?")
-                values.append(value)
+                clause, more = self._status_clause(value)
+                where.append(clause)
+                parameters += more
             elif key in ("since", "until"):
                 where.append(f"s.start_ns {'>=' if key == 'since' else '<'} ?")
-                values.append(parse_when(value))
+                parameters.append(parse_when(value))
             elif key == "score":
                 clause, more = scores.clause(value)
                 where.append(clause)
-                values += more
+                parameters += more
             else:
                 raise OptionError(
                     f"Traces cannot be filtered by {key!r}. Use prompt, model, session, status, "
                     "since, until, name, notebook or score."
                 )
-        return "".join(f" AND {w}" for w in where), values
+        return "".join(f" AND {w}" for w in where), parameters
+
+    def _status_clause(self, status: str) -> tuple[str, list[str]]:
+        """A span left open by a dead process counts as interrupted before anyone has marked it."""
+        if status not in ("open", "interrupted"):
+            return "s.status = ?", [status]
+        owners = self.store.rows("SELECT * FROM processes WHERE NOT swept")
+        dead = [row["id"] for row in owners if process.is_dead(row)]
+        left = f"s.status = 'open' AND s.process_id IN ({','.join('?' * len(dead))})"
+        if status == "open":
+            return f"s.status = 'open' AND NOT ({left})", dead
+        return f"(s.status = 'interrupted' OR ({left}))", dead
 
     def _dead_processes(self, rows: Iterable[sqlite3.Row]) -> set[str]:
         owners = {r["process_id"] for r in rows if r["status"] == "open"}
@@ -294,7 +281,7 @@ def _summary(row: sqlite3.Row, dead: set[str]) -> TraceSummary:
     if row["parts"]:
         preview = "".join(p.get("content", "") for p in json.loads(row["parts"]))
     elif not preview:
-        preview = str(json.loads(row["attributes"]).get("output.value", ""))
+        preview = str(values.read(row["attributes"]).get(names.OUTPUT_VALUE, ""))
     prompt = f"{row['prompt_name']}@{row['prompt_version']}" if row["prompt_name"] else ""
     end = row["end_ns"]
     return TraceSummary(
@@ -332,5 +319,5 @@ def _span(conn: sqlite3.Connection, row: sqlite3.Row, dead: set[str]) -> SpanRec
         usage=usage,
         input=load_messages(conn, row["input_message"]),
         output=output,
-        attributes=json.loads(row["attributes"]),
+        attributes=values.read(row["attributes"]),
     )

@@ -13,6 +13,20 @@ from llmops_jupyter.tracing.messages import store_messages
 from llmops_jupyter.tracing.search import enqueue, unindex_span
 
 BATCH = 200
+ROW_BYTES = 200  # numbers, ids and index entries of a row, roughly
+
+
+def _length(*columns: str) -> str:
+    return " + ".join([str(ROW_BYTES), *(f"coalesce(length({c}), 0)" for c in columns)])
+
+
+# SQLite counts characters of a text; its bytes are those of a blob.
+SIZES = {
+    "spans": _length("CAST(attributes AS BLOB)", "partial", "error_message", "name", "notebook"),
+    "messages": _length("CAST(parts AS BLOB)"),
+    "scores": _length("CAST(explanation AS BLOB)", "label"),
+    "spans_text_data": "length(block)",
+}
 
 
 def mark_interrupted(store: Store) -> int:
@@ -52,14 +66,19 @@ def _close(conn: sqlite3.Connection, row: sqlite3.Row) -> None:
 def prune(
     store: Store, before_ns: int | None, max_bytes: int | None, *, dry_run: bool = False
 ) -> int:
-    """Delete whole traces that began before a moment, then the oldest until the content fits a size.
+    """Delete whole traces that began before a moment, then the oldest until the traces fit a size.
+
+    What counts is what the traces take, with their messages, scores and index; prompts, data sets and
+    models are neither counted nor deleted.
 
     Scores and messages that nothing refers to any longer go with them. Traces that a data set was made
     from stay readable there, since data sets keep their own rows. Returns the number of traces.
 
     Raises:
-        OptionError: neither an age nor a size was given.
+        OptionError: neither an age nor a size was given, or the size is negative.
     """
+    if max_bytes is not None and max_bytes < 0:
+        raise OptionError(f"A size is a number of bytes, at least 0; it is {max_bytes:,}.")
     if before_ns is None and max_bytes is None:
         raise OptionError("Say what may go: an age (older_than='90d') or a size (max_bytes=10**9).")
     count = 0
@@ -85,6 +104,8 @@ def delete_traces(conn: sqlite3.Connection, ids: list[str]) -> None:
 def drop_orphans(store: Store) -> None:
     """Delete messages that no span reaches, and give the space back to the file system."""
     with store.write() as conn:
+        # Until its parts are merged, the index keeps what has been deleted from it.
+        conn.execute("INSERT INTO spans_text(spans_text) VALUES ('optimize')")
         conn.execute(
             "DELETE FROM messages WHERE hash NOT IN ("
             "WITH RECURSIVE used(hash) AS ("
@@ -101,14 +122,12 @@ def drop_orphans(store: Store) -> None:
                 raise explain(e, store.path) from e
 
 
-def used_bytes(store: Store) -> int:
-    """Bytes of the file that hold content (free pages left out)."""
-    conn = store.read()
-    page, pages, free = (
-        int(conn.execute(f"PRAGMA {name}").fetchone()[0])
-        for name in ("page_size", "page_count", "freelist_count")
+def trace_bytes(store: Store) -> int:
+    """Bytes that traces take: the content of their rows and the full-text index."""
+    return sum(
+        int(store.rows(f"SELECT coalesce(sum({size}), 0) FROM {table}")[0][0])
+        for table, size in SIZES.items()
     )
-    return page * (pages - free)
 
 
 def _delete_where(store: Store, condition: str, values: list[int], *, dry_run: bool) -> int:
@@ -130,7 +149,7 @@ def _shrink(store: Store, max_bytes: int, *, dry_run: bool) -> int:
         total = store.rows(
             "SELECT count(*) FROM spans WHERE parent_id IS NULL AND status != 'open'"
         )[0][0]
-        size = used_bytes(store)
+        size = trace_bytes(store)
         if size <= max_bytes or not total:
             return count
         wanted = min(total, max(1, int(total * (size - max_bytes) / size)))

@@ -6,14 +6,21 @@ import json
 import re
 import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 from llmops_jupyter.errors import OptionError
 from llmops_jupyter.records import Message
-from llmops_jupyter.tracing import names
+from llmops_jupyter.store import Store
+from llmops_jupyter.tracing import names, values
 from llmops_jupyter.tracing.messages import clean, load_messages
 
 WORKFLOW = "invoke_workflow"
+RANKED_AMONG = 5_000
+INDEX = (
+    "CREATE VIRTUAL TABLE {} USING fts5(input, output, content='', "
+    'tokenize="unicode61 remove_diacritics 2")'
+)
 
 
 def texts_of_span(
@@ -82,7 +89,7 @@ def _texts_of(conn: sqlite3.Connection, row: int) -> tuple[str, str]:
         return "", ""
     inputs = load_messages(conn, span["input_message"])
     outputs = load_messages(conn, span["output_message"], span["input_message"])
-    return texts_of_span(span["op"], inputs, outputs, json.loads(span["attributes"]))
+    return texts_of_span(span["op"], inputs, outputs, values.read(span["attributes"]))
 
 
 def match_expression(text: str) -> str:
@@ -101,3 +108,57 @@ def match_expression(text: str) -> str:
     if not terms:
         raise OptionError(f"{text!r} has no word to search for. Give at least one word.")
     return " ".join(terms)
+
+
+def traces_with(
+    store: Store, text: str, order: str, condition: tuple[str, list[Any]], limit: int
+) -> list[str]:
+    """Ids of at most `limit` traces (a negative one: all) whose spans have the words, best first.
+
+    `condition` is SQL on the root span `s`, with its parameters.
+    """
+    expression = match_expression(text)
+    if not store.read_only and store.row("SELECT 1 FROM unindexed LIMIT 1"):
+        with store.write() as conn:
+            index_pending(conn)
+    waiting = _waiting_with(store, expression) if store.read_only else []
+    floor = 0
+    if order == "relevance":
+        newest = store.row(
+            "SELECT min(rowid) FROM (SELECT rowid FROM spans_text WHERE spans_text MATCH ? "
+            f"ORDER BY rowid DESC LIMIT {RANKED_AMONG})",
+            (expression,),
+        )
+        floor = newest[0] or 0 if newest else 0
+    weight, by = ("bm25(spans_text)", "weight") if order == "relevance" else ("0", "hit DESC")
+    hits = (
+        f"SELECT rowid AS hit, {weight} AS weight FROM spans_text "
+        "WHERE spans_text MATCH ? AND rowid >= ?"
+    )
+    if waiting:
+        hits += f" UNION ALL SELECT id, 0 FROM spans WHERE id IN ({','.join(map(str, waiting))})"
+    elif order == "newest":
+        hits += " ORDER BY rowid DESC"
+    where, parameters = condition
+    sql = (
+        f"SELECT r.trace_id FROM ({hits}) h JOIN spans r ON r.id = h.hit "
+        "JOIN spans s ON s.trace_id = r.trace_id AND s.parent_id IS NULL "
+        f"WHERE 1 {where} ORDER BY {by}"
+    )
+    return store.distinct(sql, (expression, floor, *parameters), limit)
+
+
+def _waiting_with(store: Store, expression: str) -> list[int]:
+    """Finished spans with the words that are not in the index yet, where it cannot be brought up."""
+    conn = store.read()
+    with closing(sqlite3.connect(":memory:")) as index:
+        index.execute(INDEX.format("spans_text"))
+        for (row,) in store.rows("SELECT id FROM unindexed"):
+            index.execute(
+                "INSERT INTO spans_text(rowid, input, output) VALUES (?, ?, ?)",
+                (row, *_texts_of(conn, row)),
+            )
+        found = index.execute(
+            "SELECT rowid FROM spans_text WHERE spans_text MATCH ?", (expression,)
+        )
+        return [int(row) for (row,) in found]

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import json
 import os
+import sqlite3
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any
 
-from llmops_jupyter.errors import StoreError
-from llmops_jupyter.privacy import redact_json
+from llmops_jupyter.errors import PrivacyError, StoreError
 from llmops_jupyter.records import Message, Usage
-from llmops_jupyter.store import Store
-from llmops_jupyter.tracing import names, threads
+from llmops_jupyter.tracing import names, threads, values
 from llmops_jupyter.tracing.messages import clean, store_messages
-from llmops_jupyter.tracing.process import this_process
 from llmops_jupyter.tracing.search import enqueue, index_known, texts_of_span
+from llmops_jupyter.tracing.tracer import Provenance, Tracer
 
 PARTIAL_EVERY_S = 0.25
-INDEX_EVERY = 64
-MAX_VALUE = 200_000
+MAX_UNSAVED = 100
 INTERRUPTS = (KeyboardInterrupt, asyncio.CancelledError)
 
 _current: ContextVar[Span | None] = ContextVar("llmops_span", default=None)
@@ -35,109 +31,9 @@ class TraceNotSavedWarning(UserWarning):
     """A span could not be written; the traced work itself went on."""
 
 
-@dataclass(frozen=True)
-class Provenance:
-    """Where in a notebook a root span was made."""
-
-    notebook: str | None = None
-    cell_id: str | None = None
-    execution_count: int | None = None
-    kernel_id: str | None = None
-
-
 def current_span() -> Span | None:
     """The innermost open span of this thread or task."""
     return _current.get()
-
-
-def as_json(value: Any) -> str:
-    """JSON for anything, other objects by their text; long values are cut with a note."""
-    text = clean(json.dumps(value, ensure_ascii=False, default=_by_text))
-    if len(text) > MAX_VALUE:
-        text = json.dumps(f"{text[:MAX_VALUE]}… (cut, {len(text)} characters)", ensure_ascii=False)
-    return text
-
-
-def _by_text(value: Any) -> Any:
-    dump = getattr(value, "model_dump", None)
-    if callable(dump):
-        return dump(mode="json")
-    text = str(value)
-    return text if len(text) <= MAX_VALUE else f"{text[:MAX_VALUE]}…"
-
-
-class Tracer:
-    """Opens spans in one store.
-
-    `redact` is applied to every text before it is written. `provenance` is asked once for each root.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        *,
-        redact: Callable[[str], str] | None = None,
-        provenance: Callable[[], Provenance] | None = None,
-    ) -> None:
-        self.store = store
-        self.redact = redact
-        self.provenance = provenance
-        self.waiting: list[tuple[int, str, str]] = []
-        self._registered_pid = 0
-
-    def span(
-        self,
-        name: str,
-        *,
-        op: str = "",
-        attributes: Mapping[str, Any] | None = None,
-        messages: Sequence[Message] = (),
-        trace_id: str | None = None,
-        **columns: Any,
-    ) -> Span:
-        """A span to use in a `with` statement.
-
-        `columns` are provider, model, model_digest, prompt_name, prompt_version, session and seed.
-        A root with a `trace_id` that the store holds already, as in a replay, is not written again.
-        """
-        return Span(
-            self,
-            name,
-            op or "span",
-            dict(attributes or {}),
-            tuple(messages),
-            columns,
-            trace_id,
-        )
-
-    def clean(self, value: Any) -> Any:
-        """A value as it may be written: redacted if a rule is set."""
-        return value if self.redact is None else redact_json(value, self.redact)
-
-    def clean_messages(self, messages: Sequence[Message]) -> tuple[Message, ...]:
-        if self.redact is None:
-            return tuple(messages)
-        return tuple(Message(m.role, self.redact(m.content)) for m in messages)
-
-    def register_process(self, conn: Any) -> str:
-        """The id of this process, with its row in the store."""
-        process = this_process()
-        if self._registered_pid != os.getpid():
-            conn.execute(
-                "INSERT OR IGNORE INTO processes(id, pid, started, host, boot, first_seen, "
-                "first_span) VALUES (?, ?, ?, ?, ?, ?, "
-                "(SELECT coalesce(max(id), 0) + 1 FROM spans))",
-                (
-                    process.id,
-                    process.pid,
-                    process.started,
-                    process.host,
-                    process.boot,
-                    self.store.now(),
-                ),
-            )
-            self._registered_pid = os.getpid()
-        return process.id
 
 
 INSERT = (
@@ -187,6 +83,8 @@ class Span:
         self._first_token_ns: int | None = None
         self._input_hash: str | None = None
         self._partial_at = 0.0
+        self._warned = False
+        self._silent = False
         self._token: contextvars.Token[Span | None] | None = None
 
     def set(self, key: str, value: Any) -> None:
@@ -234,9 +132,12 @@ class Span:
         if now - self._partial_at < PARTIAL_EVERY_S or not self.stored:
             return
         self._partial_at = now
-        shown = clean(self.tracer.clean(text))
-        with self.tracer.store.write() as conn:
-            conn.execute("UPDATE spans SET partial = ? WHERE id = ?", (shown, self._row))
+        try:
+            shown = self.tracer.clean_text(text)
+            with self.tracer.store.write() as conn:
+                conn.execute("UPDATE spans SET partial = ? WHERE id = ?", (shown, self._row))
+        except (StoreError, PrivacyError, sqlite3.Error) as e:
+            self._warn(e)
 
     def begin(self, parent: Span | None = None) -> Span:
         """Open the span without making it current, for work that goes on beside other work."""
@@ -298,18 +199,49 @@ class Span:
             return
         try:
             self._close(error)
-        except StoreError as e:
+            self.tracer.save_unsaved()
+        except PrivacyError as e:
+            self._warn(e)
+            self._forget_texts()
+            self.finish_again(error)
+        except (StoreError, sqlite3.Error) as e:
+            self._warn(e)
+            self._leave_for_later(error)
+        except KeyboardInterrupt:
+            self._leave_for_later(error)
+            raise
+
+    def finish_again(self, error: BaseException | None) -> None:
+        """Write the end of the span once more; it waits on if that fails as well."""
+        try:
+            self._close(error)
+        except (StoreError, PrivacyError, sqlite3.Error):
+            self._leave_for_later(error)
+
+    def _leave_for_later(self, error: BaseException | None) -> None:
+        if len(self.tracer.unsaved) < MAX_UNSAVED:
+            self.tracer.unsaved.append((self, error))
+
+    def _forget_texts(self) -> None:
+        """Keep nothing that could not be redacted."""
+        self.attributes, self._messages, self._output = {}, (), ()
+        self._silent = True
+
+    def _warn(self, error: Exception) -> None:
+        if not self._warned:
+            self._warned = True
             warnings.warn(
-                f"The trace {self.trace_id[:8]} was not saved whole: {e}",
+                f"The trace {self.trace_id[:8]} was not saved whole: {error}",
                 TraceNotSavedWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def _now_ns(self) -> int:
         return self._start_ns + int((time.perf_counter() - self._clock) * 1e9)
 
     def _open(self) -> None:
-        tracer, get = self.tracer, self.columns.get
+        tracer, columns = self.tracer, self.columns
+        get = {name: values.column(value) for name, value in columns.items()}.get
         where = Provenance()
         if self.parent_id is None and tracer.provenance is not None:
             where = tracer.provenance()
@@ -320,25 +252,34 @@ class Span:
             cursor = conn.execute(
                 INSERT,
                 (
-                    *(self.trace_id, self.span_id, self.parent_id, get("session"), self.name),
+                    *(
+                        self.trace_id,
+                        self.span_id,
+                        self.parent_id,
+                        get("session"),
+                        clean(self.name),
+                    ),
                     *(self.op, self._start_ns, get("provider"), get("model")),
                     *(get("model_digest"), get("prompt_name"), get("prompt_version"), get("seed")),
                     *(where.notebook, where.cell_id, where.execution_count, where.kernel_id),
                     *(process_id, self._input_hash),
-                    as_json(tracer.clean(self.attributes)) if self.attributes else "{}",
+                    values.fitted(tracer.clean_values(self.attributes))[0],
                     names.SCHEMA_URL,
                 ),
             )
             self._row = int(cursor.lastrowid or 0)
+        tracer.registered()
 
     def _close(self, error: BaseException | None) -> None:
         tracer, usage = self.tracer, self._usage
-        attributes = tracer.clean(self.attributes)
+        stored, attributes = values.fitted(tracer.clean_values(self.attributes))
         error_type = error_message = None
         if error is not None:
             error_type = type(error).__name__
-            error_message = clean(str(tracer.clean(str(error))))[:2000]
+            error_message = None if self._silent else tracer.clean_text(_text_of(error))[:2000]
         inputs, outputs = tracer.clean_messages(self._messages), tracer.clean_messages(self._output)
+        given, made = texts_of_span(self.op, inputs, outputs, attributes)
+        waiting = tracer.texts_to_index()
         with tracer.store.write() as conn:
             if inputs and self._input_hash is None:
                 self._input_hash = store_messages(conn, inputs)
@@ -350,16 +291,16 @@ class Span:
                     usage.input_tokens if usage else None,
                     usage.output_tokens if usage else None,
                     usage.cached_tokens if usage else None,
-                    *(self.columns.get("seed"), self.columns.get("session")),
-                    *(self._input_hash, output_hash),
-                    as_json(attributes) if attributes else "{}",
-                    self._row,
+                    values.column(self.columns.get("seed")),
+                    values.column(self.columns.get("session")),
+                    *(self._input_hash, output_hash, stored, self._row),
                 ),
             )
-            given, made = texts_of_span(self.op, inputs, outputs, attributes)
             if given or made:
                 enqueue(conn, self._row)
-                tracer.waiting.append((self._row, given, made))
-            if len(tracer.waiting) >= INDEX_EVERY:
-                waiting, tracer.waiting = tracer.waiting, []
-                index_known(conn, waiting)
+            index_known(conn, waiting)
+        tracer.ended(self._row, given, made)
+
+
+def _text_of(error: BaseException) -> str:
+    return str(values.plain(error))

@@ -70,7 +70,7 @@ def test_a_session_sends_earlier_turns_along_and_cuts_them_with_a_note(live):
     sent = live.traces.get(done.trace_id).root.input
     assert [m.role for m in sent] == ["user", "assistant", "user"]
     live.configure(context_length=160)
-    done = live.prompts.run(second, {"x": "word " * 190}, session="chat")
+    done = live.prompts.run(second, {"x": "word " * 90}, session="chat")
     assert "did not fit" in done.notes[0]
     assert len(live.prompts.sessions.turns("chat")) == 3
 
@@ -142,7 +142,7 @@ def test_a_recording_replays_with_its_ids_and_without_the_model(live, tmp_path, 
     live.engine.record(cassette)
     first = live.prompts.run("capital", {"country": "France"})
     vectors = live.engine.engine().embed(["hello"])
-    scores = live.engine.engine().score("The sky is", [" blue", " green"])
+    scores = live.engine.engine().score([("The sky is", [" blue", " green"])])
     live.engine.live()
     with lo.open(tmp_path / "elsewhere.db", temperature=0.0, max_tokens=24) as other:
         monkeypatch.setattr(other.models, "resolve", _no_model)
@@ -157,7 +157,7 @@ def test_a_recording_replays_with_its_ids_and_without_the_model(live, tmp_path, 
         assert other.traces.get(first.trace_id).text == first.text
         assert other.prompts.run("capital", {"country": "France"}).trace_id == first.trace_id
         assert abs(other.engine.engine().embed(["hello"]) - vectors).max() < 1e-6
-        assert other.engine.engine().score("The sky is", [" blue", " green"]) == scores
+        assert other.engine.engine().score([("The sky is", [" blue", " green"])]) == scores
         with pytest.raises(ReplayError, match=r"France.*Spain|Spain.*France"):
             other.prompts.run("capital", {"country": "Spain"})
         with pytest.raises(ReplayError, match=r"temperature is 0\.5 instead of 0\.0"):

@@ -159,3 +159,88 @@ VALUES = st.recursive(
 def test_what_goes_in_comes_out(ws, rows):
     made = ws.data.add("any", rows)
     assert [canonical(r) for r in made.rows()] == [canonical(r) for r in rows]
+
+
+def test_others_can_write_while_a_slow_source_is_read(ws):
+    import llmops_jupyter as lo
+
+    with lo.open() as other:
+
+        def rows():
+            for n in range(3):
+                with ws.tracer.span(f"row {n}"):
+                    pass
+                assert not ws.store.writer().in_transaction
+                other.prompts.save("p", f"text {n}")
+                yield {"n": n}
+            raise RuntimeError("boom")
+
+        with pytest.raises(RuntimeError):
+            ws.data.add("d", rows())
+        assert len(ws.traces.newest()) == 3
+        assert len(other.prompts.history("p")) == 3
+    assert ws.data.list() == []
+    assert ws.store.rows("SELECT count(*) FROM dataset_rows")[0][0] == 0
+
+
+def test_many_rows_go_by_way_of_the_disk(ws, monkeypatch):
+    from llmops_jupyter.data import spool
+
+    monkeypatch.setattr(spool, "MOST_IN_MEMORY", 100)
+    rows = [{"n": n % 7, "t": "a\u2028b\n\x85\r"} for n in range(50)]
+    made = ws.data.add("d", rows)
+    assert list(made.rows()) == rows
+    assert ws.store.rows("SELECT count(*) FROM dataset_rows")[0][0] == 7
+
+
+def test_a_byte_that_is_no_utf8_is_counted_from_the_beginning(ws, tmp_path):
+    content = b"q\n" + b"line of text\n" * 10_000
+    (tmp_path / "a.csv").write_bytes(content + b"caf\xe9\n")
+    with pytest.raises(DataError, match=f"at byte {len(content) + 3}\\."):
+        ws.data.add("d", tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"a":' + "[" * 100_000 + "]" * 100_000 + "}", "nests (too deep|deeper)"),
+        ('{"a":' + "[" * 500 + "]" * 500 + "}", "nests deeper than 200"),
+        ('{"a":' + "9" * 5000 + "}", "more than 4,300 digits"),
+    ],
+)
+def test_lines_that_python_cannot_hold_are_refused(ws, tmp_path, text, says):
+    for name, content in (("a.jsonl", text), ("a.json", f"[{text}]")):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(DataError, match=says):
+            ws.data.add("d", tmp_path / name)
+
+
+def test_moments_of_numpy_stay_moments(ws):
+    numpy = pytest.importorskip("numpy", reason="needs NumPy")
+    moments = [
+        ("2020-01-02", "ns", "2020-01-02T00:00:00"),
+        ("2020-01-02T03:04:05.000000007", "ns", "2020-01-02T03:04:05.000000007"),
+        ("2020-01-02", "D", "2020-01-02"),
+        ("2020-01-02T03:04", "s", "2020-01-02T03:04:00"),
+        ("NaT", "ns", None),
+    ]
+    made = ws.data.add("d", [{"t": numpy.datetime64(text, unit)} for text, unit, _ in moments])
+    assert [r["t"] for r in made.rows()] == [wanted for _, _, wanted in moments]
+    array = numpy.array(["2020-01-02"], dtype="datetime64[ns]")
+    assert next(ws.data.add("e", [{"t": array}]).rows()) == {"t": ["2020-01-02T00:00:00"]}
+    with pytest.raises(DataError, match="timedelta64"):
+        ws.data.add("f", [{"t": numpy.timedelta64(1, "ns")}])
+
+
+def test_values_that_are_equal_only_to_python_are_changes(ws):
+    ws.data.add("d", [{"id": "a", "v": 1}, {"id": "b", "v": 1}, {"id": "c", "v": [1]}])
+    ws.data.add("d", [{"id": "a", "v": True}, {"id": "b", "v": 1.0}, {"id": "c", "v": [1]}])
+    difference = ws.data.diff("d@1", "d@2")
+    assert [c.row_id for c in difference.changed] == ["a", "b"]
+    assert difference.unchanged == 1
+
+
+def test_a_data_set_has_no_aliases_and_says_so(ws):
+    ws.data.add("d", ROWS)
+    with pytest.raises(UnknownNameError, match=r"write d@1\. See %data history d"):
+        ws.data.get("d@production")

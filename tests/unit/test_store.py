@@ -54,6 +54,63 @@ def test_the_folder_is_its_owners_alone_and_ignored_by_git(tmp_path):
         assert (tmp_path / ".llmops").stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX permissions")
+def test_only_its_owner_can_read_a_store_in_a_folder_that_was_there(tmp_path, monkeypatch):
+    tmp_path.chmod(0o755)
+    monkeypatch.setenv("LLMOPS_HOME", str(tmp_path))
+    with open_store() as store:
+        put(store, "a")
+        maintenance.backup(store, tmp_path / "copy.bak")
+        kept = sorted(tmp_path.iterdir())
+        assert [p.name for p in kept if p.name != ".gitignore" and p.stat().st_mode & 0o077] == []
+    assert {p.name for p in kept} >= {"llmops.db", "llmops.db-wal", "llmops.db-shm", "copy.bak"}
+    assert tmp_path.stat().st_mode & 0o777 == 0o755
+    assert (tmp_path / ".gitignore").read_text() == "/llmops.db*\n"
+    (tmp_path / "llmops.db").chmod(0o644)
+    open_store().close()
+    assert (tmp_path / "llmops.db").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX permissions")
+def test_the_backup_of_an_upgrade_is_its_owners_alone(tmp_path, monkeypatch):
+    with monkeypatch.context() as older:
+        older.setattr("llmops_jupyter.store.migrations.MIGRATIONS", MIGRATIONS[:3])
+        open_store(tmp_path / "old.db").close()
+    open_store(tmp_path / "old.db").close()
+    assert next(tmp_path.glob("*.bak")).stat().st_mode & 0o077 == 0
+
+
+def test_a_folder_that_holds_a_store_is_opened_as_the_home_that_it_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("LLMOPS_HOME", str(tmp_path))
+    with open_store() as store:
+        put(store, "a")
+    with open_store(tmp_path) as store:
+        assert store.path == tmp_path / "llmops.db"
+        assert keys(store) == ["a"]
+    assert not (tmp_path / ".llmops").exists()
+
+
+def test_many_can_open_a_new_store_at_once(tmp_path):
+    faults = []
+
+    def first(path, start):
+        start.wait()
+        try:
+            open_store(path).close()
+        except Exception as e:
+            faults.append(e)
+
+    for n in range(15):
+        start = threading.Barrier(4)
+        path = tmp_path / str(n) / "sub" / "llmops.db"
+        threads = [threading.Thread(target=first, args=(path, start)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert faults == []
+
+
 def test_an_exception_rolls_back_the_whole_write(tmp_path):
     with open_store(tmp_path) as store:
         with pytest.raises(ValueError, match="stop"), store.write() as conn:
@@ -101,8 +158,12 @@ def test_a_file_of_another_program_is_left_alone(tmp_path):
     conn = sqlite3.connect(path)
     conn.execute("CREATE TABLE t (x)")
     conn.close()
+    path.chmod(0o644)
+    before = path.read_bytes()
     with pytest.raises(StoreError, match="another program"):
         open_store(path)
+    assert path.read_bytes() == before
+    assert path.stat().st_mode & 0o777 == 0o644 or os.name != "posix"
 
 
 def test_damaged_files_are_named_and_left_as_they_are(tmp_path):

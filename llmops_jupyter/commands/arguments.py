@@ -1,0 +1,87 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from llmops_jupyter.commands.command import Argument, Option
+
+MODEL = Option(
+    ("-m", "--model"), "model to run: a name, NAME@VERSION or an alias", "text", "MODEL", "model"
+)
+OUT = Option(("-o", "--out"), "variable that gets the result", "variable", "VAR", "variable")
+LIMIT = Option(("-n", "--limit"), "how many to show", "int", "N")
+NOTE = Option(("--note",), "why, for the log", "text", "TEXT")
+SAMPLING = (
+    Option(("--temperature",), "0 takes the most likely token; higher varies more", "float", "T"),
+    Option(("--max-tokens",), "longest answer in tokens", "int", "N"),
+    Option(
+        ("--seed",),
+        "seed of the sampling; a single prompt then gets the same answer each time",
+        "int",
+        "S",
+    ),
+    Option(("--top-k",), "sample among the K most likely tokens; 0 among all", "int", "K"),
+    Option(("--top-p",), "sample among the tokens that make up this probability", "float", "P"),
+    Option(("--min-p",), "leave out tokens less likely than P times the best one", "float", "P"),
+    Option(
+        ("--repeat-penalty",),
+        "above 1: make tokens less likely that were there lately",
+        "float",
+        "P",
+    ),
+    Option(
+        ("--frequency-penalty",),
+        "less likely with each time a token was there lately",
+        "float",
+        "P",
+    ),
+    Option(("--presence-penalty",), "less likely once a token was there lately", "float", "P"),
+    Option(("--logprobs",), "keep each token's probability and the N likeliest ones", "int", "N"),
+    Option(
+        ("--stop",), "end the answer before this text; may be repeated", "text", "TEXT", repeat=True
+    ),
+)
+EXACT = Option(("--exact",), "compute alone and in a fixed shape: slower, always the same", "flag")
+ADAPTER = Option(
+    ("--adapter",),
+    "registered adapter to add to the model, with its scale (1 if left out); may be repeated",
+    "text",
+    "NAME[:SCALE]",
+    "adapter",
+    repeat=True,
+)
+SESSION = Option(
+    ("--session",), "conversation whose earlier turns are sent along", "text", "NAME", "session"
+)
+NO_STREAM = Option(("--no-stream",), "show the answer when it is complete", "flag")
+OVER = Option(
+    ("--over",), "run once for each row of a list, DataFrame or data set", "text", "VAR", "rows"
+)
+SCHEMA = Option(
+    ("--schema",),
+    "JSON schema or pydantic class that the answer satisfies",
+    "text",
+    "VAR",
+    "variable",
+)
+TRACE_FILTERS = (
+    Option(("--prompt",), "only this prompt or version", "text", "NAME[@V]", "prompt"),
+    Option(("--model",), "only this model", "text", "NAME", "model"),
+    Option(("--session",), "only this conversation", "text", "NAME", "session"),
+    Option(
+        ("--status",),
+        "only ok, error, interrupted or open",
+        "text",
+        "STATUS",
+        choices=("ok", "error", "interrupted", "open"),
+    ),
+    Option(("--since",), "only newer ones: an age such as 24h or 7d, or a date", "text", "WHEN"),
+    Option(("--until",), "only older ones", "text", "WHEN"),
+    Option(("--score",), "only with this score, such as thumb=down", "text", "NAME[=VALUE]"),
+)
+
+REF = Argument("ref", "NAME, NAME@VERSION or NAME@ALIAS", complete="prompt")
+MODEL_REF = Argument("ref", "NAME, NAME@VERSION or NAME@ALIAS", complete="model")
+DATA_REF = Argument("ref", "NAME or NAME@VERSION", complete="data")
+TRACE_ID = Argument("id", "a trace id or its beginning; the last one if left out", "?", "trace")
+
+SETTINGS = ("model", *(o.name for o in SAMPLING), "exact", "adapter", "session")

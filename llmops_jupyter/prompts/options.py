@@ -1,0 +1,166 @@
+"""Settings of one call: what its keywords, a version's last run and the workspace say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Protocol
+
+from llmops_jupyter.config import Settings, check_sampling, number
+from llmops_jupyter.errors import OptionError, did_you_mean
+from llmops_jupyter.prompts.conversation import KIND as SESSION
+from llmops_jupyter.records import Sampling
+from llmops_jupyter.store import aliases
+
+SAMPLING = tuple(f.name for f in fields(Sampling))
+OTHERS = ("model", "session", "adapters", "schema", "exact")
+MOST_SCALE = 100.0
+
+
+class Registered(Protocol):
+    """A registered model, as far as an adapter is concerned."""
+
+    @property
+    def ref(self) -> str: ...
+    @property
+    def path(self) -> Path: ...
+
+
+class FindAdapter(Protocol):
+    """Finds a registered adapter by its reference; the workspace plugs this in."""
+
+    def __call__(self, ref: str) -> Registered: ...
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """An adapter that a call uses: its registered version, its file and its weight."""
+
+    ref: str
+    path: str
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """Settings of one call; they make no version."""
+
+    model: str | None = None
+    sampling: Sampling = field(default_factory=Sampling)
+    session: str | None = None
+    adapters: tuple[Adapter, ...] = ()
+    exact: bool = False
+    model_class: Any = None
+
+    def defaults(self) -> dict[str, Any]:
+        """What is remembered with the version, as JSON values."""
+        kept: dict[str, Any] = {n: getattr(self.sampling, n) for n in SAMPLING}
+        kept["stop"] = list(self.sampling.stop)
+        kept["logit_bias"] = [list(pair) for pair in self.sampling.logit_bias]
+        if self.model:
+            kept["model"] = self.model
+        if self.adapters:
+            kept["adapters"] = self.adapter_pairs()
+        if self.exact:
+            kept["exact"] = True
+        return kept
+
+    def adapter_pairs(self) -> list[list[Any]]:
+        """Reference and scale of each adapter."""
+        return [[a.ref, a.scale] for a in self.adapters]
+
+
+def make_options(
+    given: Mapping[str, Any],
+    settings: Settings,
+    defaults: Mapping[str, Any],
+    find_adapter: FindAdapter,
+) -> Options:
+    """Options from a call's keywords; what is None comes from `defaults`, then from `settings`.
+
+    Raises:
+        OptionError: an option has an unknown name, another type or a value out of range.
+        UnknownNameError, ModelError: an adapter is not registered, or is none.
+    """
+    known = {*OTHERS, *SAMPLING}
+    for name in given:
+        if name not in known:
+            raise OptionError(
+                f"There is no option {name!r}.{did_you_mean(name, known)} "
+                f"Options: {', '.join(sorted(known))}."
+            )
+    base: dict[str, Any] = {
+        "temperature": settings.temperature,
+        "max_tokens": settings.max_tokens,
+        "seed": settings.seed,
+    }
+    base.update({k: v for k, v in defaults.items() if k in SAMPLING})
+    base.update({k: v for k, v in given.items() if k in SAMPLING and v is not None})
+    schema, exact, adapters = given.get("schema"), given.get("exact"), given.get("adapters")
+    if exact is None:
+        exact = defaults.get("exact", settings.exact)
+    if adapters is None:
+        adapters = defaults.get("adapters", ())
+    return Options(
+        model=_model(given.get("model") or defaults.get("model") or settings.model),
+        sampling=check_sampling(Sampling(**base)),
+        session=_session(given.get("session")),
+        adapters=tuple(_adapter(*pair, find_adapter) for pair in adapter_pairs(adapters)),
+        exact=bool(exact),
+        model_class=schema if hasattr(schema, "model_validate") else None,
+    )
+
+
+def _model(name: Any) -> str | None:
+    if name and not isinstance(name, str):
+        raise OptionError(f"model is the name of a model, not {name!r:.80}.")
+    return name or None
+
+
+def _session(name: Any) -> str | None:
+    if not name:
+        return None
+    if not isinstance(name, str):
+        raise OptionError(f"session is the name of a conversation, not {name!r:.80}.")
+    return aliases.check_name(SESSION, name)
+
+
+def adapter_pairs(given: Any) -> list[tuple[str, float]]:
+    """References and scales from ``"style"``, ``"style:0.5"``, ``("style", 0.5)``, or a list of these."""
+    if isinstance(given, str):
+        given = [given]
+    if not isinstance(given, list | tuple):
+        raise OptionError(f"adapters is a list, not {given!r:.80}. {ADVICE}")
+    if (
+        len(given) == 2
+        and isinstance(given[0], str)
+        and not isinstance(given[1], str | list | tuple)
+    ):
+        given = [given]
+    return [_pair(one) for one in given]
+
+
+ADVICE = 'For instance adapters=["style:0.5"] or adapters=[("style", 0.5)].'
+
+
+def _pair(one: Any) -> tuple[str, float]:
+    if isinstance(one, str):
+        ref, colon, text = one.partition(":")
+        try:
+            one = (ref, float(text)) if colon else (ref, 1.0)
+        except ValueError as e:
+            raise OptionError(f"{one!r} is no adapter. Write NAME or NAME:SCALE.") from e
+    if not isinstance(one, list | tuple) or len(one) != 2 or not isinstance(one[0], str):
+        raise OptionError(f"{one!r:.80} is no adapter. {ADVICE}")
+    scale = number(f"The scale of {one[0]!r}", one[1])
+    if not -MOST_SCALE <= scale <= MOST_SCALE:
+        raise OptionError(
+            f"The scale of {one[0]!r} must lie between -100 and 100; it is {scale:g}."
+        )
+    return one[0], scale
+
+
+def _adapter(ref: str, scale: float, find: FindAdapter) -> Adapter:
+    found = find(ref)
+    return Adapter(found.ref, str(found.path), scale)
