@@ -20,6 +20,7 @@ from typing import Any
 import platformdirs
 
 WAIT_S = 60.0
+MODULE = "llmops_jupyter.engine.probe"
 FLAG = "AMX_INT8 = 1"
 
 
@@ -54,7 +55,7 @@ def _build_key(lib: Any) -> str:
 
 
 def _try_in_child() -> bool:
-    command = [sys.executable, "-m", "llmops_jupyter.engine.probe"]
+    command = [sys.executable, "-m", MODULE]
     try:
         # Nothing of the command comes from outside.
         done = subprocess.run(command, capture_output=True, timeout=WAIT_S, check=False)  # noqa: S603
