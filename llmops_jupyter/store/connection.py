@@ -129,7 +129,7 @@ class Store:
     @property
     def writing(self) -> bool:
         """Whether some thread of this process is inside a write."""
-        return self.outer is not None and not self.outer.over
+        return self.outer is not None and self.outer.is_open
 
     def writer(self) -> sqlite3.Connection:
         """The connection that writes; callers hold the lock."""

@@ -72,6 +72,11 @@ class Write:
         if isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.IntegrityError):
             raise explain(error, store.path) from error
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it has begun and not ended."""
+        return self._frame is not None and not self.over
+
     def is_running(self, caller: FrameType) -> bool:
         """Whether the `with` statement of this transaction still encloses what `caller` does."""
         own = self._frame
@@ -91,6 +96,7 @@ class Write:
             if _is_held(lock):
                 store.finish(commit=False)
         finally:
+            self._frame, self.over = None, True
             if not held and _is_held(lock):
                 lock.release()
 

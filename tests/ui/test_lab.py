@@ -37,6 +37,7 @@ HOSTILE = (
     "<iframe src='http://leak.invalid/frame'></iframe>"
     "<style>@import url('http://leak.invalid/style');</style>"
     "<svg onload='window.pwned=3'></svg> [click](javascript:window.pwned=4)"
+    "\n\n```\ncode\n   ```\n<img src='http://leak.invalid/fence' onerror='window.pwned=5'>"
 )
 
 
