@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+# Text is handed on this often: each time wakes threads that take the processor from the model. A screen
+# needs no more, and of a batch nobody reads along.
+EVERY_S, BATCH_EVERY_S = 0.03, 0.25
+
+
 class Generation(Row):
     """Writes the answer to a request; whatever happens, its last event is `Finished`.
 
@@ -56,6 +61,9 @@ class Generation(Row):
         self.logprobs: list[TokenLogprob] = []
         self.made = 0
         self.first: float | None = None
+        self._every_s = EVERY_S if request.interactive else BATCH_EVERY_S
+        self._held: list[str] = []
+        self._put_at = 0.0
         self._sampler: Sampler | None = None
 
     def take(self, first: int, logits: Sequence[NDArray[np.float32]]) -> None:  # noqa: ARG002
@@ -99,16 +107,22 @@ class Generation(Row):
         top = tuple((text(i) or self.vocabulary.text(i), float(known[i])) for i in best)
         return TokenLogprob(text(token), float(known[token]), top)
 
-    def _emit(self, text: str) -> None:
+    def _emit(self, text: str, *, last: bool = False) -> None:
+        """Hand text on: the first at once, then at intervals."""
         if text:
-            self.put(Token(self.request.id, text))
+            self._held.append(text)
+        now = time.perf_counter()
+        if self._held and (last or now - self._put_at >= self._every_s):
+            self._put_at = now
+            self.put(Token(self.request.id, "".join(self._held)))
+            self._held.clear()
 
     def _finish(self, reason: FinishReason, error: Exception | None = None) -> None:
         self.ended = True
         if self._sampler is not None:
             self._sampler.free()
             self._sampler = None
-        self._emit(self.stream.end())
+        self._emit(self.stream.end(), last=True)
         usage = Usage(len(self.prompt), self.made, self.cached or 0)
         self.put(
             Finished(

@@ -398,6 +398,11 @@ class Models:
 
     def _unknown(self, name: str) -> UnknownNameError:
         found = [c.name for c in self.discover()[0]]
+        if name in found:
+            return UnknownNameError(
+                f"The model {name!r} is on this machine but not registered. Run it once by name, or "
+                f"add it: %model add {name}"
+            )
         known = {m.name for m in self._all()} | set(found)
         return unknown_name(_KIND, name, known, self._what_there_is())
 
