@@ -38,11 +38,30 @@ answer = llama.create_chat_completion(messages, max_tokens=16, temperature=0)
 print(answer["choices"][0]["message"]["content"])
 """
 SYSTEM, QUESTION = "Answer in one short sentence.", "What is the capital of France?"
-TOPICS = """
-rivers lakes mountains deserts forests islands oceans volcanoes glaciers caves
-valleys plains bridges castles temples harbours markets museums gardens stations
-towers libraries
-""".split()
+TOPICS = [
+    "rivers",
+    "lakes",
+    "mountains",
+    "deserts",
+    "forests",
+    "islands",
+    "oceans",
+    "volcanoes",
+    "glaciers",
+    "caves",
+    "valleys",
+    "plains",
+    "bridges",
+    "castles",
+    "temples",
+    "harbours",
+    "markets",
+    "museums",
+    "gardens",
+    "stations",
+    "towers",
+    "libraries",
+]
 
 
 def measure(*, quick: bool) -> list[Row]:

@@ -16,7 +16,7 @@ from llmops_jupyter.config import Settings
 from llmops_jupyter.engine.cassette import Cassette, begin_recording, end_recording
 from llmops_jupyter.engine.protocol import Engine
 from llmops_jupyter.engine.replay import RecordingEngine, ReplayEngine
-from llmops_jupyter.errors import EngineError, UnknownNameError
+from llmops_jupyter.errors import EngineError, ModelMemoryError, UnknownNameError
 from llmops_jupyter.privacy import redactor
 from llmops_jupyter.store import Store, maintenance, open_store
 from llmops_jupyter.tracing import Provenance, Tracer, Traces, retention
@@ -38,7 +38,7 @@ Key = tuple[str, int, int | None, int | None, str]
 
 
 class Engines:
-    """Loaded models of a workspace; one stays loaded at a time."""
+    """Loaded models of a workspace; as many stay loaded as fit."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
@@ -171,8 +171,7 @@ class Engines:
             return self._loaded[key]
         self._workspace.models.check_unchanged(model)
         check_architecture(model.metadata)
-        for other in list(self._loaded):
-            self._loaded.pop(other).close()
+        self._make_room(model, n_ctx)
         opened = open_engine(
             Spec(
                 path=str(model.path.absolute()),
@@ -181,6 +180,7 @@ class Engines:
                 n_ctx=n_ctx,
                 n_threads=threads,
                 n_batch=batch,
+                metadata=model.metadata.as_dict(),
             ),
             mode=settings.worker,
             idle_s=settings.worker_idle_s,
@@ -188,6 +188,19 @@ class Engines:
         )
         self._loaded[key], self._notes[key] = opened.engine, opened.notes
         return opened.engine
+
+    def _make_room(self, model: Model, n_ctx: int) -> None:
+        """Close dead engines and other loads of the model, and the rest if they leave no room."""
+        from llmops_jupyter.models import preflight
+
+        for key, engine in list(self._loaded.items()):
+            if key[0] == model.sha256 or not getattr(engine, "alive", True):
+                self._loaded.pop(key).close()
+        try:
+            preflight(model.metadata, n_ctx)
+        except ModelMemoryError:
+            for key in list(self._loaded):
+                self._loaded.pop(key).close()
 
     def _tuned(self, model: Model) -> tuple[int | None, int | None]:
         """Threads and batch: as set, else those that tuning found best."""

@@ -15,13 +15,13 @@ from llmops_jupyter.engine.capability import Capability, capability_of
 from llmops_jupyter.engine.cells import Cells
 from llmops_jupyter.engine.native import library
 from llmops_jupyter.errors import EngineError, ModelMemoryError
+from llmops_jupyter.models.memory import SCORES_BYTES
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 NO_ROOM = 1
-SCORES_BYTES = 256 * 2**20
 
 
 class NoRoomError(EngineError):

@@ -32,7 +32,7 @@ from llmops_jupyter.engine.scoring import Labels, Passage, Result
 from llmops_jupyter.engine.stream import Stream
 from llmops_jupyter.engine.tokens import Tokenizer, label_tokens
 from llmops_jupyter.errors import EngineError, LLMOpsError, ModelArchitectureError, OptionError
-from llmops_jupyter.models import read_metadata
+from llmops_jupyter.models import GGUFMetadata, read_metadata
 from llmops_jupyter.records import Timing, Usage
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ class LlamaCppEngine:
         rows: requests that run at once; None lets memory decide.
         n_batch: tokens that are computed at a time; None takes 512. Little memory makes it smaller.
 
+        metadata: what the file's header says, as `GGUFMetadata.as_dict` gives it; None reads it.
+
     Raises:
         ModelError, ModelMemoryError, MissingDependencyError: with what to do.
     """
@@ -75,11 +77,14 @@ class LlamaCppEngine:
         n_gpu_layers: int | None = None,
         rows: int | None = None,
         n_batch: int | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> None:
         self.model_name = model_name
         self.model_digest = model_digest
         self.path = Path(path)
-        self.metadata = read_metadata(self.path)
+        self.metadata = (
+            read_metadata(self.path) if metadata is None else GGUFMetadata.from_dict(metadata)
+        )
         self._threads = n_threads or default_threads()
         self._closing = threading.Event()
         self._guard = threading.Lock()

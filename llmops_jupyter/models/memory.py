@@ -12,6 +12,7 @@ from llmops_jupyter.models.gguf import GGUFMetadata
 
 READ_BATCH = 512
 PROCESS_BYTES = 64 * 10**6
+SCORES_BYTES = 256 * 2**20
 STEP = 256
 NO_LIMIT = 1 << 60
 _F32 = 4
@@ -44,7 +45,8 @@ def estimate(
     """What a model needs with `n_ctx` tokens of context in all and `n_seq` sequences at once.
 
     Layers with a sliding window count in full, as llama.cpp keeps them when prefixes are reused.
-    The buffers are those of a batch of `READ_BATCH` tokens: logits, activations, attention mask.
+    The buffers are those of a batch of `READ_BATCH` tokens: logits, activations, attention mask, and the
+    scores of plain attention up to the size at which the engine changes to flash attention.
     `n_outputs` rows of logits are kept at a time; None means one for each sequence.
     """
     cache = metadata.kv_bytes_per_token * n_ctx + metadata.state_bytes * n_seq
@@ -52,7 +54,8 @@ def estimate(
     wide = metadata.vocabulary + 4 * metadata.embedding_length + 3 * metadata.feed_forward_length
     mask = rows * n_ctx * _F32
     outputs = (n_outputs or n_seq) * metadata.vocabulary * _F32
-    buffers = rows * wide * _F32 + mask + outputs + PROCESS_BYTES
+    scores = min(metadata.heads * rows * n_ctx * _F32, SCORES_BYTES)
+    buffers = rows * wide * _F32 + mask + scores + outputs + PROCESS_BYTES
     return Estimate(metadata.tensor_bytes, cache, buffers)
 
 

@@ -209,6 +209,8 @@ def take(answer: Answer, event: Finished, span: Span) -> None:
         span.output(event.text)
     if event.error is not None:
         raise event.error
+    if event.finish_reason == "interrupted":
+        raise EngineError("The model was closed while it answered. Run the cell again.")
     if event.finish_reason == "error":
         raise EngineError("The model stopped without saying why. Run the cell again.")
 

@@ -24,9 +24,13 @@ llama.llama_log_set(quiet, ctypes.c_void_p(0))
 llama.llama_backend_init()
 process = psutil.Process()
 before = process.memory_info().rss
-model = llama.llama_model_load_from_file(sys.argv[1].encode(), llama.llama_model_default_params())
+settings = llama.llama_model_default_params()
+# A copy of the weights for the processor leaves the mapped file to be dropped, but still counted here.
+settings.use_extra_bufts = False
+model = llama.llama_model_load_from_file(sys.argv[1].encode(), settings)
 params = llama.llama_context_default_params()
 params.n_ctx, params.n_batch, params.n_seq_max = {CONTEXT}, 512, 1
+params.flash_attn_type = llama.LLAMA_FLASH_ATTN_TYPE_DISABLED
 context = llama.llama_init_from_model(model, params)
 batch = llama.llama_batch_init(512, 0, 1)
 for start in range(0, {CONTEXT} - 512 + 1, 512):

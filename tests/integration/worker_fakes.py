@@ -30,7 +30,17 @@ class FakeEngine:
     streams = True
 
     def __init__(
-        self, path, *, model_name, model_digest, n_ctx, n_threads, n_gpu_layers, rows, n_batch
+        self,
+        path,
+        *,
+        model_name,
+        model_digest,
+        n_ctx,
+        n_threads,
+        n_gpu_layers,
+        rows,
+        n_batch,
+        metadata=None,
     ):
         self.model_name, self.model_digest = model_name, model_digest
         self.context_length = n_ctx or 512

@@ -36,7 +36,8 @@ VERSION = version(PACKAGE)
 class Spec:
     """A model and how to load it; the arguments of LlamaCppEngine.
 
-    `factory` names what makes the engine, as "module:callable".
+    `metadata` is what the file's header says, if it was read already. `factory` names what makes the
+    engine, as "module:callable".
     """
 
     path: str
@@ -47,6 +48,7 @@ class Spec:
     n_gpu_layers: int | None = None
     rows: int | None = None
     n_batch: int | None = None
+    metadata: Mapping[str, Any] | None = None
     factory: str = FACTORY
 
     def load(self) -> Engine:
@@ -62,6 +64,7 @@ class Spec:
             n_gpu_layers=self.n_gpu_layers,
             rows=self.rows,
             n_batch=self.n_batch,
+            metadata=self.metadata,
         )
 
     def value(self) -> dict[str, Any]:
@@ -74,12 +77,12 @@ class Spec:
     def key(self, environ: Mapping[str, str] | None = None) -> str:
         """Hex digest of all that a client relies on; equal keys may share a worker.
 
-        The model is named by its content, so its path and name are left out. The environment's folder
+        The model is named by its content, so its path, name and header are left out. The environment's folder
         stands for the build of the native library, which the version does not tell.
         """
         given = os.environ if environ is None else environ
         settings = self.value()
-        del settings["path"], settings["model_name"]
+        del settings["path"], settings["model_name"], settings["metadata"]
         native = {k: v for k, v in given.items() if k.startswith(NATIVE)}
         parts = [VERSION, version(BINDING), sys.prefix, settings, native]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
