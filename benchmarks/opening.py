@@ -185,7 +185,7 @@ def _from_nothing(runs: int) -> list[Row]:
         peer = PEER.format(path=path, threads=threads, question=QUESTION, system=SYSTEM)
         for i in range(runs + 1):
             with tempfile.TemporaryDirectory() as own:
-                code = OURS.format(folder=own, question=QUESTION, system=SYSTEM)
+                code = OURS.format(folder=folder, question=QUESTION, system=SYSTEM)
                 # The workspace above holds its shared worker, which is what a second kernel finds.
                 turn = {
                     "cold": _process(code, own, "private"),
@@ -195,7 +195,7 @@ def _from_nothing(runs: int) -> list[Row]:
             for name, seconds in turn.items() if i else ():
                 times[name].append(seconds)
     stock = f"`Llama`, {threads} threads: {spread(times['peer'], 's', digits=2)}"
-    what = "a whole process: import, {}, answer (16 tokens), trace"
+    what = "a whole process, model registered before: import, {}, answer (16 tokens), trace"
     cold = _ratio(times["cold"], times["peer"])
     warm = _ratio(times["warm"], times["peer"])
     return [
