@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import statistics
@@ -12,6 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.child import Child
 from benchmarks.peers import PeerMissing, peer_python, peer_version
 from benchmarks.report import Row, median, spread
 
@@ -37,6 +37,8 @@ messages = [{{"role": "system", "content": system}}, {{"role": "user", "content"
 answer = llama.create_chat_completion(messages, max_tokens=16, temperature=0)
 print(answer["choices"][0]["message"]["content"])
 """
+# The threads of whoever computed last spin for a while.
+SETTLE_S = 0.3
 SYSTEM, QUESTION = "Answer in one short sentence.", "What is the capital of France?"
 TOPICS = [
     "rivers",
@@ -112,35 +114,28 @@ def _python(python: str, code: str) -> tuple[float, float]:
 
 def _first_token(runs: int) -> Row:
     """First token of about 30 prompt tokens; each prompt is new, so nothing can be reused."""
-    from llama_cpp import Llama
-
     import llmops_jupyter as lo
 
     ours: list[float] = []
     theirs: list[float] = []
     lengths: list[int] = []
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        lo.open(folder) as ws,
-        contextlib.ExitStack() as end,
-    ):
-        engine = ws.engine.engine("smollm2")
-        threads = engine.status()["threads"]
+    with tempfile.TemporaryDirectory() as folder, lo.open(folder) as ws:
+        threads = ws.engine.engine("smollm2").status()["threads"]
         path = str(ws.models.get("smollm2").path)
-        llama = Llama(path, n_ctx=2048, n_threads=threads, n_threads_batch=threads, verbose=False)
-        end.callback(llama.close)
-        for i, topic in enumerate(TOPICS[: runs + 1]):
-            question = f"List five famous {topic} of the world, please."
-            seconds, count = _ours_first(ws, question)
-            if i:
-                ours.append(seconds)
-                lengths.append(count)
-            seconds = _peer_first(llama, question)
-            if i:
-                theirs.append(seconds)
+        with Child(sys.executable, "benchmarks.first", path, str(threads)) as peer:
+            for i, topic in enumerate(TOPICS[: runs + 1]):
+                question = f"List five famous {topic} of the world, please."
+                time.sleep(SETTLE_S)
+                seconds, count = _ours_first(ws, question)
+                time.sleep(SETTLE_S)
+                pair = (seconds, peer.ask("first", question=question))
+                if i:
+                    ours.append(pair[0])
+                    theirs.append(pair[1])
+                    lengths.append(count)
     ratio = _ratio(ours, theirs)
     return Row(
-        f"first token of a {median(lengths):.0f}-token prompt, model loaded, traced",
+        f"first token of a {median(lengths):.0f}-token prompt, worker running, traced",
         spread(ours, "ms", 1e3),
         f"`Llama`, {threads} threads: {spread(theirs, 'ms', 1e3)}",
         f"{ratio:.2f}×",
@@ -159,20 +154,6 @@ def _ours_first(ws, question: str) -> tuple[float, int]:
         for _ in pieces:
             pass
     return seconds, run.completion.usage.input_tokens
-
-
-def _peer_first(llama, question: str) -> float:
-    began = time.perf_counter()
-    chunks = llama.create_chat_completion(
-        [{"role": "user", "content": question}], max_tokens=2, temperature=0, stream=True
-    )
-    for chunk in chunks:
-        if chunk["choices"][0]["delta"].get("content"):
-            seconds = time.perf_counter() - began
-            break
-    for _ in chunks:
-        pass
-    return seconds
 
 
 def _from_nothing(runs: int) -> list[Row]:

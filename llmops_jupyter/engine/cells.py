@@ -26,7 +26,9 @@ class Cells:
         self._free = np.arange(size - 1, -1, -1, dtype=np.int32)
         self._n_free = size
         none: NDArray[np.int32] = np.empty(0, dtype=np.int32)
-        self._of: list[NDArray[np.int32]] = [none] * sequences
+        # Room that grows by doubling, since a token is added at every step; `_lengths` says what is used.
+        self._room: list[NDArray[np.int32]] = [none] * sequences
+        self._lengths = [0] * sequences
 
     @property
     def free(self) -> int:
@@ -35,7 +37,7 @@ class Cells:
 
     def length(self, sequence: int) -> int:
         """Tokens of a sequence; its next one has this position."""
-        return len(self._of[sequence])
+        return self._lengths[sequence]
 
     def extend(self, sequence: int, count: int) -> None:
         """Add tokens to the end of a sequence."""
@@ -43,26 +45,34 @@ class Cells:
 
         if count > self._n_free:
             raise EngineError(f"The cache has {self._n_free} free cells; {count} are needed.")
-        new = self._free[self._n_free - count : self._n_free].copy()
+        begin = self._lengths[sequence]
+        end = begin + count
+        if end > len(self._room[sequence]):
+            grown = np.empty(max(256, 2 * end), dtype=np.int32)
+            grown[:begin] = self._of(sequence)
+            self._room[sequence] = grown
+        new = self._free[self._n_free - count : self._n_free]
         self._n_free -= count
         self._users[new] += 1
-        self._of[sequence] = np.concatenate((self._of[sequence], new))
+        self._room[sequence][begin:end] = new
+        self._lengths[sequence] = end
 
     def copy(self, source: int, target: int, length: int) -> None:
         """Let the empty sequence `target` stand on the first `length` cells of another."""
-        if len(self._of[target]) or not 0 < length <= len(self._of[source]) or source == target:
+        possible = 0 < length <= self._lengths[source]
+        if self._lengths[target] or not possible or source == target:
             raise EngineError(f"Sequence {source} cannot be copied to {target} up to {length}.")
-        shared = self._of[source][:length].copy()
+        shared = self._of(source)[:length].copy()
         self._users[shared] += 1
-        self._of[target] = shared
+        self._room[target], self._lengths[target] = shared, length
 
     def cut(self, sequence: int, length: int) -> None:
         """Forget what follows the first `length` tokens."""
-        cells = self._of[sequence]
+        cells = self._of(sequence)
         if not 0 <= length <= len(cells):
             raise EngineError(f"Sequence {sequence} has {len(cells)} tokens, not {length}.")
         gone = cells[length:]
-        self._of[sequence] = cells[:length]
+        self._lengths[sequence] = length
         self._users[gone] -= 1
         freed = gone[self._users[gone] == 0]
         self._free[self._n_free : self._n_free + len(freed)] = freed
@@ -70,4 +80,7 @@ class Cells:
 
     def own(self, sequence: int) -> int:
         """Cells that only this sequence stands on, so that dropping it frees them."""
-        return int((self._users[self._of[sequence]] == 1).sum())
+        return int((self._users[self._of(sequence)] == 1).sum())
+
+    def _of(self, sequence: int) -> NDArray[np.int32]:
+        return self._room[sequence][: self._lengths[sequence]]

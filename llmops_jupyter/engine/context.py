@@ -127,6 +127,7 @@ class Context:
                 "little memory. Load with fewer: %config LLMOps.context_length = 2048"
             )
         self._memory = lib.llama_get_memory(self.pointer)
+        self._row_of_logits = ctypes.c_float * vocabulary
         self._batch = Batch(size.batch)
         self.cells = Cells(int(lib.llama_n_ctx(self.pointer)), sequences)
         self._adapters: tuple[tuple[Any, float], ...] = ()
@@ -168,7 +169,8 @@ class Context:
         pointer = self._lib.llama_get_logits_ith(self.pointer, place)
         if not pointer:
             raise EngineError(f"Token {place} of the batch has no logits. Run again.")
-        return np.ctypeslib.as_array(pointer, shape=(self.vocabulary,))
+        row: Any = self._row_of_logits.from_address(ctypes.addressof(pointer.contents))
+        return np.frombuffer(row, dtype=np.float32)
 
     def copy(self, source: int, target: int, length: int) -> bool:
         """Let the empty sequence `target` begin with the first `length` tokens of another.
@@ -229,8 +231,6 @@ class Context:
             self.pointer = None
 
     def _check(self, pieces: Sequence[Piece]) -> None:
-        import numpy as np
-
         total = sum(len(p.tokens) for p in pieces)
         wrong = (
             not 0 < total <= self.size.batch
@@ -244,8 +244,7 @@ class Context:
         if total > self.cells.free:
             raise NoRoomError(f"The cache has {self.cells.free} free cells; {total} are needed.")
         for piece in pieces:
-            ids = np.asarray(piece.tokens)
-            if ids.min() < 0 or ids.max() >= self.vocabulary:
+            if min(piece.tokens) < 0 or max(piece.tokens) >= self.vocabulary:
                 raise EngineError("A token id is outside the vocabulary. Use another prompt.")
 
 
