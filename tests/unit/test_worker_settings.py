@@ -35,3 +35,14 @@ def test_a_setting_that_cannot_be_used_says_what_can(change, says):
 def test_a_variable_that_is_no_number_is_named():
     with pytest.raises(OptionError, match="LLMOPS_WORKER_IDLE_S"):
         config.from_environment({"LLMOPS_WORKER_IDLE_S": "soon"})
+
+
+def test_waiting_threads_of_a_worker_spin_for_a_short_time_unless_the_user_says_otherwise(
+    monkeypatch,
+):
+    from llmops_jupyter.engine.worker import process
+
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    assert process.environment()["GOMP_SPINCOUNT"] == process.SPINS
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    assert process.environment()["GOMP_SPINCOUNT"] == "7"

@@ -142,9 +142,17 @@ def package_folder() -> Path:
     return Path(__file__).resolve().parents[3]
 
 
+# Enough for the waits within one token, some microseconds each.
+SPINS = "3000"
+
+
 def environment() -> dict[str, str]:
-    """Ours, without the working directory on the module path, where a notebook's files may lie."""
-    found = {**os.environ, "PYTHONSAFEPATH": "1"}
+    """Ours, without the working directory on the module path, where a notebook's files may lie.
+
+    Threads of libgomp that wait for each other spin for a short time only: by default they do so for many
+    milliseconds, and a model on a machine that is busy with something else is then a hundred times slower.
+    """
+    found = {"GOMP_SPINCOUNT": SPINS, **os.environ, "PYTHONSAFEPATH": "1"}
     folder = package_folder()
     if folder.name not in ("site-packages", "dist-packages"):
         paths = [p for p in (found.get("PYTHONPATH"), str(folder)) if p]
