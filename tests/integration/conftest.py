@@ -37,7 +37,14 @@ def running(pid):
 
 def zombies():
     """Children of this process that have ended and that nobody has waited for."""
-    return [c for c in psutil.Process().children() if c.status() == psutil.STATUS_ZOMBIE]
+    return [c for c in psutil.Process().children() if is_zombie(c)]
+
+
+def is_zombie(process):
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # it has been waited for between the two looks
+        return False
 
 
 def wait_until(condition, seconds=GONE_S):
