@@ -218,8 +218,8 @@ class LlamaCppEngine:
 
     # In the callers' threads.
 
-    def _submit(self, request: Request, put: Callable[[Event], None], client: object) -> Row:
-        """A row for a request; one that cannot be used gets its end at once."""
+    def _submit(self, request: Request, put: Callable[[Event], None], client: object) -> Row | None:
+        """A row for a request; one that cannot be used gets its end at once, and none."""
         asked = time.perf_counter()
         try:
             with self._guard:
@@ -244,7 +244,7 @@ class LlamaCppEngine:
             seed = request.sampling.seed or 0
             took = Timing(time.perf_counter() - asked)
             put(Finished(request.id, "", "error", Usage(), took, seed, error=e))
-            return Row([])
+            return None
         return row
 
     def _results(self, makers: Sequence[Callable[[Callable[[Result], None]], Row]]) -> list[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 _numbers = itertools.count()
 
 
-class Row:
+class Row(ABC):
     """Work on one sequence. A subclass says what to do with the logits.
 
     `tokens` is what the sequence shall hold; those from index `outputs_from` on need logits. `read` of them
@@ -76,10 +77,10 @@ class Row:
     def late(self, now: float) -> bool:
         return self.deadline is not None and now > self.deadline
 
+    @abstractmethod
     def take(self, first: int, logits: Sequence[NDArray[np.float32]]) -> None:
         """The logits of the tokens from index `first` on."""
-        raise NotImplementedError
 
+    @abstractmethod
     def stop(self, reason: FinishReason, error: Exception | None = None) -> None:
         """End before the work is done."""
-        raise NotImplementedError

@@ -275,7 +275,7 @@ class Scheduler:
         while sum(count for _, count in plan) > self.context.free_cells:
             if self.prefixes.evict():
                 continue
-            rest = sorted(self.active, key=lambda r: (not r.interactive, r.number), reverse=False)
+            rest = sorted(self.active, key=lambda r: (not r.interactive, r.number))
             victim = rest[-1] if len(rest) > 1 else None
             if victim is None:
                 row = plan[0][0]

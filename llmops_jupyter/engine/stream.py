@@ -10,7 +10,7 @@ from typing import Any
 from llmops_jupyter.engine.protocol import Event, Finished, Request
 from llmops_jupyter.engine.row import Row
 
-Submit = Callable[[Request, Callable[[Event], None], object], Row]
+Submit = Callable[[Request, Callable[[Event], None], object], Row | None]
 
 
 class Stream(Iterator[Event]):
@@ -27,7 +27,7 @@ class Stream(Iterator[Event]):
         self._submit = submit
         self._ahead = ahead
         self._events: queue.SimpleQueue[tuple[int, Event]] = queue.SimpleQueue()
-        self._running: dict[int, Row] = {}
+        self._running: dict[int, Row | None] = {}
         # Rows know their caller by this, and not by the stream, which must be free to go.
         self._client = object()
         self._number = 0
@@ -55,7 +55,8 @@ class Stream(Iterator[Event]):
         """Drop what is still open at the next step, and take nothing more; from any thread."""
         self._over = True
         for row in list(self._running.values()):
-            row.cancel()
+            if row is not None:
+                row.cancel()
 
     def close(self) -> None:
         """As `cancel`; the stream gives nothing more."""

@@ -435,3 +435,20 @@ def test_a_conversation_is_kept_and_sent_along_without_personal_data(ws, engine)
         "echo I am [EMAIL]",
         "who am I?",
     ]
+
+
+def test_an_answer_that_the_engine_breaks_off_is_an_error_and_not_an_answer(ws, engine):
+    from llmops_jupyter.engine.protocol import Finished, Token
+    from llmops_jupyter.errors import EngineError
+    from llmops_jupyter.records import Timing, Usage
+
+    def broken_off(requests):
+        for request in requests:
+            yield Token(request.id, "half an")
+            yield Finished(request.id, "half an", "interrupted", Usage(2, 2), Timing(), 1)
+
+    engine.generate = broken_off
+    with pytest.raises(EngineError, match="closed while it answered"):
+        ws.prompts.run(ws.prompts.scratch("hello"))
+    assert ws.traces.last().status == "error"
+    assert "half an" in ws.traces.last().text
