@@ -264,6 +264,24 @@ def m012_parents(conn: sqlite3.Connection) -> None:
     _run(conn, "ALTER TABLE models ADD COLUMN parent TEXT NOT NULL DEFAULT ''")
 
 
+def m013_messages_in_order(conn: sqlite3.Connection) -> None:
+    """Messages lie in the order in which they came, and an index leads from the hash to them.
+
+    Without a row id they lay in the order of their hash: each one changed a page somewhere in the file,
+    and one of more than 1,000 bytes took a page of its own for what did not fit, however little that
+    was. In order they fill their pages, and a new one changes the last page and one of a small index.
+    """
+    _run(
+        conn,
+        "ALTER TABLE messages RENAME TO messages_by_hash",
+        "CREATE TABLE messages (id INTEGER PRIMARY KEY, hash TEXT NOT NULL UNIQUE, parent TEXT, "
+        "role TEXT NOT NULL, parts TEXT NOT NULL)",
+        "INSERT INTO messages(hash, parent, role, parts) "
+        "SELECT hash, parent, role, parts FROM messages_by_hash",
+        "DROP TABLE messages_by_hash",
+    )
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     m001_settings,
     m002_spans,
@@ -277,6 +295,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     m010_sessions,
     m011_maps,
     m012_parents,
+    m013_messages_in_order,
 )
 
 

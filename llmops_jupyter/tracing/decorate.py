@@ -11,6 +11,7 @@ import inspect
 import sqlite3
 import warnings
 from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import suppress
 from typing import Any
 
 from llmops_jupyter.errors import LLMOpsError
@@ -23,10 +24,14 @@ MAX_ITEMS = 1000
 
 
 class Call:
-    """The span of one call; without one if it could not be opened."""
+    """The span of one call; without one if it could not be opened.
+
+    A function that runs without a pause is called inside a `with` statement.
+    """
 
     def __init__(self, open_span: Callable[[], Span], label: str) -> None:
         self.items: list[Any] = []
+        self._result: Any = None
         self._span: Span | None = None
         try:
             self._span = open_span().begin(current_span())
@@ -34,6 +39,18 @@ class Call:
             warnings.warn(
                 f"The call of {label} is not traced: {e}", TraceNotSavedWarning, stacklevel=4
             )
+
+    def __enter__(self) -> Call:
+        self.resume()
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        self.end(self._result, error)
+
+    def returned(self, result: Any) -> Any:
+        """What the function has returned, on its way to the caller."""
+        self._result = result
+        return result
 
     def resume(self) -> None:
         """The function runs from here on."""
@@ -70,10 +87,11 @@ def trace_calls(
     if isinstance(function, staticmethod | classmethod):
         return type(function)(trace_calls(function.__func__, tracer, name))
     label = name or _name_of(function)
+    signature = _signature(function)
 
     def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         def open_span() -> Span:
-            attributes = {names.INPUT_VALUE: _arguments(function, args, kwargs)}
+            attributes = {names.INPUT_VALUE: _arguments(signature, args, kwargs)}
             return tracer().span(label, op="function", attributes=attributes)
 
         return Call(open_span, label)
@@ -87,15 +105,8 @@ def trace_calls(
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        span = begin(args, kwargs)
-        span.resume()
-        try:
-            result = function(*args, **kwargs)
-        except BaseException as e:
-            span.end(None, e)
-            raise
-        span.end(result)
-        return result
+        with begin(args, kwargs) as span:
+            return span.returned(function(*args, **kwargs))
 
     return call
 
@@ -103,15 +114,8 @@ def trace_calls(
 def _coroutine(function: Callable[..., Any], begin: Callable[..., Call]) -> Callable[..., Any]:
     @functools.wraps(function)
     async def call(*args: Any, **kwargs: Any) -> Any:
-        span = begin(args, kwargs)
-        span.resume()
-        try:
-            result = await function(*args, **kwargs)
-        except BaseException as e:
-            span.end(None, e)
-            raise
-        span.end(result)
-        return result
+        with begin(args, kwargs) as span:
+            return span.returned(await function(*args, **kwargs))
 
     return call
 
@@ -197,10 +201,20 @@ def _is(kind: Callable[[Any], bool], function: Callable[..., Any]) -> bool:
     return kind(function) or kind(getattr(type(function), "__call__", None))  # noqa: B004
 
 
-def _arguments(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Arguments by name, without `self`."""
+def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
+    """None for what has none that can be read, such as some functions written in C."""
     try:
-        bound = inspect.signature(function).bind(*args, **kwargs).arguments
+        return inspect.signature(function)
     except (TypeError, ValueError):
-        bound = {"args": list(args), **kwargs}
+        return None
+
+
+def _arguments(
+    signature: inspect.Signature | None, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Arguments by name, without `self`."""
+    bound: dict[str, Any] = {"args": list(args), **kwargs}
+    if signature is not None:
+        with suppress(TypeError):  # the call will fail as well, and say so
+            bound = signature.bind(*args, **kwargs).arguments
     return plain({k: v for k, v in bound.items() if k not in ("self", "cls")})

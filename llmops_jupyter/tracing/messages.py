@@ -10,6 +10,8 @@ from typing import cast
 
 from llmops_jupyter.records import ROLES, Message, Role
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
+
 
 def clean(text: str) -> str:
     """Text that SQLite can hold: lone surrogates are written as their escapes."""
@@ -25,9 +27,8 @@ def store_messages(
 ) -> str | None:
     """Keep a chain of messages; returns the hash of the last one, or the parent if there are none."""
     for message in messages:
-        parts = json.dumps(
-            [{"type": "text", "content": clean(message.content)}], ensure_ascii=False
-        )
+        content = _ENCODER.encode(clean(message.content))  # a text alone takes a short way through
+        parts = f'[{{"type": "text", "content": {content}}}]'
         canonical = f"{parent or ''}\n{message.role}\n{parts}".encode()
         digest = hashlib.blake2b(canonical, digest_size=16).hexdigest()
         conn.execute(

@@ -82,6 +82,8 @@ class Span:
         self._end_ns: int | None = None
         self._first_token_ns: int | None = None
         self._input_hash: str | None = None
+        self._parent: Span | None = None
+        self._answer: tuple[tuple[Message, ...], str | None, str | None] = ((), None, None)
         self._partial_at = 0.0
         self._warned = False
         self._silent = False
@@ -97,7 +99,7 @@ class Span:
 
     def input(self, messages: Sequence[Message]) -> None:
         """What goes in."""
-        self._messages = tuple(messages)
+        self._messages, self._input_hash = tuple(messages), None
 
     def output(self, messages: Sequence[Message] | str) -> None:
         """What came out."""
@@ -142,7 +144,7 @@ class Span:
     def begin(self, parent: Span | None = None) -> Span:
         """Open the span without making it current, for work that goes on beside other work."""
         if parent is not None and parent.tracer.store is self.tracer.store:
-            self.parent_id, self.trace_id = parent.span_id, parent.trace_id
+            self._parent, self.parent_id, self.trace_id = parent, parent.span_id, parent.trace_id
             self.stored = parent.stored
             self._input_hash = parent.kept_messages(self._messages)
         replayed = bool(self.trace_id) and self.parent_id is None
@@ -160,6 +162,15 @@ class Span:
     def kept_messages(self, messages: tuple[Message, ...]) -> str | None:
         """The hash under which this span has kept these messages already, if it has."""
         return self._input_hash if messages and messages == self._messages else None
+
+    def kept_answer(self, messages: tuple[Message, ...], last: str | None) -> str | None:
+        """The hash under which a step of this span has kept these messages after `last`."""
+        kept, after, found = self._answer
+        return found if messages == kept and last == after else None
+
+    def keep_answer(self, messages: tuple[Message, ...], last: str | None, found: str) -> None:
+        """Note what a step has kept, since a workflow often ends with the answer of its last step."""
+        self._answer = messages, last, found
 
     def __enter__(self) -> Span:
         self.begin(_current.get())
@@ -280,10 +291,13 @@ class Span:
         inputs, outputs = tracer.clean_messages(self._messages), tracer.clean_messages(self._output)
         given, made = texts_of_span(self.op, inputs, outputs, attributes)
         waiting = tracer.texts_to_index()
+        input_hash = self._input_hash
         with tracer.store.write() as conn:
-            if inputs and self._input_hash is None:
-                self._input_hash = store_messages(conn, inputs)
-            output_hash = store_messages(conn, outputs, self._input_hash) if outputs else None
+            if inputs and input_hash is None:
+                input_hash = store_messages(conn, inputs)
+            output_hash = self.kept_answer(outputs, input_hash)
+            if outputs and output_hash is None:
+                output_hash = store_messages(conn, outputs, input_hash)
             conn.execute(
                 UPDATE,
                 (
@@ -293,13 +307,15 @@ class Span:
                     usage.cached_tokens if usage else None,
                     values.column(self.columns.get("seed")),
                     values.column(self.columns.get("session")),
-                    *(self._input_hash, output_hash, stored, self._row),
+                    *(input_hash, output_hash, stored, self._row),
                 ),
             )
             if given or made:
                 enqueue(conn, self._row)
             index_known(conn, waiting)
         tracer.ended(self._row, given, made)
+        if output_hash is not None and self._parent is not None and not tracer.store.writing:
+            self._parent.keep_answer(outputs, input_hash, output_hash)
 
 
 def _text_of(error: BaseException) -> str:

@@ -87,6 +87,8 @@ class Tracer:
 
     def clean_values(self, mapping: Mapping[str, Any]) -> dict[str, Any]:
         """Attributes as JSON values that may be written, redacted if a rule is set."""
+        if not mapping:
+            return {}
         made: dict[str, Any] = values.plain(mapping)
         if self.redact is not None:
             made = redact_json(made, self.redact)
