@@ -141,6 +141,23 @@ class Failure:
     error: str
 
 
+def load_pandas() -> Any:
+    """The module pandas, for what hands out a DataFrame.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
+    try:
+        import pandas
+    except ImportError as e:
+        from llmops_jupyter.errors import MissingDependencyError
+
+        raise MissingDependencyError(
+            "to_pandas needs pandas, which is not installed. Run: pip install pandas"
+        ) from e
+    return pandas
+
+
 class Table(Sequence[Completion]):
     """Completions in row order, with the rows they came from.
 
@@ -204,15 +221,7 @@ class Table(Sequence[Completion]):
 
     def to_pandas(self) -> pandas.DataFrame:
         """The records as a DataFrame, one row each; needs pandas."""
-        try:
-            import pandas
-        except ImportError as e:
-            from llmops_jupyter.errors import MissingDependencyError
-
-            raise MissingDependencyError(
-                "to_pandas needs pandas, which is not installed. Run: pip install pandas"
-            ) from e
-        frame: pandas.DataFrame = pandas.DataFrame(self.records())
+        frame: pandas.DataFrame = load_pandas().DataFrame(self.records())
         return frame
 
     def _repr_mimebundle_(self, **_: object) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -10,6 +10,8 @@ MODEL = Option(
 OUT = Option(("-o", "--out"), "variable that gets the result", "variable", "VAR", "variable")
 LIMIT = Option(("-n", "--limit"), "how many to show", "int", "N")
 NOTE = Option(("--note",), "why, for the log", "text", "TEXT")
+REMOVE = Option(("--remove",), "take the alias away", "flag")
+REGISTERED_NAME = Option(("--name",), "name to register it under", "text", "NAME")
 SAMPLING = (
     Option(("--temperature",), "0 takes the most likely token; higher varies more", "float", "T"),
     Option(("--max-tokens",), "longest answer in tokens", "int", "N"),
@@ -82,6 +84,14 @@ TRACE_FILTERS = (
 REF = Argument("ref", "NAME, NAME@VERSION or NAME@ALIAS", complete="prompt")
 MODEL_REF = Argument("ref", "NAME, NAME@VERSION or NAME@ALIAS", complete="model")
 DATA_REF = Argument("ref", "NAME or NAME@VERSION", complete="data")
+ALIAS = Argument("alias", "a word such as production")
+NEW_DATA = Argument("name", "name of the data set", complete="data_name")
 TRACE_ID = Argument("id", "a trace id or its beginning; the last one if left out", "?", "trace")
+
+
+def later(kind: str) -> Argument:
+    """The second of two versions that are compared, of prompts or of data sets."""
+    return Argument("other", "the later version; left out: REF against the one before", "?", kind)
+
 
 SETTINGS = ("model", *(o.name for o in SAMPLING), "exact", "adapter", "session")

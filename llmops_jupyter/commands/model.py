@@ -164,6 +164,19 @@ def _text(name: str) -> str:
         raise OptionError(f"The text {name!r} cannot be read: {why}. Name a text file.") from e
 
 
+def compare_(context: Context, values: Mapping[str, Any]) -> Result:
+    from llmops_jupyter.prompts.options import adapter_pairs
+
+    ((adapter, scale),) = adapter_pairs(values["adapter"])
+    copy, progress = values["copy"], context.progress()
+    progress("comparing the copy with its parent")
+    found = context.workspace.engine.adapter_follows(copy, adapter, scale)
+    progress("compared")
+    says = "may be used with" if found.follows else "is not to be used with"
+    facts = {"copy": copy, "adapter": adapter, "scale": scale, "follows": found.follows}
+    return line(f"{values['adapter']} {says} {copy}: {found}", {**facts, **found.as_dict()})
+
+
 def status_(context: Context, _: Mapping[str, Any]) -> Result:
     status = context.workspace.engine.status()
     lines = [f"mode: {status['mode']}"]
@@ -173,6 +186,14 @@ def status_(context: Context, _: Mapping[str, Any]) -> Result:
         lines += _facts(engine)
     if not status["loaded"]:
         lines.append("no model is loaded; the first prompt loads one")
+    saved = status["saved"]
+    if saved["entries"] or saved["most"]:
+        bound = f" of {size(saved['most'])}" if saved["most"] else ""
+        lines.append(
+            f"saved beginnings of prompts: {saved['entries']}, {size(saved['bytes'])}{bound} in "
+            f"{saved['folder']}"
+        )
+    lines += [f"note: {note}" for note in saved.get("notes", ())]
     for other in status.get("others", ()):
         lines += ["", "another shared worker:", *(f"  {fact}" for fact in _facts(other))]
     return Result(status, ("\n".join(lines),))
@@ -188,6 +209,12 @@ def _facts(status: Mapping[str, Any]) -> list[str]:
     if "users" in status:
         lines.append(f"used by: {', '.join(users) or 'nobody'}")
     return lines + [f"note: {note}" for note in status.get("notes", ())]
+
+
+def forget_(context: Context, _: Mapping[str, Any]) -> Result:
+    gone = context.workspace.engine.clear_prefixes()
+    facts = {"entries": gone.entries, "bytes": gone.bytes}
+    return line(f"deleted: {gone.entries} saved beginnings of prompts, {size(gone.bytes)}", facts)
 
 
 def remove_(context: Context, values: Mapping[str, Any]) -> Result:

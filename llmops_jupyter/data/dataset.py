@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter import render
-from llmops_jupyter.errors import MissingDependencyError
+from llmops_jupyter.records import load_pandas
 from llmops_jupyter.store import Store
 
 if TYPE_CHECKING:
@@ -62,14 +62,8 @@ class Dataset:
 
     def to_pandas(self) -> pandas.DataFrame:
         """The rows as a DataFrame with the row ids as its index; needs pandas."""
-        try:
-            import pandas
-        except ImportError as e:
-            raise MissingDependencyError(
-                "to_pandas needs pandas, which is not installed. Run: pip install pandas"
-            ) from e
         pairs = list(self.items())
-        frame: pandas.DataFrame = pandas.DataFrame(
+        frame: pandas.DataFrame = load_pandas().DataFrame(
             [row for _, row in pairs], index=[i for i, _ in pairs], columns=list(self.columns)
         )
         return frame

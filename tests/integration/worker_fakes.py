@@ -41,6 +41,7 @@ class FakeEngine:
         rows,
         n_batch,
         metadata=None,
+        prefix_cache_mb=0,
     ):
         self.model_name, self.model_digest = model_name, model_digest
         self.context_length = n_ctx or 512

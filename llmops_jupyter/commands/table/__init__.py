@@ -1,0 +1,13 @@
+"""The one table of magics and their commands, a module for each magic."""
+
+from __future__ import annotations
+
+from llmops_jupyter.commands.command import Command
+from llmops_jupyter.commands.table import data, model, prompt, trace
+
+COMMANDS: tuple[Command, ...] = (
+    *prompt.COMMANDS,
+    *model.COMMANDS,
+    *data.COMMANDS,
+    *trace.COMMANDS,
+)
