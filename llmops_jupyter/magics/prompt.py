@@ -154,16 +154,23 @@ def _run_over(
     options: Mapping[str, Any],
 ) -> Table:
     status = Status(session.shell)
+    finished: list[Table] = []
     try:
         table = session.workspace.prompts.map(
             prompt,
             rows,
             variables=session.shell.user_ns,
             progress=lambda p: status.show(str(p), force=p.done == p.total),
+            partial=finished.append,
             **options,
         )
-    except KeyboardInterrupt:
-        status.show(f"{status.text} · interrupted: run the cell again to go on", force=True)
+    except (KeyboardInterrupt, LLMOpsError) as e:
+        if finished:
+            why = "interrupted" if isinstance(e, KeyboardInterrupt) else "broken off"
+            status.show(f"{status.text} · {why}: run the cell again to go on", force=True)
+            status.finish()
+            show(finished[0])
+            session.assign(values.get("out"), finished[0])
         raise
     status.finish()
     show(table)

@@ -24,10 +24,13 @@ from llmops_jupyter.prompts.run import (
 from llmops_jupyter.records import Completion, Failure, Table
 from llmops_jupyter.tracing import Span, Tracer, current_span
 
+# The first rows read what all share; a time that is estimated from fewer is far off.
+ESTIMATE_ROWS, ESTIMATE_S = 8, 10.0
+
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a map is; `remaining_s` is estimated from the rows done in this run."""
+    """How far a map is; `remaining_s` is estimated from the rows done in this run, once there are some."""
 
     done: int
     total: int
@@ -69,7 +72,15 @@ class _Row:
 
 
 class Map:
-    """The state of a running map."""
+    """The state of a running map.
+
+    Args:
+        prepare_row: makes the request of a row from its variables.
+        pairs: row ids with the rows.
+        fingerprint: of the rows and what is asked of them; finds the journal of an earlier run.
+        progress: told after each row.
+        partial: gets the finished rows of a run that is broken off, before the error is raised on.
+    """
 
     def __init__(
         self,
@@ -78,6 +89,7 @@ class Map:
         pairs: Sequence[tuple[str, Mapping[str, Any]]],
         fingerprint: str,
         progress: Callable[[Progress], None] | None,
+        partial: Callable[[Table], None] | None = None,
     ) -> None:
         self.tracer = tracer
         self.prepare_row = prepare_row
@@ -85,6 +97,7 @@ class Map:
         self.rows = [row for _, row in pairs]
         self.fingerprint = fingerprint
         self.progress = progress
+        self.partial = partial
         self.results: dict[int, Completion] = {}
         self.failures: dict[int, str] = {}
         self.open: dict[str, _Row] = {}
@@ -115,10 +128,21 @@ class Map:
         finally:
             for row in [*self.open.values(), *self.second]:
                 self._close(row, error)
+            if error is not None and self.results and self.partial is not None:
+                self.partial(self._table())
         journal.finish()
+        return self._table()
+
+    def _table(self) -> Table:
+        """The rows that have ended, in their order."""
         failures = [Failure(self.row_ids[i], why) for i, why in sorted(self.failures.items())]
-        done = [self.results[i] for i in range(len(self.rows))]
-        return Table(done, self.rows, self.row_ids, failures)
+        places = sorted(self.results)
+        return Table(
+            [self.results[i] for i in places],
+            [self.rows[i] for i in places],
+            [self.row_ids[i] for i in places],
+            failures,
+        )
 
     def _generate(self, engine: Any, journal: Journal) -> None:
         # A second pass writes the answers of rows that have reasoned.
@@ -215,6 +239,7 @@ class Map:
             return
         elapsed, fresh = time.monotonic() - self.began, len(self.results) - self.resumed
         left = len(self.rows) - len(self.results)
+        known = fresh >= ESTIMATE_ROWS or (fresh and elapsed >= ESTIMATE_S)
         self.progress(
             Progress(
                 done=len(self.results),
@@ -222,7 +247,7 @@ class Map:
                 resumed=self.resumed,
                 failed=len(self.failures),
                 elapsed_s=elapsed,
-                remaining_s=elapsed / fresh * left if fresh else None,
+                remaining_s=elapsed / fresh * left if known else None,
             )
         )
 

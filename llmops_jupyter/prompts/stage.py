@@ -190,6 +190,7 @@ class Prompts(Registry):
         *,
         variables: Mapping[str, Any] | None = None,
         progress: Callable[[Progress], None] | None = None,
+        partial: Callable[[Table], None] | None = None,
         use_defaults: bool = True,
         **options: Any,
     ) -> Table:
@@ -197,7 +198,8 @@ class Prompts(Registry):
 
         A row's columns win over `variables`. Each row has its trace. Rows that fail are reported in
         the table's `failures`. If the call is interrupted or the process killed, the same call goes on
-        where it stopped; with other rows, values or settings it begins anew.
+        where it stopped; with other rows, values or settings it begins anew. `partial` gets the table of
+        the rows that were finished by then.
         """
         version, content = self._content(prompt)
         made = self._options(version if use_defaults else None, content, options)
@@ -212,7 +214,7 @@ class Prompts(Registry):
         def prepare_row(row: Mapping[str, Any]) -> Prepared:
             return self._prepare(version, content, made, ChainMap(dict(row), shared))
 
-        return Map(self.tracer, prepare_row, pairs, fingerprint.digest, progress).run()
+        return Map(self.tracer, prepare_row, pairs, fingerprint.digest, progress, partial).run()
 
     def export(self, folder: str | Path) -> list[Path]:
         """Write every version as reviewable text: one folder a prompt, one JSON file a version."""
