@@ -54,7 +54,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         module, attribute = _LAZY[name]
-        return getattr(import_module(module), attribute)
+        value = globals()[name] = getattr(import_module(module), attribute)
+        return value
     raise AttributeError(f"module 'llmops_jupyter' has no attribute {name!r}")
 
 

@@ -28,6 +28,7 @@ class Settings:
     threads: int | None = None
     worker: str = "shared"
     worker_idle_s: float = 300.0
+    prefix_cache_mb: int = 512
     stream: bool = True
     durable: bool = False
     redact: str = ""
@@ -47,6 +48,8 @@ HELP: Mapping[str, str] = {
     "worker": "Where models run: 'shared', in a process that notebooks share; 'private', in one of this "
     "notebook's own; 'off', in the notebook's own process. From the next load on.",
     "worker_idle_s": "Seconds after which a shared worker that nobody uses ends.",
+    "prefix_cache_mb": "Megabytes that read beginnings of prompts may take on disk, for the next kernel; 0 "
+    "keeps none there, and so does redact. From the next load on.",
     "stream": "Show answers while they are written.",
     "durable": "Wait for the disk at each commit, so that a power cut loses nothing either.",
     "redact": "What to take out of traces before they are written: empty, 'pii', or kinds such as "
@@ -75,6 +78,7 @@ _PARSERS: Mapping[str, Callable[[str], Any]] = {
     "threads": _optional(int),
     "worker": str,
     "worker_idle_s": float,
+    "prefix_cache_mb": int,
     "stream": _boolean,
     "durable": _boolean,
     "redact": str,
@@ -132,6 +136,8 @@ def check(settings: Settings) -> Settings:
         )
     idle_s = number("worker_idle_s", settings.worker_idle_s)
     found["worker_idle_s"] = _within("worker_idle_s", idle_s, 0, MOST)
+    megabytes = whole("prefix_cache_mb", settings.prefix_cache_mb)
+    found["prefix_cache_mb"] = _within("prefix_cache_mb", megabytes, 0, 10**7)
     if settings.worker not in WORKERS:
         raise OptionError(
             f"worker is one of {', '.join(WORKERS)}, not {settings.worker!r:.80}."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,10 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from llmops_jupyter import config
 from llmops_jupyter.config import Settings
-from llmops_jupyter.engine.cassette import Cassette, begin_recording, end_recording
-from llmops_jupyter.engine.protocol import Engine
-from llmops_jupyter.engine.replay import RecordingEngine, ReplayEngine
-from llmops_jupyter.errors import EngineError, ModelMemoryError, UnknownNameError
+from llmops_jupyter.engine.engines import Engines
+from llmops_jupyter.errors import EngineError, UnknownNameError
 from llmops_jupyter.privacy import redactor
 from llmops_jupyter.store import Store, maintenance, open_store
 from llmops_jupyter.tracing import Provenance, Tracer, Traces, retention
@@ -25,193 +22,10 @@ T = TypeVar("T")
 
 if TYPE_CHECKING:
     from llmops_jupyter.data import Dataset, Datasets
-    from llmops_jupyter.engine.divergence import Divergence
-    from llmops_jupyter.engine.tune import Tuning
-    from llmops_jupyter.models import Model, Models
+    from llmops_jupyter.models import Models
     from llmops_jupyter.prompts import Prompts
 
-DEFAULT_CONTEXT = 4096
 RECORD, REPLAY = "LLMOPS_RECORD", "LLMOPS_REPLAY"
-# What an engine is kept under: digest, context, threads, batch and place; with another of them it is
-# loaded anew.
-Key = tuple[str, int, int | None, int | None, str]
-
-
-class Engines:
-    """Loaded models of a workspace; as many stay loaded as fit."""
-
-    def __init__(self, workspace: Workspace) -> None:
-        self._workspace = workspace
-        self._loaded: dict[Key, Engine] = {}
-        # Why an engine is not where the setting `worker` wants it.
-        self._notes: dict[Key, tuple[str, ...]] = {}
-        self._lock = threading.Lock()
-        self._cassette: Cassette | None = None
-        self._mode = "live"
-
-    def engine(self, model: str | None = None) -> Engine:
-        """The engine of a model, loaded if need be. While a cassette plays, no model is loaded.
-
-        Raises:
-            UnknownNameError, ModelError: with what there is, or what would fit.
-        """
-        if self._mode == "replay" and self._cassette is not None:
-            return self._replay(model, self._cassette)
-        found = self._workspace.models.resolve(model)
-        with self._lock:
-            live = self._load(found)
-        if self._mode == "record" and self._cassette is not None:
-            return RecordingEngine(live, self._cassette)
-        return live
-
-    def status(self) -> dict[str, Any]:
-        """What is loaded and where, other shared workers, and whether a cassette records or plays."""
-        found: dict[str, Any] = {"mode": self._mode}
-        if self._cassette is not None:
-            found["cassette"] = str(self._cassette.path)
-        found["loaded"] = loaded = [
-            {
-                **engine.status(),
-                **({"notes": list(notes)} if (notes := self._notes.get(key)) else {}),
-            }
-            for key, engine in self._loaded.items()
-        ]
-        if self._workspace.settings.worker == "shared":
-            from llmops_jupyter.engine.worker.sharing import workers
-
-            here = {status.get("pid") for status in loaded}
-            found["others"] = [other for other in workers() if other["pid"] not in here]
-        return found
-
-    def record(self, path: str | Path, *, process: bool = False) -> Path:
-        """Record every call from now on into a new cassette; `process` see `begin_recording`."""
-        self._cassette, self._mode = begin_recording(path, self, process=process), "record"
-        return self._cassette.path
-
-    def replay(self, path: str | Path) -> Path:
-        """Answer every call from a cassette from now on."""
-        self._cassette, self._mode = Cassette.load(path), "replay"
-        end_recording(self)
-        return self._cassette.path
-
-    def live(self) -> None:
-        """Neither record nor replay."""
-        end_recording(self)
-        self._cassette, self._mode = None, "live"
-
-    def tune(self, name: str | None = None, **options: Any) -> Tuning:
-        """Measure a model and copies of it, choose by a stated rule, and register the choice.
-
-        Args:
-            name: a registered model; None is the default.
-            options: `text`, `loss`, `only`, `register` and `progress`; see `engine.tuning.tune`.
-        """
-        from llmops_jupyter.engine.tuning import tune
-
-        owner = self._workspace
-        return tune(owner.models, owner.store, name, threads=owner.settings.threads, **options)
-
-    def quantize(
-        self,
-        name: str,
-        kind: str,
-        *,
-        copy_name: str | None = None,
-        progress: Callable[[str], None] | None = None,
-    ) -> Model:
-        """Make a copy of a model with weights of another kind and register it, as NAME-KIND if unnamed."""
-        from llmops_jupyter.engine.tuning import register_copy
-
-        owner = self._workspace
-        return register_copy(
-            owner.models,
-            name,
-            kind,
-            name=copy_name,
-            threads=owner.settings.threads,
-            progress=progress,
-        )
-
-    def adapter_follows(self, copy: str, adapter: str, scale: float = 1.0) -> Divergence:
-        """Whether an adapter does on a copy what it does on the model that the copy was made from."""
-        from llmops_jupyter.engine.tuning import adapter_follows
-
-        return adapter_follows(self._workspace.models, self._workspace.store, copy, adapter, scale)
-
-    def close(self) -> None:
-        """Free the loaded models."""
-        with self._lock:
-            for engine in self._loaded.values():
-                engine.close()
-            self._loaded.clear()
-
-    def _replay(self, model: str | None, cassette: Cassette) -> Engine:
-        try:
-            found = self._workspace.models.resolve(model)
-        except UnknownNameError:
-            # Where the model is not installed, the cassette itself says which one answered.
-            names = [model] if model in cassette.models else [] if model else list(cassette.models)
-            if len(names) != 1 or names[0] is None:
-                raise
-            return ReplayEngine(cassette, names[0], cassette.models[names[0]]["digest"])
-        return ReplayEngine(cassette, found.name, found.sha256)
-
-    def _load(self, model: Model) -> Engine:
-        from llmops_jupyter.engine.worker.sharing import open_engine
-        from llmops_jupyter.engine.worker.spec import Spec
-        from llmops_jupyter.models import check_architecture, preflight
-
-        settings = self._workspace.settings
-        wanted = settings.context_length or DEFAULT_CONTEXT
-        n_ctx = min(wanted, model.metadata.context_length or wanted)
-        threads, batch = self._tuned(model)
-        key = (model.sha256, n_ctx, threads, batch, settings.worker)
-        # The worker of an engine may have died; another one takes its place.
-        if key in self._loaded and getattr(self._loaded[key], "alive", True):
-            return self._loaded[key]
-        self._workspace.models.check_unchanged(model)
-        check_architecture(model.metadata)
-        self._make_room(model, n_ctx)
-        opened = open_engine(
-            Spec(
-                path=str(model.path.absolute()),
-                model_name=model.name,
-                model_digest=model.sha256,
-                n_ctx=n_ctx,
-                n_threads=threads,
-                n_batch=batch,
-                metadata=model.metadata.as_dict(),
-            ),
-            mode=settings.worker,
-            idle_s=settings.worker_idle_s,
-            before_load=lambda: preflight(model.metadata, n_ctx),
-        )
-        self._loaded[key], self._notes[key] = opened.engine, opened.notes
-        return opened.engine
-
-    def _make_room(self, model: Model, n_ctx: int) -> None:
-        """Close dead engines and other loads of the model, and the rest if they leave no room."""
-        from llmops_jupyter.models import preflight
-
-        for key, engine in list(self._loaded.items()):
-            if key[0] == model.sha256 or not getattr(engine, "alive", True):
-                self._loaded.pop(key).close()
-        try:
-            preflight(model.metadata, n_ctx)
-        except ModelMemoryError:
-            for key in list(self._loaded):
-                self._loaded.pop(key).close()
-
-    def _tuned(self, model: Model) -> tuple[int | None, int | None]:
-        """Threads and batch: as set, else those that tuning found best."""
-        from llmops_jupyter.engine import remembered
-        from llmops_jupyter.engine.cores import default_threads
-
-        threads = self._workspace.settings.threads
-        found = remembered.setting_of(self._workspace.store, model.sha256)
-        if found is None:
-            return threads, None
-        return threads or min(found.threads, default_threads()), found.batch
 
 
 class Workspace:
@@ -226,7 +40,7 @@ class Workspace:
         self._redact: str | Callable[[str], str] = settings.redact
         self.tracer = Tracer(store, redact=redactor(self._redact), provenance=_process.provenance)
         self.traces = Traces(store, self.tracer)
-        self.engine = Engines(self)
+        self.engine = Engines(store, lambda: self.models, self._settings_of_engines)
         self._stages: dict[str, Any] = {}
         if not store.read_only:
             retention.mark_interrupted(store)
@@ -265,7 +79,7 @@ class Workspace:
                 self.engine,
                 self.data,
                 lambda: self.settings,
-                self.models.adapter,
+                self.engine.adapter,
             ),
         )
 
@@ -356,6 +170,12 @@ class Workspace:
 
     def __repr__(self) -> str:
         return f"Workspace({str(self.path) if self.path else ':memory:'!r})"
+
+    def _settings_of_engines(self) -> Settings:
+        """Ours; nothing of a prompt goes to the disk where the store is in memory or leaves something out."""
+        if self.path is None or self._redact:
+            return replace(self.settings, prefix_cache_mb=0)
+        return self.settings
 
     def _stage(self, name: str, make: Callable[[], T]) -> T:
         if name not in self._stages:

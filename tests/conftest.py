@@ -15,7 +15,9 @@ import llmops_jupyter as lo
 os.environ.setdefault("LLMOPS_THREADS", "1")
 # Models run in the test's own process; the tests of the worker ask for one.
 os.environ.setdefault("LLMOPS_WORKER", "off")
-KEPT = ("LLMOPS_THREADS", "LLMOPS_WORKER")
+# Nothing of a test stays in the user's cache; the tests of it ask for a folder of their own.
+os.environ.setdefault("LLMOPS_PREFIX_CACHE_MB", "0")
+KEPT = ("LLMOPS_THREADS", "LLMOPS_WORKER", "LLMOPS_PREFIX_CACHE_MB")
 
 
 @pytest.fixture(autouse=True)

@@ -53,7 +53,14 @@ def add_commands(groups: Any, common: argparse.ArgumentParser) -> None:
 
 def run_doctor(terminal: Terminal, _: Mapping[str, Any]) -> Result:
     """Look at everything; the exit status is 1 if there is a problem."""
-    found = [*system(), *packages(), *store(terminal), *models(terminal), *worker()]
+    found = [
+        *system(),
+        *packages(),
+        *store(terminal),
+        *models(terminal),
+        *worker(),
+        *saved(terminal),
+    ]
     lines = []
     for finding in found:
         todo = f"\n           → {finding.todo}" if finding.todo else ""
@@ -183,3 +190,23 @@ def worker() -> list[Finding]:
         detail = f"{each['model']}, {size(each['memory'])}, pid {each['pid']}, users: {users}"
         found.append(Finding("worker running", GOOD, detail))
     return found
+
+
+def saved(terminal: Terminal) -> list[Finding]:
+    """The beginnings of prompts that are on disk."""
+    from llmops_jupyter.commands.view import size
+
+    try:
+        facts = terminal.workspace.engine.status()["saved"]
+    except LLMOpsError:
+        return []  # `store` says why there is no workspace
+    what, amount = "saved prompts", f"{facts['entries']} beginnings, {size(facts['bytes'])}"
+    if not facts["most"]:
+        detail = f"none are written; there are {amount} in {facts['folder']}"
+    else:
+        detail = f"{amount} of {size(facts['most'])} in {facts['folder']}"
+    notes = [
+        Finding(what, NOTE, note, f"Delete the folder {facts['folder']}")
+        for note in facts.get("notes", ())
+    ]
+    return [Finding(what, GOOD, detail), *notes]

@@ -10,6 +10,10 @@ from llmops_jupyter.engine.native import last_error, library
 from llmops_jupyter.engine.prefixes import Adapters
 from llmops_jupyter.errors import ModelArchitectureError, ModelError, OptionError
 from llmops_jupyter.models import read_metadata
+from llmops_jupyter.models.model import sha256_of
+
+# A file's path, bytes and time of change.
+Key = tuple[str, int, int]
 
 
 class LoadedAdapters:
@@ -18,7 +22,8 @@ class LoadedAdapters:
     def __init__(self, model: Any, architecture: str) -> None:
         self._model = model
         self._architecture = architecture
-        self._loaded: dict[tuple[str, int, int], Any] = {}
+        self._loaded: dict[Key, Any] = {}
+        self._digests: dict[Key, str] = {}
 
     def pairs(self, adapters: Adapters) -> list[tuple[Any, float]]:
         """(pointer, scale) of each adapter.
@@ -28,14 +33,27 @@ class LoadedAdapters:
         """
         return [(self._load(path), scale) for path, scale in adapters]
 
-    def _load(self, path: str) -> Any:
+    def contents(self, adapters: Adapters) -> list[tuple[str, float]] | None:
+        """(sha256, scale) of each adapter; None if a file cannot be read or has changed since it was used.
+
+        Then it cannot be told which content something was computed with.
+        """
         try:
-            stat = Path(path).stat()
-        except OSError as e:
-            raise ModelError(
-                f"The adapter {path!r} cannot be read ({e.strerror}). Put it back, or leave it out."
-            ) from e
-        key = (path, stat.st_size, stat.st_mtime_ns)
+            return [(self._digest(path), scale) for path, scale in adapters]
+        except ModelError:
+            return None
+
+    def _digest(self, path: str) -> str:
+        key = _key(path)
+        if key not in self._digests:
+            self._digests[key] = sha256_of(path)
+        used = {known for known in (*self._loaded, *self._digests) if known[0] == path}
+        if used != {key} or _key(path) != key:
+            raise ModelError(f"The adapter {path!r} has changed. Open the workspace anew.")
+        return self._digests[key]
+
+    def _load(self, path: str) -> Any:
+        key = _key(path)
         if key not in self._loaded:
             self._check(path)
             pointer = library().llama_adapter_lora_init(self._model, os.fsencode(path))
@@ -64,6 +82,16 @@ class LoadedAdapters:
         for pointer in self._loaded.values():
             library().llama_adapter_lora_free(pointer)
         self._loaded.clear()
+
+
+def _key(path: str) -> Key:
+    try:
+        stat = Path(path).stat()
+    except OSError as e:
+        raise ModelError(
+            f"The adapter {path!r} cannot be read ({e.strerror}). Put it back, or leave it out."
+        ) from e
+    return (path, stat.st_size, stat.st_mtime_ns)
 
 
 def checked(adapters: Adapters) -> Adapters:

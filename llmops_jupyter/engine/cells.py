@@ -51,10 +51,15 @@ class Cells:
             grown = np.empty(max(256, 2 * end), dtype=np.int32)
             grown[:begin] = self._of(sequence)
             self._room[sequence] = grown
-        new = self._free[self._n_free - count : self._n_free]
         self._n_free -= count
-        self._users[new] += 1
-        self._room[sequence][begin:end] = new
+        if count == 1:
+            cell = self._free[self._n_free]
+            self._users[cell] += 1
+            self._room[sequence][begin] = cell
+        else:
+            new = self._free[self._n_free : self._n_free + count]
+            self._users[new] += 1
+            self._room[sequence][begin:end] = new
         self._lengths[sequence] = end
 
     def copy(self, source: int, target: int, length: int) -> None:

@@ -62,6 +62,13 @@ class ChatFormat:
         masked = [{"role": m.role, "content": mask.hide(m.content)} for m in messages]
         return self._split(mask, self._render(masked) + mask.hide(prefill))
 
+    def filled(self, values: Mapping[str, str]) -> list[Piece]:
+        """The template with each `{name}` replaced by its value; for templates that are no Jinja."""
+        mask = Mask.for_texts(self.control, list(values.values()))
+        places = re.compile("|".join(re.escape(f"{{{name}}}") for name in values))
+        shown = places.sub(lambda m: mask.hide(values[m.group(0)[1:-1]]), self.template)
+        return self._split(mask, shown)
+
     def _render(self, messages: Sequence[Mapping[str, str]]) -> str:
         import jinja2
 

@@ -20,7 +20,7 @@ from importlib import import_module
 from typing import IO, Any, NoReturn
 
 from llmops_jupyter import errors
-from llmops_jupyter.engine.worker.process import LAST_WORDS, apart, environment, package_folder
+from llmops_jupyter.engine.worker.process import ending, last_line, last_words, launch, tail_of
 from llmops_jupyter.errors import EngineError, LLMOpsError
 
 MODULE = "llmops_jupyter.engine.child"
@@ -70,15 +70,7 @@ def call(
 
 def _start(log: IO[bytes]) -> subprocess.Popen[bytes]:
     try:
-        return subprocess.Popen(  # noqa: S603 - this Python and this module
-            [sys.executable, "-m", MODULE],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            cwd=package_folder(),
-            env=environment(),
-            **apart(()),
-        )
+        return launch(MODULE, log)
     except (OSError, ValueError) as e:
         raise EngineError(f"No process can be started ({e}). Free memory and run again.") from e
 
@@ -125,21 +117,11 @@ def _stop(running: subprocess.Popen[bytes]) -> None:
 
 
 def _death(code: int | None, log: IO[bytes]) -> EngineError:
-    log.seek(0, os.SEEK_END)
-    log.seek(max(0, log.tell() - 4096))
-    said = log.read().decode("utf-8", "replace").strip().splitlines()
-    how = f"ended with status {code}"
-    if code is not None and code < 0:
-        try:
-            how = f"was killed by {signal.Signals(-code).name}"
-        except ValueError:
-            how = f"was killed by signal {-code}"
-        if -code == getattr(signal, "SIGKILL", 9):
-            how += ", which the system also does when memory runs out"
-    told = [line for line in said if any(word in line for word in LAST_WORDS)] or said[-1:]
-    last = f": {told[0][:200]}" if told else ""
+    tail = tail_of(log)
+    said = last_words(tail) or last_line(tail)
     return EngineError(
-        f"The process that did this {how}{last}. Nothing of it was kept; free memory and run it again."
+        f"The process that did this {ending(code)}{f': {said}' if said else ''}. "
+        "Nothing of it was kept; free memory and run it again."
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmops_jupyter.engine.capability import Capability, capability_of
 from llmops_jupyter.engine.cells import Cells
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NO_ROOM = 1
+_BYTES = ctypes.POINTER(ctypes.c_uint8)
 
 
 class NoRoomError(EngineError):
     """The cache found no cells for a batch; its state is as before."""
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """Tokens that follow in a sequence; the last `outputs` of them get logits."""
 
     sequence: int
@@ -78,6 +78,10 @@ class Batch:
         import numpy as np
 
         end = place + len(piece.tokens)
+        if end == place + 1:
+            self.tokens[place], self.positions[place] = piece.tokens[0], position
+            self.sequences[place], self.outputs[place] = piece.sequence, piece.outputs
+            return end
         self.tokens[place:end] = piece.tokens
         self.positions[place:end] = np.arange(position, position + end - place)
         self.sequences[place:end] = piece.sequence
@@ -108,18 +112,19 @@ class Context:
         self.size = size
         self.sequences = sequences
         self.vocabulary = vocabulary
-        params = lib.llama_context_default_params()
+        self.params = params = lib.llama_context_default_params()
         params.n_ctx = size.cells
         # One physical batch for each logical one: a call that fails leaves nothing behind.
         params.n_batch = params.n_ubatch = size.batch
         params.n_seq_max = sequences
-        params.n_outputs_max = size.outputs
+        # The library makes room for the logits of every sequence, and stops the process over a smaller limit.
+        params.n_outputs_max = max(size.outputs, sequences)
         params.n_threads = params.n_threads_batch = n_threads
         params.flash_attn_type = _attention(lib, model, size)
         params.kv_unified = True
         params.swa_full = True
         params.no_perf = True
-        self.capability: Capability = capability_of(model, swa_full=True)
+        self.capability: Capability = capability_of(model)
         self.pointer = lib.llama_init_from_model(model, params)
         if not self.pointer:
             raise ModelMemoryError(
@@ -205,6 +210,35 @@ class Context:
         """Forget a sequence."""
         self._lib.llama_memory_seq_rm(self._memory, sequence, -1, -1)
         self.cells.cut(sequence, 0)
+
+    def state_bytes(self, sequence: int) -> int:
+        """Size of what `save` gives."""
+        return int(self._lib.llama_state_seq_get_size_ext(self.pointer, sequence, 0))
+
+    def save(self, sequence: int, state: NDArray[np.uint8]) -> bool:
+        """Copy a sequence's state into an array of `state_bytes`; False if the library cannot."""
+        size = len(state)
+        target = state.ctypes.data_as(_BYTES)
+        write = self._lib.llama_state_seq_get_data_ext
+        return int(write(self.pointer, target, size, sequence, 0)) == size
+
+    def load(self, sequence: int, state: NDArray[np.uint8], length: int) -> bool:
+        """Let the empty sequence hold the `length` tokens of a state that `save` gave, as it was then.
+
+        The library may stop the process over a state that was changed. Returns False if there is no room or
+        the library refuses it: then the sequence stays empty.
+        """
+        if self.cells.length(sequence) or not 0 < length <= self.cells.free:
+            return False
+        size = len(state)
+        source = state.ctypes.data_as(_BYTES)
+        read = self._lib.llama_state_seq_set_data_ext(self.pointer, source, size, sequence, 0)
+        newest = int(self._lib.llama_memory_seq_pos_max(self._memory, sequence))
+        if read != size or newest != length - 1:
+            self._lib.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+            return False
+        self.cells.extend(sequence, length)
+        return True
 
     def clear(self) -> None:
         """Forget everything."""

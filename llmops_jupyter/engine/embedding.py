@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.engine.context import Batch, Piece
-from llmops_jupyter.engine.native import Vocabulary, library
+from llmops_jupyter.engine.native import library
 from llmops_jupyter.errors import EngineError, ModelMemoryError
 
 if TYPE_CHECKING:
@@ -115,26 +115,21 @@ def grouped(lengths: Sequence[int], budget: int, most: int) -> list[list[int]]:
     return groups
 
 
-def rerank_tokens(vocabulary: Vocabulary, query: str, text: str, template: str | None) -> list[int]:
-    """The tokens of a query with a text, in the file's own form or that of cross-encoders."""
-    if template:
-        filled = template.replace("{query}", query).replace("{document}", text)
-        return vocabulary.tokenize(filled, add_special=True)
-    lib, vocab = library(), vocabulary.pointer
-    start = [vocabulary.bos] if lib.llama_vocab_get_add_bos(vocab) and vocabulary.bos >= 0 else []
-    end = [vocabulary.eos] if lib.llama_vocab_get_add_eos(vocab) and vocabulary.eos >= 0 else []
-    separator = int(lib.llama_vocab_sep(vocab))
-    between = [separator] if lib.llama_vocab_get_add_sep(vocab) and separator >= 0 else []
-    asked, given = vocabulary.tokenize(query), vocabulary.tokenize(text)
-    return [*start, *asked, *end, *between, *given, *end]
+def ranks(model: Any) -> bool:
+    """Whether a model's file says that it pools into scores."""
+    return _pooling_of_file(model) == int(library().LLAMA_POOLING_TYPE_RANK)
 
 
 def _pooling(model: Any) -> int:
-    """The file's own pooling (unspecified asks for it), or the mean for models made to generate."""
+    """The file's own pooling, or the mean for models made to generate."""
+    own = _pooling_of_file(model)
+    return int(library().LLAMA_POOLING_TYPE_MEAN) if own is None else own
+
+
+def _pooling_of_file(model: Any) -> int | None:
     lib = library()
     buffer = ctypes.create_string_buffer(64)
-    architecture = ctypes.create_string_buffer(64)
-    lib.llama_model_meta_val_str(model, b"general.architecture", architecture, 64)
-    key = architecture.value + b".pooling_type"
-    has = int(lib.llama_model_meta_val_str(model, key, buffer, 64)) >= 0
-    return int(lib.LLAMA_POOLING_TYPE_UNSPECIFIED if has else lib.LLAMA_POOLING_TYPE_MEAN)
+    lib.llama_model_meta_val_str(model, b"general.architecture", buffer, 64)
+    key = buffer.value + b".pooling_type"
+    found = int(lib.llama_model_meta_val_str(model, key, buffer, 64)) >= 0
+    return int(buffer.value) if found and buffer.value.isdigit() else None

@@ -66,11 +66,6 @@ class ExactLane:
             row.stop("interrupted" if error is None else "error", error)
         self.waiting.clear()
 
-    def free(self) -> None:
-        if self._context is not None:
-            self._context.free()
-            self._context = None
-
     def _drop_ended(self) -> None:
         now = time.perf_counter()
         for row in self.waiting:

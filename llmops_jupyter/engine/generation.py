@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # Text is handed on this often: each time wakes threads that take the processor from the model. A screen
 # needs no more, and of a batch nobody reads along.
-EVERY_S, BATCH_EVERY_S = 0.03, 0.25
+EVERY_S, BATCH_EVERY_S = 0.05, 0.25
 
 
 class Generation(Row):

@@ -17,17 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.config import check_sampling
-from llmops_jupyter.engine import native, sizing
-from llmops_jupyter.engine.adapters import LoadedAdapters, checked
-from llmops_jupyter.engine.context import Context, Size
+from llmops_jupyter.engine.adapters import checked
+from llmops_jupyter.engine.context import Size
 from llmops_jupyter.engine.cores import default_threads
-from llmops_jupyter.engine.embedding import Embedder, rerank_tokens
-from llmops_jupyter.engine.exact import CHUNK, ExactLane
 from llmops_jupyter.engine.generation import Generation
-from llmops_jupyter.engine.owner import Owner
+from llmops_jupyter.engine.loaded import Loaded
+from llmops_jupyter.engine.owner import CLOSED, Owner
 from llmops_jupyter.engine.protocol import Event, Finished, Prompt, Request
 from llmops_jupyter.engine.row import Row
-from llmops_jupyter.engine.scheduler import NODES, SPARE, Scheduler
 from llmops_jupyter.engine.scoring import Labels, Passage, Result
 from llmops_jupyter.engine.stream import Stream
 from llmops_jupyter.engine.tokens import Tokenizer, label_tokens
@@ -56,8 +53,9 @@ class LlamaCppEngine:
         n_gpu_layers: None offloads all layers if the library can.
         rows: requests that run at once; None lets memory decide.
         n_batch: tokens that are computed at a time; None takes 512. Little memory makes it smaller.
-
         metadata: what the file's header says, as `GGUFMetadata.as_dict` gives it; None reads it.
+        prefix_cache_mb: megabytes that states of prompts' beginnings may take on disk; 0 keeps none there.
+            They are found by `model_digest`, which must be the file's sha256 then.
 
     Raises:
         ModelError, ModelMemoryError, MissingDependencyError: with what to do.
@@ -78,6 +76,7 @@ class LlamaCppEngine:
         rows: int | None = None,
         n_batch: int | None = None,
         metadata: Mapping[str, Any] | None = None,
+        prefix_cache_mb: int = 0,
     ) -> None:
         self.model_name = model_name
         self.model_digest = model_digest
@@ -85,23 +84,48 @@ class LlamaCppEngine:
         self.metadata = (
             read_metadata(self.path) if metadata is None else GGUFMetadata.from_dict(metadata)
         )
-        self._threads = n_threads or default_threads()
         self._closing = threading.Event()
         self._guard = threading.Lock()
-        self._model: Any = None
-        self._context: Context | None = None
-        self._embedders: dict[bool, Embedder] = {}
+        self._loaded: Loaded | None = None
         self._owner = Owner(f"llmops-{model_name}", self._step)
+
+        def load() -> None:
+            self._loaded = Loaded(
+                self.path,
+                self.metadata,
+                model_digest,
+                n_threads=n_threads or default_threads(),
+                submit=self._owner.submit,
+                n_ctx=n_ctx,
+                n_gpu_layers=n_gpu_layers,
+                rows=rows,
+                n_batch=n_batch,
+                prefix_cache_mb=prefix_cache_mb,
+            )
+
         try:
-            self._owner.call(lambda: self._load(n_ctx, n_gpu_layers, rows, n_batch))
+            self._owner.call(load)
         except BaseException:
             self._owner.close(self._free)
             raise
-        _open.add(self)
+        _engines.add(self)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self._open().tokenizer
+
+    @property
+    def size(self) -> Size:
+        """Rows, cells and tokens that are computed at once."""
+        return self._open().size
+
+    @property
+    def context_length(self) -> int:
+        """Tokens that one request may have."""
+        return self._open().context_length
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Event]:
         """Answers to the requests, batched with those of other callers; see the protocol."""
-        self._check_open()
         return Stream(requests, self._submit, 2 * self.size.rows)
 
     def score(
@@ -109,7 +133,7 @@ class LlamaCppEngine:
     ) -> list[list[float]]:
         """Natural log-probability of each whole label as what comes after its prompt."""
         with self._guard:
-            self._check_open()
+            self._writing()
             split = [label_tokens(self.tokenizer, *item) for item in items]
         used, client = checked(tuple(adapters)), object()
         return self._results(
@@ -127,6 +151,8 @@ class LlamaCppEngine:
         """
         import numpy as np
 
+        with self._guard:
+            self._writing()
         used, client = checked(tuple(adapters)), object()
         windows = [self._windows(text) for text in texts]
         flat = [
@@ -145,9 +171,13 @@ class LlamaCppEngine:
         import numpy as np
 
         with self._guard:
-            self._check_open()
+            if self._open().ranks:
+                raise ModelArchitectureError(
+                    f"{self.model_name!r} is a reranker: it gives scores, not vectors. Choose an "
+                    "embedding model, such as MiniLM or bge in GGUF."
+                )
             tokenized = [self.tokenizer.to_embed(text) for text in texts]
-        found = self._owner.call(lambda: self._pooled(tokenized, rank=False))
+        found = self._pooled(tokenized, rank=False)
         norms = np.linalg.norm(found, axis=1, keepdims=True)
         unit: NDArray[np.float32] = found / np.maximum(norms, 1e-12)
         return unit
@@ -158,63 +188,51 @@ class LlamaCppEngine:
         Raises:
             ModelArchitectureError: the model has no head for it.
         """
-        lib = native.library()
         with self._guard:
-            self._check_open()
-            if self._pooling_of_file() != int(lib.LLAMA_POOLING_TYPE_RANK):
+            loaded = self._open()
+            if not loaded.ranks:
                 raise ModelArchitectureError(
                     f"{self.model_name!r} is no reranker: its file has no ranking head. Choose a "
                     "reranker model, such as bge-reranker or jina-reranker in GGUF."
                 )
-            template = lib.llama_model_chat_template(self._model, b"rerank")
-            shape = None if template is None else template.decode("utf-8", "replace")
-            vocabulary = self.tokenizer.vocabulary
-            tokenized = [rerank_tokens(vocabulary, query, text, shape) for text in texts]
-            for tokens in tokenized:
-                self.tokenizer.check_embedding(len(tokens))
-        found = self._owner.call(lambda: self._pooled(tokenized, rank=True))
+            template = loaded.rerank_template()
+            tokenized = [loaded.tokenizer.to_rerank(query, text, template) for text in texts]
+        found = self._pooled(tokenized, rank=True)
         return [float(x) for x in found[:, 0]]
 
     def count_tokens(self, prompt: Prompt) -> int:
         """Tokens of a text, or of messages in the chat template."""
         with self._guard:
-            self._check_open()
             return self.tokenizer.count(prompt)
 
     def tokens(self, prompt: Prompt, prefill: str = "") -> list[int]:
         """Token ids of a text, or of messages in the chat template."""
         with self._guard:
-            self._check_open()
             return self.tokenizer.tokens(prompt, prefill)
 
     def status(self) -> Mapping[str, Any]:
         """What is loaded and how, and what runs."""
-        lib, size, scheduler = native.library(), self.size, self._scheduler
-        cells = scheduler.context.cells
-        rate, reading = scheduler.tokens_per_s, scheduler.pace.tokens_per_s
         return {
             "model": self.model_name,
             "path": str(self.path),
             "engine": "llama.cpp",
-            "threads": self._threads,
-            "context": self.context_length,
-            "rows": f"{len(scheduler.active)} of {size.rows}",
-            "waiting": len(scheduler.waiting) + len(self._exact.waiting),
-            "cells": f"{cells.size - cells.free} of {cells.size}",
-            "kept prefixes": len(scheduler.prefixes.kept),
-            "tokens_per_s": None if rate is None else round(rate, 1),
-            "reading_tokens_per_s": None if reading is None else round(reading, 1),
-            "memory kind": self._capability.kind,
-            "gpu offload": bool(lib.llama_supports_gpu_offload()),
-            "chat template": self.tokenizer.format.source,
-            "vocabulary": self.tokenizer.vocabulary.size,
+            **self._open().status(),
         }
+
+    def forget_prefixes(self) -> None:
+        """Forget the beginnings of prompts that are kept in memory."""
+        self._owner.call(self._open().scheduler.prefixes.drop_all)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be used: it is not closed."""
+        return not self._closing.is_set()
 
     def close(self) -> None:
         """Free the model; running requests are cancelled. Safe to call twice."""
         self._closing.set()
         self._owner.close(self._free)
-        _open.discard(self)
+        _engines.discard(self)
 
     # In the callers' threads.
 
@@ -223,22 +241,22 @@ class LlamaCppEngine:
         asked = time.perf_counter()
         try:
             with self._guard:
-                self._check_open()
+                loaded = self._writing()
                 check_sampling(request.sampling)
                 if request.schema is not None and request.grammar is not None:
                     raise OptionError("Give a schema or a grammar, not both.")
                 checked(request.adapters)
-                tokens = self.tokenizer.of_request(request)
+                tokens = loaded.tokenizer.of_request(request)
             row = Generation(
                 request,
                 tokens,
-                vocabulary=self.tokenizer.vocabulary,
-                room=self.context_length - len(tokens),
+                vocabulary=loaded.tokenizer.vocabulary,
+                room=loaded.context_length - len(tokens),
                 put=put,
                 client=client,
             )
             row.asked = asked
-            lane = self._exact if request.exact else self._scheduler
+            lane = loaded.exact if request.exact else loaded.scheduler
             self._owner.submit(lambda: lane.add(row))
         except LLMOpsError as e:
             seed = request.sampling.seed or 0
@@ -253,16 +271,17 @@ class LlamaCppEngine:
         Raises:
             LLMOpsError: that of the first row that failed.
         """
+        loaded = self._open()
         answers: queue.SimpleQueue[tuple[int, Result]] = queue.SimpleQueue()
         found: list[Any] = [None] * len(makers)
         running: dict[int, Row] = {}
         begun = 0
         try:
             while begun < len(makers) or running:
-                while begun < len(makers) and len(running) < 2 * self.size.rows:
+                while begun < len(makers) and len(running) < 2 * loaded.size.rows:
                     row = makers[begun](functools.partial(_put, answers, begun))
                     running[begun] = row
-                    self._owner.submit(functools.partial(self._scheduler.add, row))
+                    self._owner.submit(functools.partial(loaded.scheduler.add, row))
                     begun += 1
                 place, result = answers.get()
                 del running[place]
@@ -291,78 +310,39 @@ class LlamaCppEngine:
             done = begin + len(window)
         return found
 
-    def _check_open(self) -> None:
-        if self._model is None or self._closing.is_set():
-            raise EngineError("This engine is closed. Open the workspace again with lo.open().")
+    def _pooled(self, tokenized: Sequence[Sequence[int]], *, rank: bool) -> NDArray[np.float32]:
+        loaded, stopped = self._open(), self._closing.is_set
+        return self._owner.call(lambda: loaded.pooled(tokenized, rank=rank, stopped=stopped))
+
+    def _open(self) -> Loaded:
+        if self._loaded is None or self._closing.is_set():
+            raise EngineError(CLOSED)
+        return self._loaded
+
+    def _writing(self) -> Loaded:
+        """What is loaded, if it is a model that writes."""
+        loaded = self._open()
+        if not loaded.writes:
+            raise ModelArchitectureError(
+                f"{self.model_name!r} makes vectors or scores of texts and writes none. Choose a model "
+                "that generates: %model list"
+            )
+        return loaded
 
     # On the owner's thread.
 
-    def _load(
-        self, n_ctx: int | None, n_gpu_layers: int | None, rows: int | None, n_batch: int | None
-    ) -> None:
-        self._model = native.load_model(self.path, n_gpu_layers)
-        vocabulary = native.Vocabulary(self._model)
-        trained = int(native.library().llama_model_n_ctx_train(self._model))
-        self.context_length = n_ctx or min(trained, DEFAULT_CONTEXT)
-        self.size = sizing.size_for(self.metadata, self.context_length, rows, batch=n_batch)
-        sequences = min(MAX_SEQUENCES, self.size.rows + SPARE + NODES)
-        self._adapters = LoadedAdapters(self._model, self.metadata.architecture)
-        self._context = context = self._make_context(self.size, sequences, vocabulary.size)
-        self._capability = context.capability
-        self.tokenizer = Tokenizer(vocabulary, self.context_length)
-        self._scheduler = Scheduler(context, self.size.rows, self._adapters.pairs)
-        alone = Size(1, self.context_length, CHUNK, 1)
-        self._exact = ExactLane(
-            lambda: self._make_context(alone, 1, vocabulary.size), self._adapters.pairs
-        )
-
-    def _make_context(self, size: Size, sequences: int, vocabulary: int) -> Context:
-        return Context(self._model, size, self._threads, sequences, vocabulary)
-
     def _step(self) -> bool:
-        """One step of what runs; the exact lane and the batch take turns."""
-        if self._context is None or self._closing.is_set():
-            return False
-        try:
-            exact = self._exact.step()
-            return self._scheduler.step() or exact
-        except Exception as e:  # noqa: BLE001 - the callers get it; the owner's thread must live on
-            error = EngineError(f"The engine failed: {type(e).__name__}: {e}. Run again.")
-            error.__cause__ = e
-            self._exact.stop_all(error)
-            self._scheduler.reset(error)
-            return False
-
-    def _pooled(self, tokenized: Sequence[Sequence[int]], *, rank: bool) -> NDArray[np.float32]:
-        if rank not in self._embedders:
-            embedder = Embedder(self._model, self.context_length, self._threads, rank=rank)
-            self._embedders[rank] = embedder
-        return self._embedders[rank].vectors(tokenized, self._closing.is_set)
-
-    def _pooling_of_file(self) -> int:
-        import ctypes
-
-        buffer = ctypes.create_string_buffer(32)
-        key = f"{self.metadata.architecture}.pooling_type".encode()
-        found = native.library().llama_model_meta_val_str(self._model, key, buffer, 32)
-        return int(buffer.value) if int(found) >= 0 and buffer.value.isdigit() else -1
+        loaded = None if self._closing.is_set() else self._loaded
+        return loaded is not None and loaded.step()
 
     def _free(self) -> None:
-        if self._context is not None:
-            self._scheduler.stop_all()
-            self._exact.stop_all()
+        loaded = self._loaded
+        if loaded is None:
+            return
+        loaded.stop(EngineError(CLOSED))
         with self._guard:
-            for embedder in self._embedders.values():
-                embedder.free()
-            self._embedders.clear()
-            if self._context is not None:
-                self._exact.free()
-                self._context.free()
-                self._adapters.free()
-                self._context = None
-            if self._model is not None:
-                native.library().llama_model_free(self._model)
-            self._model = None
+            self._loaded = None
+            loaded.free()
 
 
 def _put(target: queue.SimpleQueue[Any], place: int, what: Any) -> None:
@@ -391,11 +371,11 @@ def _passage(
     return Passage(tokens, done, start=start, adapters=adapters, client=client)
 
 
-_open: weakref.WeakSet[LlamaCppEngine] = weakref.WeakSet()
+_engines: weakref.WeakSet[LlamaCppEngine] = weakref.WeakSet()
 
 
 @atexit.register
 def _close_all() -> None:
     # The native threads must have stopped before the interpreter takes the library away.
-    for engine in list(_open):
+    for engine in list(_engines):
         engine.close()

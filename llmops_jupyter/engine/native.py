@@ -54,6 +54,20 @@ def _initialise(lib: Any) -> None:
     lib.llama_backend_init()
     # The library keeps a pointer to the callback; it must never be collected.
     _kept.append(note)
+    _keep_null_files()
+
+
+def _keep_null_files() -> None:
+    """The bindings open two files at import and close neither, of which Python would warn at its end.
+
+    They may be needed until then, so instead of being closed they are never collected.
+    """
+    from llama_cpp import _utils
+
+    for name in ("outnull_file", "errnull_file"):
+        file = getattr(_utils, name, None)
+        if file is not None:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(file))
 
 
 def last_error() -> str:
@@ -135,6 +149,16 @@ class Vocabulary:
         if n < 0:
             raise EngineError("llama.cpp could not tokenise the text. Check it for odd characters.")
         return list(buffer[:n])
+
+    def pair(self, first: str, second: str) -> list[int]:
+        """Token ids of two texts as cross-encoders read them, with the model's own marks."""
+        lib, vocab = self._lib, self._vocab
+        separator = int(lib.llama_vocab_sep(vocab))
+        last = self.eos if self.eos >= 0 else separator
+        start = [self.bos] if self.adds_bos else []
+        end = [last] if lib.llama_vocab_get_add_eos(vocab) and last >= 0 else []
+        between = [separator] if lib.llama_vocab_get_add_sep(vocab) and separator >= 0 else []
+        return [*start, *self.tokenize(first), *end, *between, *self.tokenize(second), *end]
 
     def ids_of(self, text: str) -> list[int]:
         """The control token of that text, or the tokens that the text is made of."""

@@ -12,6 +12,7 @@ from llmops_jupyter.errors import EngineError
 
 T = TypeVar("T")
 JOIN_S = 5.0
+CLOSED = "This engine is closed. Open the workspace again with lo.open()."
 
 
 class Owner:
@@ -32,7 +33,7 @@ class Owner:
             EngineError: the owner is closed, or this is another process since a fork.
         """
         if self.closed:
-            raise EngineError("This engine is closed. Open the workspace again with lo.open().")
+            raise EngineError(CLOSED)
         if os.getpid() != self._pid:
             raise EngineError(
                 "An engine cannot be used after a fork. Open the workspace in the new process."

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+
 TARGET_S = 0.2
 STEP = 32
 FIRST = 128
@@ -34,10 +37,20 @@ class Pace:
         """Tokens to read next at `depth`."""
         if not self._seconds:
             return min(FIRST, self.largest)
-        place = depth // DEPTH
-        nearest = min(self._seconds, key=lambda known: abs(known - place))
-        fitting = int(self.target_s / self._seconds[nearest])
+        fitting = int(self.target_s / self._each(depth // DEPTH))
         return max(min(STEP, self.largest), min(self.largest, fitting // STEP * STEP))
+
+    def seconds(self, begin: int, end: int) -> float | None:
+        """How long reading the tokens from `begin` to `end` takes; None while nothing was measured."""
+        if not self._seconds:
+            return None
+        cuts = [begin, *range((begin // DEPTH + 1) * DEPTH, end, DEPTH), end]
+        parts = [(b - a) * self._each(a // DEPTH) for a, b in itertools.pairwise(cuts)]
+        return math.fsum(parts)
+
+    def _each(self, place: int) -> float:
+        """Seconds for a token at the depth measured nearest to a place."""
+        return self._seconds[min(self._seconds, key=lambda known: abs(known - place))]
 
     @property
     def tokens_per_s(self) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -25,14 +26,19 @@ def common(a: NDArray[np.int32], b: NDArray[np.int32]) -> int:
     return place if n and different[place] else n
 
 
-@dataclass
+@dataclass(eq=False)
 class Prefix:
-    """Tokens that a kept sequence holds, computed with certain adapters."""
+    """Tokens that a kept sequence holds, computed with certain adapters.
+
+    `made` is when, in seconds since the epoch; `weighed`, whether it was considered for the disk.
+    """
 
     sequence: int
     tokens: NDArray[np.int32]
     adapters: Adapters
     used: int = field(default_factory=lambda: next(_clock))
+    made: float = field(default_factory=time.time)
+    weighed: bool = False
 
 
 class Prefixes:
@@ -106,6 +112,11 @@ class Prefixes:
         self.context.drop(prefix.sequence)
         self.kept.remove(prefix)
         self._free.append(prefix.sequence)
+
+    def drop_all(self) -> None:
+        """Forget all prefixes."""
+        while self.evict():
+            pass
 
     def evict(self) -> bool:
         """Drop the prefix that was used longest ago; False if there is none."""

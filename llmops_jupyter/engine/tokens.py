@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from llmops_jupyter.engine import chat
 from llmops_jupyter.engine.native import Vocabulary
@@ -76,15 +77,35 @@ class Tokenizer:
             ) from e
         if not tokens:
             raise OptionError("An empty text has no embedding. Leave it out.")
-        self.check_embedding(len(tokens))
+        self._check_pooled("A text to embed", len(tokens))
         return tokens
 
-    def check_embedding(self, count: int) -> None:
-        """Raise a ContextLengthError if a text of `count` tokens is too long for an embedding."""
+    def to_rerank(self, query: str, text: str, template: str | None) -> list[int]:
+        """Token ids of a query with a text, in the file's own form or that of cross-encoders."""
+        try:
+            if template is None:
+                tokens = self.vocabulary.pair(query, text)
+            else:
+                shape = replace(self.format, template=template, source="model")
+                tokens = chat.tokenize_pieces(
+                    shape.filled({"query": query, "document": text}),
+                    control_ids=self.vocabulary.control,
+                    strips=self.vocabulary.strips,
+                    tokenize=self.vocabulary.tokenize,
+                    bos=None,
+                )
+        except UnicodeEncodeError as e:
+            raise OptionError(
+                "A query or a text to rank is not valid Unicode. Read it again as UTF-8."
+            ) from e
+        self._check_pooled("A query with its text", len(tokens))
+        return tokens
+
+    def _check_pooled(self, what: str, count: int) -> None:
         if count > self.context_length:
             raise ContextLengthError(
-                f"A text to embed has {count:,} tokens, {count - self.context_length:,} more than the "
-                "model takes. Cut it into smaller passages."
+                f"{what} has {count:,} tokens, {count - self.context_length:,} more than the model "
+                "takes. Cut it into smaller passages."
             )
 
     def check_room(self, count: int, *, about: bool = False) -> None:

@@ -92,8 +92,32 @@ def adapter_follows(
             "%model quantize NAME KIND"
         )
     found = diverge(parents[0].path, copy.path, (adapter.path, scale), bundled_text())
-    remembered.keep_divergence(store, copy.sha256, adapter.sha256, found)
+    remembered.keep_divergence(store, copy.sha256, adapter.sha256, scale, found)
     return found
+
+
+def check_follows(store: Store, copy: Model, adapter: Model, scale: float) -> None:
+    """Refuse an adapter on a copy on which it was not found to do the same as on the parent.
+
+    What was found of a scale holds for those between it and 0 as well.
+
+    Raises:
+        ModelError: it was not measured, or it does something else; says what to run.
+    """
+    known = remembered.divergences_of(store, copy.sha256, adapter.sha256)
+    if any(d.follows and min(0, s) <= scale <= max(0, s) for s, d in known.items()):
+        return
+    weighted = adapter.ref if scale == 1 else f"{adapter.ref}:{scale:g}"
+    if scale in known:
+        raise ModelError(
+            f"The adapter {weighted} does something else on {copy.ref} than on the model that this is a "
+            f"copy of ({known[scale]}). Run it on that model, or make a copy that is closer to it with: "
+            "%model quantize NAME Q8_0"
+        )
+    raise ModelError(
+        f"{copy.ref} is a copy, and it is not known whether the adapter {weighted} does the same on it as "
+        f"on its parent. Measure it with: %model compare {copy.ref} {weighted}"
+    )
 
 
 @dataclass(frozen=True)

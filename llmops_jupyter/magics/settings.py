@@ -26,6 +26,7 @@ class LLMOps(Configurable):
     threads = Int(None, allow_none=True, help=HELP["threads"]).tag(config=True)
     worker = Unicode("shared", help=HELP["worker"]).tag(config=True)
     worker_idle_s = Float(300.0, help=HELP["worker_idle_s"]).tag(config=True)
+    prefix_cache_mb = Int(512, help=HELP["prefix_cache_mb"]).tag(config=True)
     stream = Bool(True, help=HELP["stream"]).tag(config=True)
     durable = Bool(False, help=HELP["durable"]).tag(config=True)
     redact = Unicode(help=HELP["redact"]).tag(config=True)

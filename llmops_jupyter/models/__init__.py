@@ -9,8 +9,8 @@ from llmops_jupyter.models.memory import (
     preflight,
 )
 from llmops_jupyter.models.model import Model
-from llmops_jupyter.models.registry import Models
 from llmops_jupyter.models.sources import Candidate, Discovery, Roots, discover, find, survey
+from llmops_jupyter.models.stage import Models
 
 __all__ = [
     "Candidate",

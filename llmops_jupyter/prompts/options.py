@@ -28,9 +28,12 @@ class Registered(Protocol):
 
 
 class FindAdapter(Protocol):
-    """Finds a registered adapter by its reference; the workspace plugs this in."""
+    """Finds a registered adapter that may be used with a model; the workspace plugs this in.
 
-    def __call__(self, ref: str) -> Registered: ...
+    It gets the adapter's reference, the model's (None is the default) and the adapter's scale.
+    """
+
+    def __call__(self, ref: str, model: str | None, scale: float) -> Registered: ...
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ def make_options(
 
     Raises:
         OptionError: an option has an unknown name, another type or a value out of range.
-        UnknownNameError, ModelError: an adapter is not registered, or is none.
+        UnknownNameError, ModelError: an adapter is not registered, is none, or does not go with the model.
     """
     known = {*OTHERS, *SAMPLING}
     for name in given:
@@ -102,11 +105,12 @@ def make_options(
         exact = defaults.get("exact", settings.exact)
     if adapters is None:
         adapters = defaults.get("adapters", ())
+    model = _model(given.get("model") or defaults.get("model") or settings.model)
     return Options(
-        model=_model(given.get("model") or defaults.get("model") or settings.model),
+        model=model,
         sampling=check_sampling(Sampling(**base)),
         session=_session(given.get("session")),
-        adapters=tuple(_adapter(*pair, find_adapter) for pair in adapter_pairs(adapters)),
+        adapters=tuple(_adapter(*pair, model, find_adapter) for pair in adapter_pairs(adapters)),
         exact=bool(exact),
         model_class=schema if hasattr(schema, "model_validate") else None,
     )
@@ -161,6 +165,6 @@ def _pair(one: Any) -> tuple[str, float]:
     return one[0], scale
 
 
-def _adapter(ref: str, scale: float, find: FindAdapter) -> Adapter:
-    found = find(ref)
+def _adapter(ref: str, scale: float, model: str | None, find: FindAdapter) -> Adapter:
+    found = find(ref, model, scale)
     return Adapter(found.ref, str(found.path), scale)

@@ -72,9 +72,11 @@ def as_store_path(path: str | Path) -> Path:
     """The file meant by a path that a user gave.
 
     A folder means the store inside it: in its `.llmops`, or its own `llmops.db`, as `LLMOPS_HOME` has it.
+    Where there is nothing yet, a name with an ending is a file, such as `work.db`, and another a folder.
     """
     given = Path(path).expanduser()
-    if given.is_dir():
+    ends_open = str(path).endswith(("/", os.sep))
+    if given.is_dir() or (not given.exists() and (ends_open or not given.suffix)):
         inner = given if given.name == FOLDER else given / FOLDER
         if not (inner / FILE).is_file() and (given / FILE).is_file():
             inner = given

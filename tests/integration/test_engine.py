@@ -224,6 +224,16 @@ def test_a_closed_engine_says_so(model_path):
         ask(made)
 
 
+def test_the_library_leaves_no_open_files_to_be_warned_of():
+    import subprocess
+    import sys
+
+    code = "from llmops_jupyter.engine.native import library; library()"
+    words = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_process_that_leaves_a_stream_half_read_ends_cleanly(model_path):
     import subprocess
     import sys

@@ -221,10 +221,32 @@ def test_an_adapter_follows_to_a_close_copy_and_not_to_a_poor_one(ws, model_path
     found = ws.engine.adapter_follows(copy.ref, "style")
     assert found.effect > 3 * found.with_adapter
     assert found.follows
-    kept = remembered.divergence_of(ws.store, copy.sha256, ws.models.adapter("style").sha256)
-    assert kept == found
+    kept = remembered.divergences_of(ws.store, copy.sha256, ws.models.adapter("style").sha256)
+    assert kept == {1.0: found}
     poor = diverge(model_path, copy_of("Q4_0"), (adapter, 1.0), TEXT, threads=1)
     assert not poor.follows
+
+
+def test_a_copy_takes_an_adapter_once_the_two_were_compared(
+    ws, capsys, model_path, adapter, copy_of
+):
+    from llmops_jupyter.cli import main
+
+    parent = ws.models.add(model_path, name="smollm2")
+    ws.models.add(adapter, name="style")
+    ws.models.add_copy(copy_of("Q8_0"), "quick", parent, "model quantize smollm2 Q8_0")
+    ws.models.add_copy(copy_of("Q4_0"), "poor", parent, "model quantize smollm2 Q4_0")
+    said = {"model": "quick", "adapters": "style", "max_tokens": 2}
+    prompt = ws.prompts.scratch("Hello")
+    with pytest.raises(ModelError, match="%model compare quick@1 style@1"):
+        ws.prompts.run(prompt, **said)
+    assert main(["models", "compare", "quick@1", "style@1"]) == 0
+    assert "style@1 may be used with quick@1" in capsys.readouterr().out
+    assert ws.prompts.run(prompt, **said).usage.output_tokens > 0
+    assert main(["models", "compare", "poor", "style"]) == 0
+    assert "style is not to be used with poor" in capsys.readouterr().out
+    with pytest.raises(ModelError, match="does something else"):
+        ws.prompts.run(prompt, **{**said, "model": "poor"})
 
 
 def test_a_model_that_is_no_copy_has_no_adapters_to_compare(ws, model_path, adapter):

@@ -105,3 +105,70 @@ def write_mamba(path, layers=2):
             writer.add_tensor(f"{block}.{name}", values)
     _finish(writer)
     return path
+
+
+def _feed_forward(writer, block, seed):
+    for n, name in enumerate(("ffn_gate", "ffn_up", "ffn_down")):
+        shape = (WIDTH, 2 * WIDTH) if name == "ffn_down" else (2 * WIDTH, WIDTH)
+        writer.add_tensor(f"{block}.{name}.weight", noise(seed + n, *shape))
+
+
+def _attention(writer, block, seed, kv_heads=HEADS):
+    shared = WIDTH * kv_heads // HEADS
+    for n, (name, rows) in enumerate(
+        (("q", WIDTH), ("k", shared), ("v", shared), ("output", WIDTH))
+    ):
+        writer.add_tensor(f"{block}.attn_{name}.weight", noise(seed + n, rows, WIDTH))
+
+
+def write_gemma(path, window, layers=4):
+    """A model whose every other layer sees only the last `window` tokens (Gemma 2)."""
+    writer = _writer(path, "gemma2", layers)
+    writer.add_feed_forward_length(2 * WIDTH)
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv(HEADS // 2)
+    writer.add_key_length(WIDTH // HEADS)
+    writer.add_value_length(WIDTH // HEADS)
+    writer.add_sliding_window(window)
+    writer.add_attn_logit_softcapping(50.0)
+    writer.add_final_logit_softcapping(30.0)
+    ones = np.ones(WIDTH, dtype=np.float32)
+    writer.add_tensor("token_embd.weight", noise(1, VOCABULARY, WIDTH))
+    writer.add_tensor("output_norm.weight", 6 * ones)
+    for i in range(layers):
+        block = f"blk.{i}"
+        for name in ("attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"):
+            writer.add_tensor(f"{block}.{name}.weight", ones)
+        _attention(writer, block, 10 * i, HEADS // 2)
+        _feed_forward(writer, block, 100 + 10 * i)
+    _finish(writer)
+    return path
+
+
+def write_lfm(path, layers=4):
+    """A hybrid model: short convolutions and attention in turn (LFM 2)."""
+    writer = _writer(path, "lfm2", layers)
+    writer.add_feed_forward_length(2 * WIDTH)
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv([HEADS * (i % 2) for i in range(layers)])
+    writer.add_shortconv_l_cache(3)
+    ones = np.ones(WIDTH, dtype=np.float32)
+    writer.add_tensor("token_embd.weight", noise(1, VOCABULARY, WIDTH) * 6)
+    writer.add_tensor("token_embd_norm.weight", ones)
+    for i in range(layers):
+        block = f"blk.{i}"
+        writer.add_tensor(f"{block}.attn_norm.weight", ones)
+        writer.add_tensor(f"{block}.ffn_norm.weight", ones)
+        _feed_forward(writer, block, 100 + 10 * i)
+        if i % 2:
+            _attention(writer, block, 10 * i)
+            for name in ("attn_q_norm", "attn_k_norm"):
+                writer.add_tensor(f"{block}.{name}.weight", ones[: WIDTH // HEADS])
+        else:
+            writer.add_tensor(f"{block}.shortconv.conv.weight", noise(10 * i, WIDTH, 3) * 3)
+            writer.add_tensor(
+                f"{block}.shortconv.in_proj.weight", noise(10 * i + 1, 3 * WIDTH, WIDTH)
+            )
+            writer.add_tensor(f"{block}.shortconv.out_proj.weight", noise(10 * i + 2, WIDTH, WIDTH))
+    _finish(writer)
+    return path

@@ -90,6 +90,26 @@ def test_a_folder_that_holds_a_store_is_opened_as_the_home_that_it_is(tmp_path, 
     assert not (tmp_path / ".llmops").exists()
 
 
+@pytest.mark.parametrize(
+    ("given", "file"),
+    [
+        (".llmops", ".llmops/llmops.db"),
+        ("new", "new/.llmops/llmops.db"),
+        ("new.project/", "new.project/.llmops/llmops.db"),
+        ("new/.llmops", "new/.llmops/llmops.db"),
+        ("work.db", "work.db"),
+    ],
+)
+def test_a_path_where_nothing_is_yet_is_a_file_only_if_its_name_has_an_ending(
+    tmp_path, monkeypatch, given, file
+):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        with open_store(given) as store:
+            assert store.path == tmp_path / file
+    assert [p for p in tmp_path.rglob("*.db") if p.is_file()] == [tmp_path / file]
+
+
 def test_many_can_open_a_new_store_at_once(tmp_path):
     faults = []
 

@@ -183,9 +183,10 @@ def test_settings_and_comparisons_are_remembered_by_content(ws):
     remembered.keep_setting(ws.store, "aa", Setting(4, 128))
     assert remembered.setting_of(ws.store, "aa") == Setting(4, 128)
     found = Divergence(0.01, 0.008, 0.4)
-    remembered.keep_divergence(ws.store, "aa", "bb", found)
-    assert remembered.divergence_of(ws.store, "aa", "bb") == found
-    assert remembered.divergence_of(ws.store, "bb", "aa") is None
+    remembered.keep_divergence(ws.store, "aa", "bb", 1.0, found)
+    remembered.keep_divergence(ws.store, "aa", "bb", 0.5, found)
+    assert remembered.divergences_of(ws.store, "aa", "bb") == {1.0: found, 0.5: found}
+    assert remembered.divergences_of(ws.store, "bb", "aa") == {}
 
 
 def test_an_adapter_follows_only_where_the_copy_stays_close():

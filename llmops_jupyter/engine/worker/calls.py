@@ -45,12 +45,18 @@ def _count_tokens(engine: Engine, args: Args) -> Any:
     return engine.count_tokens(wire.read_prompt(args["prompt"]))
 
 
+def _forget_prefixes(engine: Engine, _: Args) -> Any:
+    forget = getattr(engine, "forget_prefixes", None)
+    return None if forget is None else forget()
+
+
 METHODS: Mapping[str, Callable[[Engine, Args], Any]] = {
     "score": _score,
     "logprobs": _logprobs,
     "embed": _embed,
     "rerank": _rerank,
     "count_tokens": _count_tokens,
+    "forget_prefixes": _forget_prefixes,
 }
 
 

@@ -174,12 +174,16 @@ class WorkerEngine:
 
     def status(self) -> Mapping[str, Any]:
         """What is loaded in which worker, who uses it, and its memory in bytes."""
-        notes = {"notes": list(self.notes)} if self.notes else {}
         try:
             told = self._channel.call("status", {})
         except LLMOpsError as e:
-            return {"model": self.model_name, "worker": "gone", "state": str(e), **notes}
-        return {**told, "model": self.model_name, **notes}
+            told = {"worker": "gone", "state": str(e)}
+        notes = [*told.get("notes", ()), *self.notes]
+        return {**told, "model": self.model_name, **({"notes": notes} if notes else {})}
+
+    def forget_prefixes(self) -> None:
+        """Forget the beginnings of prompts that the worker keeps in memory."""
+        self._channel.call("forget_prefixes", {})
 
     def close(self) -> None:
         """Give the worker back; a private one ends. Safe to call twice."""

@@ -69,7 +69,7 @@ class Process:
             self.ready.put(out.readline())
         self.returncode = running.wait()
         with self._log as log:
-            self.tail = _tail(log)
+            self.tail = tail_of(log)
         self.ended.set()
         for watcher in list(self._watchers):
             watcher()
@@ -90,15 +90,7 @@ def start(config: Mapping[str, Any], log: IO[bytes], inherit: Sequence[int] = ()
         raise StartError("this Python does not know its own program")
     line = json.dumps(config).encode() + b"\n"
     try:
-        running = subprocess.Popen(  # noqa: S603 - this Python and a module of ours
-            [sys.executable, "-m", MODULE],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            cwd=package_folder(),
-            env=environment(),
-            **apart(inherit),
-        )
+        running = launch(MODULE, log, inherit)
     except (OSError, ValueError) as e:
         log.close()
         raise StartError(f"its process cannot be started ({e})") from e
@@ -116,6 +108,23 @@ def start(config: Mapping[str, Any], log: IO[bytes], inherit: Sequence[int] = ()
     return process
 
 
+def launch(module: str, log: IO[bytes], inherit: Sequence[int] = ()) -> subprocess.Popen[bytes]:
+    """A module of ours as a program, with pipes for its input and output; `log` takes its errors.
+
+    Raises:
+        OSError, ValueError: it could not be started.
+    """
+    return subprocess.Popen(  # noqa: S603 - this Python and a module of ours
+        [sys.executable, "-m", module],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        cwd=package_folder(),
+        env=environment(),
+        **apart(inherit),
+    )
+
+
 def _wait_ready(process: Process) -> None:
     try:
         answer = process.ready.get(timeout=READY_S)
@@ -123,7 +132,7 @@ def _wait_ready(process: Process) -> None:
         raise StartError(f"its process was not ready within {READY_S:g} s") from None
     if answer.strip() != b"ready":
         process.ended.wait(5)
-        said = answer.decode("utf-8", "replace").strip() or _last_line(process.tail)
+        said = answer.decode("utf-8", "replace").strip() or last_line(process.tail)
         raise StartError(f"its process ended at once{': ' + said if said else ''}")
 
 
@@ -173,36 +182,39 @@ def death(process: Process | None, pid: int, log: Path | None) -> str:
         code, tail = process.returncode, process.tail
     elif log is not None:
         tail = _tail_of(log)
-    how = "ended"
-    if code is not None and code < 0:
-        how = f"was killed by {_signal_name(-code)}"
-        if -code == getattr(signal, "SIGKILL", 9):
-            how += ", which the system also does when memory runs out"
-    elif code:
-        how = f"ended with status {code}"
-    said = _last_words(tail)
+    said = last_words(tail)
     return (
-        f"The process in which the model ran (pid {pid}) {how}{f' ({said})' if said else ''}. "
+        f"The process in which the model ran (pid {pid}) {ending(code)}"
+        f"{f' ({said})' if said else ''}. "
         "Nothing of this notebook is lost: run the cell again, and a new one starts."
     )
 
 
-def _signal_name(number: int) -> str:
+def ending(code: int | None) -> str:
+    """How a process ended, by its status: a clause whose subject it is."""
+    if not code:
+        return "ended"
+    if code > 0:
+        return f"ended with status {code}"
     try:
-        return signal.Signals(number).name
+        how = f"was killed by {signal.Signals(-code).name}"
     except ValueError:
-        return f"signal {number}"
+        how = f"was killed by signal {-code}"
+    if -code == getattr(signal, "SIGKILL", 9):
+        how += ", which the system also does when memory runs out"
+    return how
 
 
 def _tail_of(path: Path) -> str:
     try:
         with path.open("rb") as log:
-            return _tail(log)
+            return tail_of(log)
     except OSError:
         return ""
 
 
-def _tail(log: IO[bytes]) -> str:
+def tail_of(log: IO[bytes]) -> str:
+    """The last 4 KB of a log as text."""
     try:
         size = log.seek(0, os.SEEK_END)
         log.seek(max(0, size - LOG_TAIL))
@@ -211,11 +223,13 @@ def _tail(log: IO[bytes]) -> str:
         return ""
 
 
-def _last_line(tail: str) -> str:
+def last_line(tail: str) -> str:
+    """The last line of a log that is not blank, 200 characters of it."""
     lines = tail.split("\n")
     return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")
 
 
-def _last_words(tail: str) -> str:
+def last_words(tail: str) -> str:
+    """The line in which a library or Python said why it gave up, if there is one."""
     lines = [line.strip() for line in tail.splitlines()]
     return next((s[:200] for s in lines if any(word in s for word in LAST_WORDS)), "")

@@ -49,6 +49,7 @@ class Spec:
     rows: int | None = None
     n_batch: int | None = None
     metadata: Mapping[str, Any] | None = None
+    prefix_cache_mb: int = 0
     factory: str = FACTORY
 
     def load(self) -> Engine:
@@ -65,6 +66,7 @@ class Spec:
             rows=self.rows,
             n_batch=self.n_batch,
             metadata=self.metadata,
+            prefix_cache_mb=self.prefix_cache_mb,
         )
 
     def value(self) -> dict[str, Any]:

@@ -1,0 +1,259 @@
+"""The loaded models of a workspace: opened when they are asked for, recorded, replayed."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmops_jupyter.config import Settings
+from llmops_jupyter.engine.cassette import Cassette, begin_recording, end_recording
+from llmops_jupyter.engine.protocol import Engine
+from llmops_jupyter.engine.replay import RecordingEngine, ReplayEngine
+from llmops_jupyter.engine.saved import MEGABYTE, SavedStates, Usage, default_folder
+from llmops_jupyter.errors import EngineError, ModelMemoryError, UnknownNameError
+from llmops_jupyter.store import Store
+
+if TYPE_CHECKING:
+    from llmops_jupyter.engine.divergence import Divergence
+    from llmops_jupyter.engine.tune import Tuning
+    from llmops_jupyter.models import Model, Models
+
+DEFAULT_CONTEXT = 4096
+# What an engine is kept under: digest, context, threads, batch, place and megabytes on disk; with another
+# of them it is loaded anew.
+Key = tuple[str, int, int | None, int | None, str, int]
+
+
+class Engines:
+    """Loaded models of a workspace; as many stay loaded as fit.
+
+    Args:
+        store: where is kept what was measured of models.
+        models: the registered models; made when they are first needed.
+        settings: those that hold now.
+    """
+
+    def __init__(
+        self, store: Store, models: Callable[[], Models], settings: Callable[[], Settings]
+    ) -> None:
+        self._store = store
+        self._models = models
+        self._settings = settings
+        self._loaded: dict[Key, Engine] = {}
+        # Why an engine is not where the setting `worker` wants it.
+        self._notes: dict[Key, tuple[str, ...]] = {}
+        self._lock = threading.Lock()
+        self._cassette: Cassette | None = None
+        self._mode = "live"
+
+    def engine(self, model: str | None = None) -> Engine:
+        """The engine of a model, loaded if need be. While a cassette plays, no model is loaded.
+
+        Raises:
+            UnknownNameError, ModelError: with what there is, or what would fit.
+        """
+        if self._mode == "replay" and self._cassette is not None:
+            return self._replay(model, self._cassette)
+        found = self._models().resolve(model)
+        with self._lock:
+            live = self._load(found)
+        if self._mode == "record" and self._cassette is not None:
+            return RecordingEngine(live, self._cassette)
+        return live
+
+    def status(self) -> dict[str, Any]:
+        """What is loaded and where, other shared workers, and whether a cassette records or plays."""
+        found: dict[str, Any] = {"mode": self._mode}
+        if self._cassette is not None:
+            found["cassette"] = str(self._cassette.path)
+        found["loaded"] = loaded = [
+            _noted(engine.status(), self._notes.get(key, ()))
+            for key, engine in self._loaded.items()
+        ]
+        found["saved"] = self._saved()
+        if self._settings().worker == "shared":
+            from llmops_jupyter.engine.worker.sharing import workers
+
+            here = {status.get("pid") for status in loaded}
+            found["others"] = [other for other in workers() if other["pid"] not in here]
+        return found
+
+    def record(self, path: str | Path, *, process: bool = False) -> Path:
+        """Record every call from now on into a new cassette; `process` see `begin_recording`."""
+        self._cassette, self._mode = begin_recording(path, self, process=process), "record"
+        return self._cassette.path
+
+    def replay(self, path: str | Path) -> Path:
+        """Answer every call from a cassette from now on."""
+        self._cassette, self._mode = Cassette.load(path), "replay"
+        end_recording(self)
+        return self._cassette.path
+
+    def live(self) -> None:
+        """Neither record nor replay."""
+        end_recording(self)
+        self._cassette, self._mode = None, "live"
+
+    def tune(self, name: str | None = None, **options: Any) -> Tuning:
+        """Measure a model and copies of it, choose by a stated rule, and register the choice.
+
+        Args:
+            name: a registered model; None is the default.
+            options: `text`, `loss`, `only`, `register` and `progress`; see `engine.tuning.tune`.
+        """
+        from llmops_jupyter.engine.tuning import tune
+
+        return tune(self._models(), self._store, name, threads=self._settings().threads, **options)
+
+    def quantize(
+        self,
+        name: str,
+        kind: str,
+        *,
+        copy_name: str | None = None,
+        progress: Callable[[str], None] | None = None,
+    ) -> Model:
+        """Make a copy of a model with weights of another kind and register it, as NAME-KIND if unnamed."""
+        from llmops_jupyter.engine.tuning import register_copy
+
+        return register_copy(
+            self._models(),
+            name,
+            kind,
+            name=copy_name,
+            threads=self._settings().threads,
+            progress=progress,
+        )
+
+    def adapter_follows(self, copy: str, adapter: str, scale: float = 1.0) -> Divergence:
+        """Whether an adapter does on a copy what it does on the model that the copy was made from."""
+        from llmops_jupyter.engine.tuning import adapter_follows
+
+        return adapter_follows(self._models(), self._store, copy, adapter, scale)
+
+    def adapter(self, ref: str, model: str | None, scale: float) -> Model:
+        """The registered adapter, if it may be used with this model; not asked where a cassette plays.
+
+        Raises:
+            UnknownNameError, ModelError: there is no such adapter; or the model is a copy on which it was
+                not found to do the same as on the parent.
+        """
+        found = self._models().adapter(ref)
+        if self._mode == "replay":
+            return found
+        try:
+            base = self._models().resolve(model)
+        except UnknownNameError:
+            return found  # `engine` says which models there are
+        if base.parent:
+            from llmops_jupyter.engine.tuning import check_follows
+
+            check_follows(self._store, base, found, scale)
+        return found
+
+    def clear_prefixes(self) -> Usage:
+        """Delete the beginnings of prompts that are saved on disk, of all models and all notebooks.
+
+        The models that are loaded here forget those in memory too; what another notebook's hold is not saved
+        any more. Returns what there was on disk.
+        """
+        with self._lock:
+            for engine in self._loaded.values():
+                forget = getattr(engine, "forget_prefixes", None)
+                if forget is not None:
+                    with contextlib.suppress(EngineError):  # its worker is gone
+                        forget()
+        return SavedStates(default_folder(), 0).clear()
+
+    def close(self) -> None:
+        """Free the loaded models."""
+        with self._lock:
+            for engine in self._loaded.values():
+                engine.close()
+            self._loaded.clear()
+
+    def _saved(self) -> dict[str, Any]:
+        """What is saved on disk of prompts, by all notebooks."""
+        states = SavedStates(default_folder(), self._settings().prefix_cache_mb * MEGABYTE)
+        used = states.usage()
+        facts = {"entries": used.entries, "bytes": used.bytes, "most": states.most}
+        return _noted({**facts, "folder": str(states.folder)}, states.notes)
+
+    def _replay(self, model: str | None, cassette: Cassette) -> Engine:
+        try:
+            found = self._models().resolve(model)
+        except UnknownNameError:
+            # Where the model is not installed, the cassette itself says which one answered.
+            names = [model] if model in cassette.models else [] if model else list(cassette.models)
+            if len(names) != 1 or names[0] is None:
+                raise
+            return ReplayEngine(cassette, names[0], cassette.models[names[0]]["digest"])
+        return ReplayEngine(cassette, found.name, found.sha256)
+
+    def _load(self, model: Model) -> Engine:
+        from llmops_jupyter.engine.worker.sharing import open_engine
+        from llmops_jupyter.engine.worker.spec import Spec
+        from llmops_jupyter.models import check_architecture, preflight
+
+        settings = self._settings()
+        wanted = settings.context_length or DEFAULT_CONTEXT
+        n_ctx = min(wanted, model.metadata.context_length or wanted)
+        threads, batch = self._tuned(model)
+        place = (settings.worker, settings.prefix_cache_mb)
+        key = (model.sha256, n_ctx, threads, batch, *place)
+        # The worker of an engine may have died; another one takes its place.
+        if key in self._loaded and getattr(self._loaded[key], "alive", True):
+            return self._loaded[key]
+        self._models().check_unchanged(model)
+        check_architecture(model.metadata)
+        self._make_room(model, n_ctx)
+        opened = open_engine(
+            Spec(
+                path=str(model.path.absolute()),
+                model_name=model.name,
+                model_digest=model.sha256,
+                n_ctx=n_ctx,
+                n_threads=threads,
+                n_batch=batch,
+                metadata=model.metadata.as_dict(),
+                prefix_cache_mb=settings.prefix_cache_mb,
+            ),
+            mode=settings.worker,
+            idle_s=settings.worker_idle_s,
+            before_load=lambda: preflight(model.metadata, n_ctx),
+        )
+        self._loaded[key], self._notes[key] = opened.engine, opened.notes
+        return opened.engine
+
+    def _make_room(self, model: Model, n_ctx: int) -> None:
+        """Close dead engines and other loads of the model, and the rest if they leave no room."""
+        from llmops_jupyter.models import preflight
+
+        for key, engine in list(self._loaded.items()):
+            if key[0] == model.sha256 or not getattr(engine, "alive", True):
+                self._loaded.pop(key).close()
+        try:
+            preflight(model.metadata, n_ctx)
+        except ModelMemoryError:
+            for key in list(self._loaded):
+                self._loaded.pop(key).close()
+
+    def _tuned(self, model: Model) -> tuple[int | None, int | None]:
+        """Threads and batch: as set, else those that tuning found best."""
+        from llmops_jupyter.engine import remembered
+        from llmops_jupyter.engine.cores import default_threads
+
+        threads = self._settings().threads
+        found = remembered.setting_of(self._store, model.sha256)
+        if found is None:
+            return threads, None
+        return threads or min(found.threads, default_threads()), found.batch
+
+
+def _noted(status: Mapping[str, Any], notes: Iterable[str]) -> dict[str, Any]:
+    """A status with more notes."""
+    every = [*status.get("notes", ()), *notes]
+    return {**status, **({"notes": every} if every else {})}

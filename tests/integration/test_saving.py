@@ -1,0 +1,551 @@
+"""Beginnings of prompts from disk: the same answers, the right cells, nothing of another model or adapter."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed (extra demo)")
+
+from conftest import wait_until
+from test_scheduler import passages
+from tiny_models import (
+    VOCABULARY,
+    noise,
+    write_adapter,
+    write_gemma,
+    write_lfm,
+    write_llama,
+    write_mamba,
+)
+
+import llmops_jupyter as lo
+from llmops_jupyter.engine import context as contexts
+from llmops_jupyter.engine import native, saving
+from llmops_jupyter.engine.adapters import LoadedAdapters
+from llmops_jupyter.engine.context import Context, NoRoomError, Piece, Size
+from llmops_jupyter.engine.identity import Identities
+from llmops_jupyter.engine.llamacpp import LlamaCppEngine
+from llmops_jupyter.engine.protocol import Finished, Request
+from llmops_jupyter.engine.saved import SavedStates, default_folder
+from llmops_jupyter.engine.saving import Saving
+from llmops_jupyter.engine.scheduler import NODES, SPARE, Scheduler
+from llmops_jupyter.engine.scoring import Labels, Passage
+from llmops_jupyter.models.model import sha256_of
+from llmops_jupyter.records import Message, Sampling
+
+KINDS = {
+    "attention": write_llama,
+    "recurrent": write_mamba,
+    "hybrid": write_lfm,
+    "sliding window": lambda path: write_gemma(path, 64),
+}
+LABELS = [[3], [4, 5], [6]]
+
+
+def words(seed, count):
+    return (np.random.default_rng(seed).integers(1, VOCABULARY, count)).tolist()
+
+
+BEGINNING = words(1, 300)
+
+
+class Engine:
+    """A scheduler that saves, driven by hand as its owner's thread would."""
+
+    def __init__(self, path, folder, *, cells=1024, digest=None, most=10**8):
+        self.model = native.load_model(path, 0)
+        size = Size(3, cells, 64, 32)
+        self.context = Context(self.model, size, 1, 3 + SPARE + NODES, VOCABULARY)
+        self.adapters = LoadedAdapters(self.model, "llama")
+        self.scheduler = Scheduler(self.context, 3, self.adapters.pairs)
+        self.jobs = queue.SimpleQueue()
+        self.states = SavedStates(folder, most)
+        identities = Identities(self.context, self.model, digest or sha256_of(path), 0)
+        self.saving = self.scheduler.saving = Saving(
+            self.context,
+            self.scheduler.prefixes,
+            self.scheduler.pace,
+            self.states,
+            identity=lambda used: identities.of(self.adapters.contents(used)),
+            submit=self.jobs.put,
+            busy=lambda: self.scheduler.busy,
+        )
+        self.fed = []
+        feed = self.context.feed
+        self.context.feed = lambda pieces: (
+            self.fed.append(sum(len(p.tokens) for p in pieces)) or feed(pieces)
+        )
+
+    def score(self, *texts, adapters=(), interactive=False):
+        """Log-probabilities of the labels after each text, and how many tokens were computed for it."""
+        found, self.fed[:] = {}, []
+        for i, tokens in enumerate(texts):
+            row = Labels(tokens, LABELS, lambda r, i=i: found.__setitem__(i, r), adapters)
+            row.interactive = interactive
+            self.scheduler.add(row)
+        while self.scheduler.step():
+            pass
+        for result in found.values():
+            if isinstance(result, Exception):
+                raise result
+        return [np.array(found[i]) for i in range(len(texts))], sum(self.fed)
+
+    def idle(self):
+        """As long as there is something to save."""
+        self.saving.step()
+        while self.saving._under_way:
+            self.jobs.get(timeout=60)()
+            self.saving.step()
+
+    def entries(self):
+        return self.states.usage().entries
+
+    def close(self):
+        self.context.free()
+        self.adapters.free()
+        native.library().llama_model_free(self.model)
+
+
+@pytest.fixture(autouse=True)
+def everything_is_worth_it(monkeypatch):
+    """The models are so small that no beginning takes long to read."""
+    monkeypatch.setattr(saving, "MIN_S", 0.0)
+    monkeypatch.setattr(saving, "GAIN", 0.0)
+
+
+@pytest.fixture
+def open_engine(tmp_path):
+    made = []
+
+    def make(path, **more):
+        made.append(Engine(path, tmp_path / "prefixes", **more))
+        return made[-1]
+
+    yield make
+    for engine in made:
+        engine.close()
+
+
+@pytest.fixture(params=list(KINDS))
+def path(request, tmp_path):
+    return KINDS[request.param](tmp_path / "tiny.gguf")
+
+
+def ask_two(engine, seed=7, **more):
+    """Two prompts with the same beginning, so that it is kept as it stands, whatever the model."""
+    return engine.score([*BEGINNING, *words(seed, 9)], [*BEGINNING, *words(seed + 1, 9)], **more)
+
+
+@pytest.mark.parametrize("flash", [False, True])
+def test_answers_after_a_restore_are_those_of_a_fresh_reading(
+    path, open_engine, flash, monkeypatch
+):
+    if flash:
+        monkeypatch.setattr(contexts, "SCORES_BYTES", 0)
+    first = open_engine(path)
+    expected, computed = ask_two(first)
+    assert computed >= 300
+    first.idle()
+    assert first.entries() == 1
+    second = open_engine(path)
+    found, computed = ask_two(second)
+    assert computed < 100
+    for ours, theirs in zip(found, expected, strict=True):
+        assert np.abs(ours - theirs).max() < 0.05
+    # What is read on top of it, and from it, is right too.
+    more = [*BEGINNING, *words(20, 40)]
+    third = open_engine(path, digest="f" * 64)
+    fresh, computed = third.score(more)
+    assert computed >= 300
+    again, computed = second.score(more)
+    assert computed < 100
+    assert np.abs(again[0] - fresh[0]).max() < 0.05
+
+
+def test_the_cells_are_counted_right_after_a_restore(path, open_engine):
+    first = open_engine(path)
+    ask_two(first)
+    first.idle()
+    engine = open_engine(path, cells=768)
+    # Holes, so that the cells that are loaded do not lie side by side.
+    for sequence in (0, 1, 2):
+        engine.context.feed([Piece(sequence, words(sequence, 20))])
+    engine.context.drop(1)
+    (entry,) = engine.states.entries(engine.saving._identity(()))
+    state = engine.states.read(entry)
+    assert engine.context.load(4, state, len(entry.tokens))
+    assert engine.context.free_cells == 768 - 40 - 300
+    assert engine.context.length(4) == 300
+    assert not engine.context.load(4, state, 300)  # it is not empty
+    assert engine.context.load(5, state, 300)
+    assert not engine.context.load(6, state, 300)  # there is no room
+    engine.context.drop(5)
+    left = engine.context.free_cells
+    while left:
+        count = min(left, 60)
+        engine.context.feed([Piece(3, words(3, count))])
+        left -= count
+    with pytest.raises(NoRoomError):
+        engine.context.feed([Piece(3, [1])])
+    for sequence in (0, 2, 3, 4):
+        engine.context.drop(sequence)
+    assert engine.context.free_cells == 768
+    for _ in range(12):
+        engine.context.feed([Piece(0, words(9, 64))])
+
+
+def test_a_state_that_does_not_belong_is_refused_and_leaves_nothing(path, open_engine):
+    engine = open_engine(path)
+    engine.context.feed([Piece(0, words(1, 60))])
+    state = np.empty(engine.context.state_bytes(0), dtype=np.uint8)
+    assert engine.context.save(0, state)
+    assert not engine.context.save(0, state[:-1])
+    for wrong, length in ((state, 59), (state[: len(state) // 2], 60), (state, 0), (state, 5000)):
+        assert not engine.context.load(1, wrong, length)
+        assert engine.context.length(1) == 0
+    assert engine.context.free_cells == 1024 - 60
+    assert engine.context.load(1, state, 60)
+
+
+@pytest.mark.parametrize("kind", ["attention", "sliding window"])
+def test_a_part_of_a_beginning_serves_where_the_memory_can_be_cut(kind, tmp_path, open_engine):
+    path = KINDS[kind](tmp_path / "tiny.gguf")
+    first = open_engine(path)
+    ask_two(first)
+    first.idle()
+    other = [*BEGINNING[:280], *words(30, 40)]
+    fresh, _ = open_engine(path, digest="f" * 64).score(other)
+    second = open_engine(path)
+    found, computed = second.score(other)
+    # Of layers with a window, only the end was saved.
+    assert computed < 100 if kind == "attention" else computed >= 320
+    assert np.abs(found[0] - fresh[0]).max() < 0.05
+    for prefix in list(second.scheduler.prefixes.kept):
+        second.scheduler.prefixes.drop(prefix)
+    assert second.context.free_cells == 1024
+
+
+@pytest.mark.parametrize("kind", ["recurrent", "hybrid"])
+def test_a_recurrent_state_serves_only_whole(kind, tmp_path, open_engine):
+    path = KINDS[kind](tmp_path / "tiny.gguf")
+    first = open_engine(path)
+    ask_two(first)
+    first.idle()
+    second = open_engine(path)
+    assert second.score([*BEGINNING[:280], *words(30, 40)])[1] >= 320
+    assert second.score([*BEGINNING, 5])[1] < 100
+
+
+def test_a_conversation_is_saved_when_it_ends_and_again_once_it_has_grown(
+    tmp_path, open_engine, monkeypatch
+):
+    path = write_llama(tmp_path / "tiny.gguf")
+    engine = open_engine(path)
+    monkeypatch.setattr(saving, "MIN_S", 0.3)
+    engine.score(BEGINNING, interactive=True)
+    engine.idle()
+    assert engine.entries() == 0
+    engine.scheduler.prefixes.drop_all()
+    engine.score(BEGINNING, interactive=True)
+    engine.scheduler.pace._seconds = {0: 0.01}  # reading has become slow
+    engine.idle()
+    assert engine.entries() == 1
+    longer = [*BEGINNING, *words(3, 20)]
+    engine.score(longer, interactive=True)
+    engine.idle()
+    assert engine.entries() == 1
+    grown = [*longer, *words(4, 100)]
+    engine.score(grown, interactive=True)
+    engine.scheduler.pace._seconds = {0: 0.01}
+    engine.idle()
+    # The state whose tokens the new one holds, but for a few, is gone.
+    (entry,) = engine.states.entries(engine.saving._identity(()))
+    assert len(entry.tokens) > 400
+    assert open_engine(path).score(grown)[1] < 30
+
+
+def test_nothing_is_saved_while_somebody_waits(tmp_path, open_engine):
+    engine = open_engine(write_llama(tmp_path / "tiny.gguf"))
+    ask_two(engine)
+    engine.saving.step()
+    late = Passage(words(5, 40), lambda _: None)
+    engine.scheduler.add(late)
+    engine.jobs.get(timeout=60)()
+    assert not engine.saving._under_way
+    assert engine.entries() == 0
+    while engine.scheduler.step():
+        pass
+    engine.idle()
+    assert engine.entries() == 1
+
+
+def test_closing_saves_what_is_left(tmp_path, open_engine):
+    engine = open_engine(write_llama(tmp_path / "tiny.gguf"))
+    ask_two(engine)
+    engine.saving.close()
+    assert engine.entries() == 1
+    again = open_engine(tmp_path / "tiny.gguf")
+    ask_two(again)
+    again.saving.step()
+    again.saving.close()
+    assert again.entries() == 1
+    begun = open_engine(tmp_path / "tiny.gguf", digest="f" * 64)
+    ask_two(begun)
+    begun.saving.step()  # The copy is asked for and never made.
+    begun.saving.close()
+    assert begun.entries() == 2
+
+
+def test_what_was_read_before_the_folder_was_cleared_is_not_saved(tmp_path, open_engine):
+    engine = open_engine(write_llama(tmp_path / "tiny.gguf"))
+    engine.states.folder.mkdir(mode=0o700)
+    ask_two(engine)
+    engine.states.clear()
+    engine.idle()
+    engine.saving.close()
+    assert engine.entries() == 0
+
+
+def test_states_of_another_model_are_not_taken(tmp_path, open_engine):
+    first = open_engine(write_llama(tmp_path / "one.gguf"))
+    ask_two(first)
+    first.idle()
+    other = open_engine(write_llama(tmp_path / "two.gguf", layers=3))
+    assert ask_two(other)[1] >= 300
+    renamed = open_engine((tmp_path / "one.gguf").rename(tmp_path / "renamed.gguf"))
+    assert ask_two(renamed)[1] < 100
+
+
+def test_adapters_and_scales_are_not_mixed_up(tmp_path, open_engine):
+    path = write_llama(tmp_path / "tiny.gguf")
+    name = "blk.0.attn_k.weight"
+    file = tmp_path / "a.gguf"
+    write_adapter(file, {name: (noise(1, 4, 64), noise(2, 64, 4))}, alpha=8.0)
+    one, half = ((str(file), 1.0),), ((str(file), 0.5),)
+    first = open_engine(path)
+    expected = {}
+    for used in ((), one, half):
+        expected[used], computed = ask_two(first, adapters=used)
+        assert computed >= 300
+        first.idle()
+    assert first.entries() == 3
+    second = open_engine(path)
+    for used in (half, (), one):
+        found, computed = ask_two(second, adapters=used)
+        assert computed < 100
+        assert np.abs(found[0] - expected[used][0]).max() < 0.05
+    assert np.abs(expected[one][0] - expected[()][0]).max() > 0.05
+    write_adapter(file, {name: (noise(3, 4, 64), noise(4, 64, 4))}, alpha=8.0)
+    os.utime(file, (1, 1))
+    # With a file that has changed under its name, it is not known what was read with which.
+    assert first.adapters.contents(one) is None
+    assert ask_two(open_engine(path), adapters=one)[1] >= 300
+
+
+def test_damaged_states_never_reach_the_library(path, open_engine):
+    first = open_engine(path)
+    expected, _ = ask_two(first)
+    first.idle()
+    (file,) = first.states.folder.glob("*.kv")
+    whole = file.read_bytes()
+    for seed in range(10):
+        raw = bytearray(whole)
+        raw[-1 - seed * (len(raw) // 11)] ^= 0xFF
+        file.write_bytes(raw if seed % 2 else raw[: len(raw) * seed // 11])
+        engine = open_engine(path)
+        engine.context.load = None
+        found, computed = ask_two(engine)
+        assert computed >= 300
+        assert np.abs(found[0] - expected[0]).max() < 0.05
+        assert "was damaged and was deleted" in engine.states.notes[0]
+
+
+def test_a_state_that_the_library_refuses_is_dropped(tmp_path, open_engine):
+    path = write_llama(tmp_path / "tiny.gguf")
+    engine = open_engine(path)
+    identity = engine.saving._identity(())
+    rubbish = np.zeros(5000, dtype=np.uint8)
+    engine.states.write(identity, np.array(BEGINNING, dtype=np.int32), rubbish, 9.0, time.time())
+    assert ask_two(engine)[1] >= 300
+    assert "was refused by llama.cpp" in engine.states.notes[0]
+    assert engine.entries() == 0
+
+
+def test_rows_that_run_keep_their_cells_when_another_is_restored(tmp_path, open_engine):
+    path = write_llama(tmp_path / "tiny.gguf")
+    first = open_engine(path)
+    ask_two(first)
+    first.idle()
+    small = open_engine(path, cells=768)
+    texts = [words(40, 150), [*BEGINNING, *words(41, 30)], words(42, 150), BEGINNING]
+    together = passages(small.scheduler, texts)
+    for text, found in zip(texts, together, strict=True):
+        alone = passages(open_engine(path, digest="f" * 64).scheduler, [text])[0]
+        assert np.abs(found - alone).max() < 0.05
+    for prefix in list(small.scheduler.prefixes.kept):
+        small.scheduler.prefixes.drop(prefix)
+    assert small.context.free_cells == 768
+
+
+# The whole engine, in this process and in workers.
+
+SYSTEM = "You answer for a bookshop. " + " ".join(
+    f"Rule {i}: book {i} costs {3 * i + 7} euros and stands on shelf {i % 9}." for i in range(30)
+)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """A cache directory of this test's own, also for its processes."""
+    if sys.platform != "linux":
+        pytest.skip("the cache directory is set by XDG_CACHE_HOME")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert str(default_folder()).startswith(str(tmp_path))
+    return default_folder()
+
+
+@contextlib.contextmanager
+def bundled(model_path, **more):
+    made = LlamaCppEngine(
+        model_path,
+        model_name="m",
+        model_digest=sha256_of(model_path),
+        n_ctx=2048,
+        n_threads=1,
+        **more,
+    )
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def answer(engine, question, **more):
+    messages = (Message("system", SYSTEM), Message("user", question))
+    request = Request("r", messages=messages, sampling=Sampling(0.0, 4, logprobs=1), **more)
+    (done,) = [e for e in engine.generate([request]) if isinstance(e, Finished)]
+    assert done.error is None
+    return done
+
+
+def saved(folder):
+    return list(folder.glob("*.kv"))
+
+
+@pytest.mark.model
+def test_an_engine_takes_up_what_the_one_before_has_read(model_path, cache):
+    with bundled(model_path, prefix_cache_mb=100) as engine:
+        first = answer(engine, "What does book 4 cost?")
+        assert first.usage.cached_tokens == 0
+        assert wait_until(lambda: saved(cache))
+        assert "notes" not in engine.status()
+    with bundled(model_path, prefix_cache_mb=100) as engine:
+        second = answer(engine, "What does book 4 cost?")
+        assert second.usage.cached_tokens > 500
+        assert second.text == first.text
+        for ours, theirs in zip(second.logprobs, first.logprobs, strict=True):
+            assert abs(ours.logprob - theirs.logprob) < 0.05
+        # What is computed alone is computed whole.
+        assert answer(engine, "Where is book 4?", exact=True).usage.cached_tokens == 0
+    (file,) = saved(cache)
+    raw = bytearray(file.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    file.write_bytes(raw)
+    with bundled(model_path, prefix_cache_mb=100) as engine:
+        assert answer(engine, "What does book 4 cost?").usage.cached_tokens == 0
+        assert "was damaged and was deleted" in engine.status()["notes"][0]
+
+
+@pytest.mark.model
+def test_nothing_is_saved_where_it_is_switched_off_or_the_model_is_not_known(model_path, cache):
+    with bundled(model_path) as engine:
+        answer(engine, "What does book 4 cost?")
+    assert not cache.exists()
+    made = LlamaCppEngine(
+        model_path, model_name="m", model_digest="mine", n_ctx=256, prefix_cache_mb=9
+    )
+    assert made._loaded.scheduler.saving is None
+    made.close()
+
+
+KERNEL = """
+import json, sys
+import llmops_jupyter as lo
+with lo.open(temperature=0.0, max_tokens=3, **json.loads(sys.argv[2])) as ws:
+    done = ws.prompts.run(ws.prompts.scratch(sys.argv[1]))
+    status = ws.engine.status()
+    pid = status["loaded"][0].get("pid")
+    print(json.dumps([pid, done.usage.cached_tokens, status["saved"]["entries"]]))
+"""
+
+
+def in_kernel(question, **settings):
+    text = f"system: {SYSTEM}\nuser: {question}"
+    words = [sys.executable, "-c", KERNEL, text, json.dumps({"prefix_cache_mb": 100, **settings})]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("worker", ["private", "shared"])
+def test_the_next_kernel_does_not_read_the_same_beginning_again(model_path, cache, runtime, worker):
+    more = {"worker": worker, "worker_idle_s": 0.1}
+    first, cached, _ = in_kernel("What does book 4 cost?", **more)
+    assert cached == 0
+    assert wait_until(lambda: saved(cache))
+    second, cached, entries = in_kernel("Where is book 5?", **more)
+    assert second != first
+    assert cached > 500
+    assert entries == 1
+
+
+@pytest.mark.model
+def test_forgetting_deletes_what_is_on_disk_and_in_memory(
+    model_path, cache, runtime, own_home, capsys
+):
+    from llmops_jupyter.cli import main
+
+    question = f"system: {SYSTEM}\nuser: Where is book 5?"
+    chosen = {"temperature": 0.0, "max_tokens": 3, "prefix_cache_mb": 100}
+    with lo.open(**chosen, worker="private") as ws:
+        run = ws.prompts.scratch(question)
+        assert ws.prompts.run(run).usage.cached_tokens == 0
+        assert wait_until(lambda: saved(cache))
+        assert ws.prompts.run(run).usage.cached_tokens > 500
+        gone = ws.engine.clear_prefixes()
+        assert gone.entries == 1
+        assert gone.bytes > 10**6
+        assert ws.prompts.run(run).usage.cached_tokens == 0
+        assert wait_until(lambda: saved(cache))
+    assert main(["models", "status"]) == 0
+    assert "saved beginnings of prompts: 1, " in capsys.readouterr().out
+    main(["doctor"])
+    assert "saved prompts: none are written; there are 1 beginnings" in capsys.readouterr().out
+    assert main(["models", "forget"]) == 0
+    assert "deleted: 1 saved beginnings of prompts" in capsys.readouterr().out
+    assert saved(cache) == []
+
+
+@pytest.mark.model
+def test_nothing_is_saved_of_prompts_that_are_redacted_or_of_a_workspace_in_memory(
+    model_path, cache, own_home
+):
+    question = f"system: {SYSTEM}\nuser: Where is book 5?"
+    chosen = {"temperature": 0.0, "max_tokens": 3, "prefix_cache_mb": 100, "worker": "off"}
+    with lo.open(**chosen, redact="pii") as ws:
+        ws.prompts.run(ws.prompts.scratch(question))
+        ws.redact(str.upper)
+        ws.prompts.run(ws.prompts.scratch(question))
+    with lo.open(":memory:", **chosen) as ws:
+        ws.prompts.run(ws.prompts.scratch(question))
+    assert not cache.exists()
