@@ -125,6 +125,9 @@ class Context:
         params.swa_full = True
         params.no_perf = True
         self.capability: Capability = capability_of(model)
+        plain = params.flash_attn_type == lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        # Cells of others that a row may have to look past.
+        self.cheap_cells = _cheap_cells(lib, model) if plain else size.cells
         self.pointer = lib.llama_init_from_model(model, params)
         if not self.pointer:
             raise ModelMemoryError(
@@ -280,6 +283,17 @@ class Context:
         for piece in pieces:
             if min(piece.tokens) < 0 or max(piece.tokens) >= self.vocabulary:
                 raise EngineError("A token id is outside the vocabulary. Use another prompt.")
+
+
+def _cheap_cells(lib: Any, model: Any) -> int:
+    """Cells at which plain attention takes a quarter of a token's operations.
+
+    It looks at all cells of the cache and masks those of other sequences afterwards: kept prefixes of 4,000
+    tokens made 16 rows of a model of 135M parameters half as fast.
+    """
+    weights = 2 * int(lib.llama_model_n_params(model))
+    each = 4 * int(lib.llama_model_n_embd(model)) * max(1, int(lib.llama_model_n_layer(model)))
+    return weights // (4 * each)
 
 
 def _attention(lib: Any, model: Any, size: Size) -> int:

@@ -48,11 +48,15 @@ class Prefixes:
         context: where they are.
         sequences: the sequences that may be used for them.
         cells: how many cells they may take in all.
+        cheap: cells above which only the two that were used last stay, since they slow down all others.
     """
 
-    def __init__(self, context: Context, sequences: Sequence[int], cells: int) -> None:
+    def __init__(
+        self, context: Context, sequences: Sequence[int], cells: int, cheap: int | None = None
+    ) -> None:
         self.context = context
         self.cells = cells
+        self.cheap = cells if cheap is None else cheap
         self._free = list(sequences)
         self.kept: list[Prefix] = []
 
@@ -96,7 +100,7 @@ class Prefixes:
             self._free.append(sequence)
             return False
         self.kept.append(Prefix(sequence, tokens.copy(), adapters))
-        while self._taken() > self.cells and len(self.kept) > 1:
+        while len(self.kept) > 1 and self._taken() > (self.cheap if self.kept[2:] else self.cells):
             self.evict()
         return True
 

@@ -56,7 +56,7 @@ class Scheduler:
         slots = rows + SPARE
         self._free = list(range(slots - 1, -1, -1))
         kept = range(slots, context.sequences)
-        self.prefixes = Prefixes(context, kept, context.cells.size // 2)
+        self.prefixes = Prefixes(context, kept, context.cells.size // 2, context.cheap_cells)
         self._adapters: Adapters = ()
         self._turn_began = 0.0
         self._others_ran = 0.0

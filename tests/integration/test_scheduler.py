@@ -205,3 +205,23 @@ def test_wrong_sizes_never_reach_the_library(tmp_path):
         with pytest.raises(EngineError):
             context.logits(3)
         assert WIDTH
+
+
+def test_beginnings_that_slow_others_down_go_but_the_two_used_last_stay(tmp_path):
+    with scheduler_of(write_llama(tmp_path / "tiny.gguf")) as made:
+        assert 0 < made.context.cheap_cells < 2**20
+        made.prefixes.cheap = 100
+        groups = [[group] * 60 for group in (11, 12, 13)]
+        for group in groups:
+            for i in range(2):
+                label = Labels([*group, 20 + i], [[30]], lambda _: None)
+                made.add(label)
+            while made.step():
+                pass
+        assert [list(p.tokens[:60]) for p in made.prefixes.kept] == groups[1:]
+        made.prefixes.cheap = 1000
+        for i in range(2):
+            made.add(Labels([*groups[0], 20 + i], [[30]], lambda _: None))
+        while made.step():
+            pass
+        assert len(made.prefixes.kept) == 3
