@@ -1,4 +1,4 @@
-"""`python -m benchmarks [opening] [prompt] [traces]`: measure, print and write RESULTS.md."""
+"""`python -m benchmarks [PART …]`: measure, print and write RESULTS.md."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ import time
 
 from benchmarks import report
 
-PARTS = {"opening": "Opening", "prompt": "One prompt", "traces": "Traces"}
+PARTS = {
+    "opening": "Opening",
+    "prompt": "One prompt",
+    "many": "Many prompts",
+    "traces": "Traces",
+    "resume": "A second kernel",
+}
 
 
 def main() -> None:
@@ -23,7 +29,7 @@ def main() -> None:
     if unknown:
         parser.error(f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     if not os.environ.get("LLMOPS_BENCH_DATA"):
-        print("LLMOPS_BENCH_DATA is unset; opening, prompt and traces need no data set and run.")
+        print("LLMOPS_BENCH_DATA is unset; no part needs a data set yet, and all run.")
     for name in given.parts or list(PARTS):
         title = PARTS[name]
         print(f"\n{title}", flush=True)

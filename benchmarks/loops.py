@@ -48,19 +48,24 @@ class Raw:
         return (count - 1) / (time.perf_counter() - began)
 
 
-def tokens_of(llama: Any, prompt: str) -> list[int]:
-    """The prompt in the model's chat template."""
+def text_of(llama: Any, prompt: str, system: str = "") -> str:
+    """The prompt in the model's chat template, after a system prompt if there is one."""
     from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
     ends = (llama.token_eos(), llama.token_bos())
     eos, bos = (llama.detokenize([end], special=True).decode() for end in ends)
     formatter = Jinja2ChatFormatter(llama.metadata["tokenizer.chat_template"], eos, bos)
-    text = formatter(messages=[{"role": "user", "content": prompt}]).prompt
+    messages = [{"role": "system", "content": system}] if system else []
+    return formatter(messages=[*messages, {"role": "user", "content": prompt}]).prompt
+
+
+def tokens_of(llama: Any, text: str) -> list[int]:
+    """Token ids of a text in which control tokens are read as such."""
     return llama.tokenize(text.encode(), add_bos=False, special=True)
 
 
 def run_raw(llama: Any, raw: Raw, prompt: str, count: int) -> dict[str, Any]:
-    tokens = tokens_of(llama, prompt)
+    tokens = tokens_of(llama, text_of(llama, prompt))
     return {"rate": raw.run(tokens, count), "input_tokens": len(tokens)}
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 FOLDER = Path(os.environ.get("LLMOPS_BENCH_PEERS") or HERE.parent / "build" / "peers")
 PACKAGES = {
+    "xllamacpp": ("xllamacpp",),
+    "torch": ("torch==2.13.0", "transformers", "gguf"),
     "jupyter_ai_magics": ("jupyter_ai_magics",),
     "mlflow": ("mlflow",),
 }
