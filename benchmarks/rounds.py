@@ -112,7 +112,7 @@ def _turns(sides: Sides, kinds: dict[str, str], number: int) -> dict[str, Callab
     same, two, third = (workload.batch(4 * number + i, 1 + i % 2) for i in range(3))
     even = workload.even(4 * number + 3, ROWS)
     turns: dict[str, Callable[[], float]] = {
-        "reads": lambda: _raw_read(sides, whole, same),
+        "reads": lambda: max(_raw_read(sides, whole, same) for _ in range(2)),
         "writes": lambda: _raw_write(sides, whole, same, 0, MADE),
         "ours": lambda: sides.ours.generate(same),
         "ours two": lambda: sides.ours.generate(two),
