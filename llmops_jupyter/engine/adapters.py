@@ -3,58 +3,51 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from llmops_jupyter.engine.native import last_error, library
-from llmops_jupyter.engine.prefixes import Adapters
+from llmops_jupyter.engine.prefixes import Adapter, Adapters, Content
 from llmops_jupyter.errors import ModelArchitectureError, ModelError, OptionError
 from llmops_jupyter.models import read_metadata
 from llmops_jupyter.models.model import sha256_of
 
-# A file's path, bytes and time of change.
-Key = tuple[str, int, int]
-
 
 class LoadedAdapters:
-    """The adapters of one loaded model. A file that was changed is loaded anew under the same path."""
+    """The adapters of one loaded model. A file that was changed is another adapter."""
 
     def __init__(self, model: Any, architecture: str) -> None:
         self._model = model
         self._architecture = architecture
-        self._loaded: dict[Key, Any] = {}
-        self._digests: dict[Key, str] = {}
+        self._loaded: dict[Content, Any] = {}
+        self._digests: dict[Content, str] = {}
 
     def pairs(self, adapters: Adapters) -> list[tuple[Any, float]]:
         """(pointer, scale) of each adapter.
 
         Raises:
-            ModelError: a file cannot be read or is no adapter of this model.
+            ModelError: a file cannot be read, has changed since it was named, or is no adapter of this model.
         """
-        return [(self._load(path), scale) for path, scale in adapters]
+        return [(self._load(each), each.scale) for each in adapters]
 
     def contents(self, adapters: Adapters) -> list[tuple[str, float]] | None:
-        """(sha256, scale) of each adapter; None if a file cannot be read or has changed since it was used.
-
-        Then it cannot be told which content something was computed with.
-        """
+        """(sha256, scale) of each adapter; None if a file can no longer be read as it was."""
         try:
-            return [(self._digest(path), scale) for path, scale in adapters]
+            return [(self._digest(each), each.scale) for each in adapters]
         except ModelError:
             return None
 
-    def _digest(self, path: str) -> str:
-        key = _key(path)
-        if key not in self._digests:
-            self._digests[key] = sha256_of(path)
-        used = {known for known in (*self._loaded, *self._digests) if known[0] == path}
-        if used != {key} or _key(path) != key:
-            raise ModelError(f"The adapter {path!r} has changed. Open the workspace anew.")
-        return self._digests[key]
+    def _digest(self, adapter: Adapter) -> str:
+        if adapter.content not in self._digests:
+            digest = sha256_of(adapter.path)
+            _check_same(adapter)
+            self._digests[adapter.content] = digest
+        return self._digests[adapter.content]
 
-    def _load(self, path: str) -> Any:
-        key = _key(path)
-        if key not in self._loaded:
+    def _load(self, adapter: Adapter) -> Any:
+        path = adapter.path
+        if adapter.content not in self._loaded:
             self._check(path)
             pointer = library().llama_adapter_lora_init(self._model, os.fsencode(path))
             if not pointer:
@@ -62,8 +55,10 @@ class LoadedAdapters:
                     f"llama.cpp cannot load the adapter {path!r}: {last_error()}. It was probably "
                     "made for another base model."
                 )
-            self._loaded[key] = pointer
-        return self._loaded[key]
+            # Kept also if it is not what was asked for, so that it is freed at the end.
+            self._loaded[stamped(path, adapter.scale).content] = pointer
+            _check_same(adapter)
+        return self._loaded[adapter.content]
 
     def _check(self, path: str) -> None:
         metadata = read_metadata(path)
@@ -84,24 +79,36 @@ class LoadedAdapters:
         self._loaded.clear()
 
 
-def _key(path: str) -> Key:
+def stamped(path: str, scale: float) -> Adapter:
+    """The adapter that lies at a path now.
+
+    Raises:
+        ModelError: the file cannot be read.
+    """
     try:
         stat = Path(path).stat()
     except OSError as e:
         raise ModelError(
             f"The adapter {path!r} cannot be read ({e.strerror}). Put it back, or leave it out."
         ) from e
-    return (path, stat.st_size, stat.st_mtime_ns)
+    return Adapter(path, scale, stat.st_size, stat.st_mtime_ns)
 
 
-def checked(adapters: Adapters) -> Adapters:
-    """The adapters themselves, if their form is right.
+def _check_same(adapter: Adapter) -> None:
+    if stamped(adapter.path, adapter.scale) != adapter:
+        raise ModelError(f"The adapter {adapter.path!r} was changed meanwhile. Run again.")
+
+
+def checked(adapters: Iterable[tuple[str, float]]) -> Adapters:
+    """The adapters that are meant by (path, scale) pairs, as they are now.
 
     Raises:
-        OptionError: they are no (path, scale) pairs.
+        OptionError: they are no such pairs.
+        ModelError: a file cannot be read.
     """
-    for pair in adapters:
+    pairs = list(adapters)
+    for pair in pairs:
         good = len(pair) == 2 and isinstance(pair[0], str)
         if not good or not isinstance(pair[1], int | float) or not abs(pair[1]) < 1e6:
             raise OptionError(f"An adapter is a (path, scale) pair, not {pair!r}.")
-    return tuple((path, float(scale)) for path, scale in adapters)
+    return tuple(stamped(path, float(scale)) for path, scale in pairs)

@@ -144,10 +144,15 @@ def main() -> None:
         send({"result": function(lambda text: send({"report": text}), **request["values"])})
     except LLMOpsError as e:
         send({"error": type(e).__name__, "text": str(e)})
+    except Exception as e:  # noqa: BLE001 - the caller gets it; the traceback would stay here
+        why = f"{type(e).__name__}: {e}"
+        send({"error": "EngineError", "text": f"{name} failed ({why}). Run again."})
 
 
 def _end_with_caller() -> NoReturn:
-    sys.stdin.buffer.read()
+    # Not through `sys.stdin`: a thread that waits with its lock keeps Python from ending in order.
+    while os.read(0, 1024):
+        pass
     os._exit(1)
 
 

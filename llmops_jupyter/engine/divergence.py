@@ -105,7 +105,7 @@ def _distributions(
 ) -> tuple[list[int], NDArray[np.float32], NDArray[np.float32]]:
     """The first tokens of the text, and log-probabilities after each without and with the adapter."""
     from llmops_jupyter.engine import native
-    from llmops_jupyter.engine.adapters import LoadedAdapters
+    from llmops_jupyter.engine.adapters import LoadedAdapters, checked
     from llmops_jupyter.engine.context import Context, Size
     from llmops_jupyter.models import read_metadata
 
@@ -113,7 +113,7 @@ def _distributions(
     vocabulary = native.Vocabulary(model)
     adapters = LoadedAdapters(model, read_metadata(path).architecture)
     try:
-        pairs = adapters.pairs(((adapter[0], adapter[1]),))
+        pairs = adapters.pairs(checked([(adapter[0], adapter[1])]))
         size = Size(1, 256, TOKENS, TOKENS)
         context = Context(model, size, threads, 1, vocabulary.size)
         try:

@@ -71,7 +71,7 @@ class Engines:
             found["cassette"] = str(self._cassette.path)
         found["loaded"] = loaded = [
             _noted(engine.status(), self._notes.get(key, ()))
-            for key, engine in self._loaded.items()
+            for key, engine in list(self._loaded.items())
         ]
         found["saved"] = self._saved()
         if self._settings().worker == "shared":

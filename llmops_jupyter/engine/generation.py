@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from llmops_jupyter.engine.native import Vocabulary
+from llmops_jupyter.engine.prefixes import Adapters
 from llmops_jupyter.engine.protocol import Event, Finished, Request, Token
 from llmops_jupyter.engine.row import Row
 from llmops_jupyter.engine.sampler import Sampler, log_softmax
@@ -30,6 +31,7 @@ class Generation(Row):
     Args:
         request: what is asked for.
         tokens: the prompt.
+        adapters: those of the request, as they are now.
         room: tokens that the answer may have at most.
         put: gets the events, on the scheduler's thread.
     """
@@ -39,6 +41,7 @@ class Generation(Row):
         request: Request,
         tokens: Sequence[int],
         *,
+        adapters: Adapters = (),
         vocabulary: Vocabulary,
         room: int,
         put: Callable[[Event], None],
@@ -46,7 +49,7 @@ class Generation(Row):
     ) -> None:
         super().__init__(
             tokens,
-            adapters=request.adapters,
+            adapters=adapters,
             interactive=request.interactive,
             client=client,
             deadline_s=request.deadline_s,

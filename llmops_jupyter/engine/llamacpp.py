@@ -23,6 +23,7 @@ from llmops_jupyter.engine.cores import default_threads
 from llmops_jupyter.engine.generation import Generation
 from llmops_jupyter.engine.loaded import Loaded
 from llmops_jupyter.engine.owner import CLOSED, Owner
+from llmops_jupyter.engine.prefixes import Adapters as UsedAdapters
 from llmops_jupyter.engine.protocol import Event, Finished, Prompt, Request
 from llmops_jupyter.engine.row import Row
 from llmops_jupyter.engine.scoring import Labels, Passage, Result
@@ -135,7 +136,7 @@ class LlamaCppEngine:
         with self._guard:
             self._writing()
             split = [label_tokens(self.tokenizer, *item) for item in items]
-        used, client = checked(tuple(adapters)), object()
+        used, client = checked(adapters), object()
         return self._results(
             [
                 functools.partial(_labels, base, labels, adapters=used, client=client)
@@ -153,7 +154,7 @@ class LlamaCppEngine:
 
         with self._guard:
             self._writing()
-        used, client = checked(tuple(adapters)), object()
+        used, client = checked(adapters), object()
         windows = [self._windows(text) for text in texts]
         flat = [
             functools.partial(_passage, tokens, start, adapters=used, client=client)
@@ -245,11 +246,12 @@ class LlamaCppEngine:
                 check_sampling(request.sampling)
                 if request.schema is not None and request.grammar is not None:
                     raise OptionError("Give a schema or a grammar, not both.")
-                checked(request.adapters)
+                used = checked(request.adapters)
                 tokens = loaded.tokenizer.of_request(request)
             row = Generation(
                 request,
                 tokens,
+                adapters=used,
                 vocabulary=loaded.tokenizer.vocabulary,
                 room=loaded.context_length - len(tokens),
                 put=put,
@@ -354,7 +356,7 @@ def _labels(
     labels: Sequence[Sequence[int]],
     done: Callable[[Result], None],
     *,
-    adapters: tuple[tuple[str, float], ...],
+    adapters: UsedAdapters,
     client: object,
 ) -> Row:
     return Labels(base, labels, done, adapters, client)
@@ -365,7 +367,7 @@ def _passage(
     start: int,
     done: Callable[[Result], None],
     *,
-    adapters: tuple[tuple[str, float], ...],
+    adapters: UsedAdapters,
     client: object,
 ) -> Row:
     return Passage(tokens, done, start=start, adapters=adapters, client=client)

@@ -14,7 +14,7 @@ from llmops_jupyter.engine.exact import CHUNK, ExactLane
 from llmops_jupyter.engine.identity import Identities, is_digest
 from llmops_jupyter.engine.saved import MEGABYTE, SavedStates, default_folder
 from llmops_jupyter.engine.saving import Saving
-from llmops_jupyter.engine.scheduler import NODES, SPARE, Scheduler
+from llmops_jupyter.engine.scheduler import Scheduler
 from llmops_jupyter.engine.tokens import Tokenizer
 from llmops_jupyter.errors import EngineError
 from llmops_jupyter.models import GGUFMetadata
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-MAX_SEQUENCES = 256
 DEFAULT_CONTEXT = 4096
 
 
@@ -70,8 +69,7 @@ class Loaded:
             self.ranks = ranks(self.model)
             self.tokenizer = Tokenizer(vocabulary, self.context_length)
             self._adapters = adapters = LoadedAdapters(self.model, metadata.architecture)
-            sequences = min(MAX_SEQUENCES, self.size.rows + SPARE + NODES)
-            context = self._make_context(self.size, sequences)
+            context = self._make_context(self.size, sizing.sequences(self.size.rows))
             # An encoder has no memory of what was written, and its logits mean nothing.
             self.writes = bool(self._lib.llama_get_memory(context.pointer))
             self.scheduler = Scheduler(context, self.size.rows, adapters.pairs)

@@ -6,7 +6,7 @@ import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,7 +14,24 @@ if TYPE_CHECKING:
 
     from llmops_jupyter.engine.context import Context
 
-Adapters = tuple[tuple[str, float], ...]
+# A file's path, bytes and time of change in nanoseconds.
+Content = tuple[str, int, int]
+
+
+class Adapter(NamedTuple):
+    """An adapter file as it was when it was named, and its scale."""
+
+    path: str
+    scale: float
+    bytes: int
+    changed: int
+
+    @property
+    def content(self) -> Content:
+        return (self.path, self.bytes, self.changed)
+
+
+Adapters = tuple[Adapter, ...]
 _clock = itertools.count()
 
 

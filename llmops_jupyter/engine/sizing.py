@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from llmops_jupyter.engine.context import Size
+from llmops_jupyter.engine.scheduler import NODES, SPARE
 from llmops_jupyter.models import GGUFMetadata
 from llmops_jupyter.models.memory import available_memory, estimate
 
@@ -13,6 +14,8 @@ FEW_ROWS = 4
 CELLS_A_ROW = 256
 BATCH, SMALL_BATCH = 512, 128
 LOGITS_BYTES = 64 * 2**20
+# That llama.cpp can have in a context.
+MAX_SEQUENCES = 256
 
 
 def is_tight(available: int | None = None) -> bool:
@@ -52,6 +55,11 @@ def size_for(
     return Size(1, _padded(n_ctx), SMALL_BATCH, _outputs(metadata, 1, tight=True))
 
 
+def sequences(rows: int) -> int:
+    """Sequences of a context for so many rows: they, interactive ones beside them, and kept beginnings."""
+    return min(MAX_SEQUENCES, rows + SPARE + NODES)
+
+
 def spread(cells: int) -> int:
     """At least so many cells, in an odd number of llama.cpp's blocks of 256.
 
@@ -68,6 +76,7 @@ def _padded(cells: int) -> int:
 
 
 def _outputs(metadata: GGUFMetadata, rows: int, *, tight: bool) -> int:
-    """Rows of logits a batch: one for each row, and more for scoring where there is memory."""
+    """Rows of logits a batch: the library makes as many as there are sequences; more for scoring."""
+    least = sequences(rows)
     fitting = LOGITS_BYTES // max(1, 4 * metadata.vocabulary)
-    return rows + 2 if tight else max(rows + 2, min(256, fitting))
+    return least if tight else max(least, min(256, fitting))

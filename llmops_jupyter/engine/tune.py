@@ -130,6 +130,11 @@ class Tuning:
         """Cores that other programs kept busy, at most, while something was measured."""
         return max(c.speed.others for c in (*self.candidates, *self.settings))
 
+    @property
+    def busy(self) -> bool:
+        """Whether other programs made the rates uncertain; then no threads and batch are kept."""
+        return self.others > BUSY
+
     def verdict(self) -> str:
         """The choice in a sentence."""
         one, base = self.chosen, self.candidates[0]
@@ -148,10 +153,11 @@ class Tuning:
             f"{self.text})."
         )
         found = [self.verdict(), rule, *self.notes]
-        if self.others > BUSY:
+        if self.busy:
             found.append(
                 f"Other programs kept up to {self.others:.1f} cores busy meanwhile, so the rates are "
-                "uncertain. Tune again when the machine is quiet."
+                "uncertain, and the next load goes by the usual threads and batch. Tune again when the "
+                "machine is quiet."
             )
         return found
 

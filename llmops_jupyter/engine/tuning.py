@@ -251,11 +251,13 @@ def _kept(models: Models, store: Store, tuner: _Tuner, tuning: Tuning) -> Tuning
     """Register what was chosen, remember its settings, and check which adapters follow."""
     model, chosen = tuner.model, tuning.chosen
     if chosen.is_original:
-        remembered.keep_setting(store, model.sha256, chosen.speed.setting)
+        if not tuning.busy:
+            remembered.keep_setting(store, model.sha256, chosen.speed.setting)
         return replace(tuning, registered=model.name)
     copy = register_copy(models, model.ref, chosen.kind)
     tuner.fresh[:] = [path for path in tuner.fresh if path != copy.path]
-    remembered.keep_setting(store, copy.sha256, chosen.speed.setting)
+    if not tuning.busy:
+        remembered.keep_setting(store, copy.sha256, chosen.speed.setting)
     notes = list(tuning.notes)
     architecture = model.metadata.architecture
     for adapter in models.adapters():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from tiny_models import (
 )
 
 from llmops_jupyter.engine import native
-from llmops_jupyter.engine.adapters import LoadedAdapters
+from llmops_jupyter.engine.adapters import LoadedAdapters, checked
 from llmops_jupyter.engine.context import Context, Piece, Size
 from llmops_jupyter.engine.scheduler import NODES, SPARE, Scheduler
 from llmops_jupyter.engine.scoring import Labels, Passage
@@ -49,7 +50,9 @@ def passages(scheduler, texts, adapters=()):
     found = {}
     for i, tokens in enumerate(texts):
         used = adapters[i] if adapters else ()
-        scheduler.add(Passage(tokens, lambda r, i=i: found.__setitem__(i, r), adapters=used))
+        scheduler.add(
+            Passage(tokens, lambda r, i=i: found.__setitem__(i, r), adapters=checked(used))
+        )
     while scheduler.step():
         pass
     for result in found.values():
@@ -177,6 +180,29 @@ def test_an_adapter_does_what_merged_weights_do_and_takes_turns(tmp_path):
     for place, wanted in enumerate((expected[0], plain[1], expected[2], plain[3])):
         assert np.abs(mixed[place] - wanted).max() < 0.02
     assert np.abs(again[0] - plain[0]).max() < 0.02
+
+
+def test_an_adapter_that_changes_under_way_is_not_taken_for_the_one_that_was_named(tmp_path):
+    file = tmp_path / "a.gguf"
+    pairs = {"blk.0.attn_q.weight": (noise(1, 4, WIDTH), noise(2, WIDTH, 4))}
+    write_adapter(file, pairs, alpha=8.0)
+    with scheduler_of(write_llama(tmp_path / "tiny.gguf")) as made:
+        found = []
+        made.add(Passage([1, 2, 3], found.append, adapters=checked([(str(file), 1.0)])))
+        os.utime(file, (1, 1))
+        while made.step():
+            pass
+        with pytest.raises(ModelError, match="was changed meanwhile"):
+            raise found[0]
+
+
+def test_a_context_has_logits_for_each_of_its_sequences(tmp_path):
+    model = native.load_model(write_llama(tmp_path / "tiny.gguf"), 0)
+    context = Context(model, Size(2, 256, 32, 1), 1, 20, VOCABULARY)
+    assert context.feed([Piece(19, [1, 2, 3], 1)]) == [0]
+    assert np.isfinite(context.logits(2)).all()
+    context.free()
+    native.library().llama_model_free(model)
 
 
 def test_wrong_sizes_never_reach_the_library(tmp_path):

@@ -110,14 +110,19 @@ def test_a_copy_is_measured_with_each_setting(copy_of):
         assert rate.repetitions >= 3
 
 
-def test_tuning_registers_the_chosen_copy_and_remembers_its_settings(ws, model_path, folder):
+@pytest.mark.parametrize("busy", [False, True])
+def test_tuning_registers_the_chosen_copy_and_remembers_the_settings_of_a_quiet_machine(
+    ws, model_path, folder, monkeypatch, busy
+):
+    monkeypatch.setattr("llmops_jupyter.engine.tune.BUSY", -1.0 if busy else 1000.0)
     ws.models.add(model_path, name="smollm2")
     said = []
     found = ws.engine.tune("smollm2", text=SHORT, only=["q8_0"], progress=said.append)
     assert [c.kind for c in found.candidates] == ["Q4_1", "Q8_0"]
     assert any("Q8_0: measuring" in line for line in said)
     model = ws.models.get(found.registered)
-    assert remembered.setting_of(ws.store, model.sha256) == found.chosen.speed.setting
+    kept = None if busy else found.chosen.speed.setting
+    assert remembered.setting_of(ws.store, model.sha256) == kept
     ws.engine.engine(found.registered)
     (loaded,) = ws.engine.status()["loaded"]
     assert loaded["model"] == found.registered
@@ -212,6 +217,11 @@ def test_an_error_of_the_child_is_raised_here_as_its_own_kind(tmp_path):
         judge(broken, TEXT, threads=1)
     with pytest.raises(type(caught.value)):
         read_metadata(broken)
+
+
+def test_a_fault_of_the_child_is_told_as_it_was():
+    with pytest.raises(EngineError, match=r"sqrt failed \(TypeError: .*keyword"):
+        child.call("math:sqrt", {"x": 1})
 
 
 def test_an_adapter_follows_to_a_close_copy_and_not_to_a_poor_one(ws, model_path, adapter, copy_of):

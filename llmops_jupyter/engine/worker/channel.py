@@ -15,6 +15,7 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from llmops_jupyter.engine.owner import CLOSED
 from llmops_jupyter.engine.worker import wire
 from llmops_jupyter.engine.worker.folder import WINDOWS
 from llmops_jupyter.engine.worker.link import BROKEN, Link
@@ -23,7 +24,6 @@ from llmops_jupyter.errors import EngineError, LLMOpsError
 if TYPE_CHECKING:
     from llmops_jupyter.engine.worker.link import Connection
 
-CLOSED = "This engine is closed. Open the workspace again with lo.open()."
 FORKED = "An engine cannot be used after a fork. Open the workspace in the new process."
 # Windows serves an interrupt only between two waits.
 STEP_S = 0.1

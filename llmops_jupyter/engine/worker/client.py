@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from llmops_jupyter.config import check_sampling
 from llmops_jupyter.engine.protocol import Event, Finished, Prompt, Request, Token
 from llmops_jupyter.engine.worker import wire
-from llmops_jupyter.engine.worker.channel import CLOSED, Call, Channel, wait
+from llmops_jupyter.engine.worker.channel import Call, Channel, wait
 from llmops_jupyter.engine.worker.folder import DoubtError
 from llmops_jupyter.engine.worker.link import HANDSHAKE_S
 from llmops_jupyter.engine.worker.process import Process, death
@@ -334,6 +334,3 @@ class _Stream:
         if extra is not None:
             yield extra.failed(self._call.channel.error)
             raise error
-
-
-__all__ = ["CLOSED", "WorkerEngine"]
