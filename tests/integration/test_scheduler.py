@@ -25,6 +25,7 @@ from tiny_models import (
 from llmops_jupyter.engine import native
 from llmops_jupyter.engine.adapters import LoadedAdapters, checked
 from llmops_jupyter.engine.context import Context, Piece, Size
+from llmops_jupyter.engine.row import Row
 from llmops_jupyter.engine.scheduler import NODES, SPARE, Scheduler
 from llmops_jupyter.engine.scoring import Labels, Passage
 from llmops_jupyter.errors import EngineError, ModelError
@@ -231,6 +232,58 @@ def test_wrong_sizes_never_reach_the_library(tmp_path):
         with pytest.raises(EngineError):
             context.logits(3)
         assert WIDTH
+
+
+class Writer(Row):
+    """Writes the same token again and again, `count` times."""
+
+    def __init__(self, tokens, count, **more):
+        super().__init__(tokens, **more)
+        self.count = count
+
+    def take(self, first, logits):
+        self.tokens.append(7)
+        self.count -= 1
+        self.ended = not self.count
+
+    def stop(self, reason, error=None):
+        self.ended = True
+
+
+def test_whoever_comes_while_others_write_starts_with_the_next_step(tmp_path):
+    with scheduler_of(write_llama(tmp_path / "tiny.gguf")) as made:
+        first, second = Writer([1], 30), Writer([2, 3, 4], 5)
+        made.add(first)
+        for _ in range(5):
+            made.step()
+        made.add(second)
+        made.step()
+        assert (first.count, second.count) == (24, 4)
+        made.step()
+        assert (first.count, second.count) == (23, 3)
+        second.cancel()
+        made.step()
+        assert (first.count, second.ended, made.active) == (22, True, [first])
+        made.stop_all()
+
+
+def test_others_stand_still_while_somebody_waits_for_an_answer(tmp_path, monkeypatch):
+    with scheduler_of(write_llama(tmp_path / "tiny.gguf")) as made:
+        asked, other = Writer([1], 20, interactive=True), Writer([2], 20)
+        made.add(other)
+        made.add(asked)
+        made.step()  # also the others' turn, which comes once in a while
+        monkeypatch.setattr("llmops_jupyter.engine.scheduler.SHARE_S", 1000.0)
+        done = other.count
+        for _ in range(10):
+            made.step()
+        assert (asked.count, other.count) == (9, done)
+        for _ in range(9):
+            made.step()
+        assert asked.ended
+        made.step()
+        assert other.count == done - 1
+        made.stop_all()
 
 
 def test_beginnings_that_slow_others_down_go_but_the_two_used_last_stay(tmp_path):
