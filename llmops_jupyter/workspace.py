@@ -77,7 +77,7 @@ class Workspace:
                 self.store,
                 self.tracer,
                 self.engine,
-                self.data,
+                lambda: self.data,
                 lambda: self.settings,
                 self.engine.adapter,
             ),

@@ -73,7 +73,7 @@ class ChatFormat:
         import jinja2
 
         try:
-            return _compiled(self.template).render(
+            return compiled(self.template).render(
                 messages=list(messages),
                 add_generation_prompt=True,
                 bos_token=self.bos,
@@ -165,7 +165,8 @@ def _alternatives(control: tuple[str, ...]) -> re.Pattern[str] | None:
 
 
 @functools.lru_cache(maxsize=8)
-def _compiled(template: str) -> jinja2.Template:
+def compiled(template: str) -> jinja2.Template:
+    """A chat template ready to be rendered; raises a ModelError if it cannot be parsed."""
     import jinja2
     from jinja2.ext import loopcontrols
     from jinja2.sandbox import ImmutableSandboxedEnvironment

@@ -12,12 +12,12 @@ from llmops_jupyter.config import Settings
 from llmops_jupyter.engine.cassette import Cassette, begin_recording, end_recording
 from llmops_jupyter.engine.protocol import Engine
 from llmops_jupyter.engine.replay import RecordingEngine, ReplayEngine
-from llmops_jupyter.engine.saved import MEGABYTE, SavedStates, Usage, default_folder
 from llmops_jupyter.errors import EngineError, ModelMemoryError, UnknownNameError
 from llmops_jupyter.store import Store
 
 if TYPE_CHECKING:
     from llmops_jupyter.engine.divergence import Divergence
+    from llmops_jupyter.engine.saved import Usage
     from llmops_jupyter.engine.tune import Tuning
     from llmops_jupyter.models import Model, Models
 
@@ -160,6 +160,8 @@ class Engines:
         The models that are loaded here forget those in memory too; what another notebook's hold is not saved
         any more. Returns what there was on disk.
         """
+        from llmops_jupyter.engine.saved import SavedStates, default_folder
+
         with self._lock:
             for engine in self._loaded.values():
                 forget = getattr(engine, "forget_prefixes", None)
@@ -177,6 +179,8 @@ class Engines:
 
     def _saved(self) -> dict[str, Any]:
         """What is saved on disk of prompts, by all notebooks."""
+        from llmops_jupyter.engine.saved import MEGABYTE, SavedStates, default_folder
+
         states = SavedStates(default_folder(), self._settings().prefix_cache_mb * MEGABYTE)
         used = states.usage()
         facts = {"entries": used.entries, "bytes": used.bytes, "most": states.most}
@@ -196,7 +200,7 @@ class Engines:
     def _load(self, model: Model) -> Engine:
         from llmops_jupyter.engine.worker.sharing import open_engine
         from llmops_jupyter.engine.worker.spec import Spec
-        from llmops_jupyter.models import check_architecture, preflight
+        from llmops_jupyter.models import check_family, preflight
 
         settings = self._settings()
         wanted = settings.context_length or DEFAULT_CONTEXT
@@ -208,7 +212,7 @@ class Engines:
         if key in self._loaded and getattr(self._loaded[key], "alive", True):
             return self._loaded[key]
         self._models().check_unchanged(model)
-        check_architecture(model.metadata)
+        check_family(model.metadata)
         self._make_room(model, n_ctx)
         opened = open_engine(
             Spec(
@@ -236,7 +240,8 @@ class Engines:
             if key[0] == model.sha256 or not getattr(engine, "alive", True):
                 self._loaded.pop(key).close()
         try:
-            preflight(model.metadata, n_ctx)
+            if self._loaded:
+                preflight(model.metadata, n_ctx)
         except ModelMemoryError:
             for key in list(self._loaded):
                 self._loaded.pop(key).close()

@@ -20,7 +20,6 @@ from llmops_jupyter.engine.context import Context
 from llmops_jupyter.engine.native import library
 from llmops_jupyter.engine.probe import special_formats_work
 from llmops_jupyter.engine.statefile import VERSION
-from llmops_jupyter.engine.worker.spec import BINDING, version
 
 # Sizes and threads: in how many pieces and on how many processors a state is computed.
 SIZES = {"n_ctx", "n_batch", "n_ubatch", "n_seq_max", "n_outputs_max", "n_outputs_max_per_seq"}
@@ -77,7 +76,6 @@ def _build(lib: Any) -> list[Any]:
     here = (p for p in sorted(folder.iterdir()) if "llama" in p.name or "ggml" in p.name)
     files = [(p.name, p.stat()) for p in here if p.is_file()]
     return [
-        version(BINDING),
         lib.llama_print_system_info().decode("ascii", "replace"),
         special_formats_work(),
         [[name, status.st_size, status.st_mtime_ns] for name, status in files],

@@ -235,6 +235,12 @@ class LlamaCppEngine:
         self._owner.close(self._free)
         _engines.discard(self)
 
+    def leave(self) -> None:
+        """As `close`, but nothing is freed: for a process that is about to end."""
+        self._closing.set()
+        self._owner.close(self._stop)
+        _engines.discard(self)
+
     # In the callers' threads.
 
     def _submit(self, request: Request, put: Callable[[Event], None], client: object) -> Row | None:
@@ -337,14 +343,16 @@ class LlamaCppEngine:
         loaded = None if self._closing.is_set() else self._loaded
         return loaded is not None and loaded.step()
 
+    def _stop(self) -> None:
+        if self._loaded is not None:
+            self._loaded.stop(EngineError(CLOSED))
+
     def _free(self) -> None:
-        loaded = self._loaded
-        if loaded is None:
-            return
-        loaded.stop(EngineError(CLOSED))
+        self._stop()
         with self._guard:
-            self._loaded = None
-            loaded.free()
+            loaded, self._loaded = self._loaded, None
+            if loaded is not None:
+                loaded.free()
 
 
 def _put(target: queue.SimpleQueue[Any], place: int, what: Any) -> None:

@@ -69,7 +69,8 @@ class Loaded:
             self.ranks = ranks(self.model)
             self.tokenizer = Tokenizer(vocabulary, self.context_length)
             self._adapters = adapters = LoadedAdapters(self.model, metadata.architecture)
-            context = self._make_context(self.size, sizing.sequences(self.size.rows))
+            with vocabulary.searched():
+                context = self._make_context(self.size, sizing.sequences(self.size.rows))
             # An encoder has no memory of what was written, and its logits mean nothing.
             self.writes = bool(self._lib.llama_get_memory(context.pointer))
             self.scheduler = Scheduler(context, self.size.rows, adapters.pairs)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import functools
+import itertools
+import sys
 import threading
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from llmops_jupyter.engine.bindings import bindings
 from llmops_jupyter.engine.probe import special_formats_work
 from llmops_jupyter.errors import (
     EngineError,
@@ -18,7 +24,9 @@ from llmops_jupyter.errors import (
 
 _lock = threading.Lock()
 _log: deque[str] = deque(maxlen=40)
+_library: list[Any] = []
 _kept: list[Any] = []
+_ahead: dict[tuple[Path, int | None], _Ahead] = {}
 NATIVE_ERROR = 4
 
 
@@ -29,8 +37,10 @@ def library() -> Any:
         MissingDependencyError: llama-cpp-python is not installed.
         EngineError: its shared library cannot be loaded.
     """
+    if _library:
+        return _library[0]
     try:
-        from llama_cpp import llama_cpp
+        lib = bindings(_silence)
     except ImportError as e:
         raise missing_dependency("llama-cpp-python", "Running a GGUF model", "llama") from e
     except (OSError, RuntimeError) as e:
@@ -39,31 +49,33 @@ def library() -> Any:
             "--no-cache-dir llama-cpp-python"
         ) from e
     with _lock:
-        if not _kept:
-            _initialise(llama_cpp)
-    return llama_cpp
+        if not _library:
+            _silence(lib)
+            lib.llama_backend_init()
+            _library.append(lib)
+    return lib
 
 
-def _initialise(lib: Any) -> None:
+def _silence(lib: Any) -> None:
+    """Keep the library's errors and drop the rest of what it says."""
+
     @lib.llama_log_callback  # type: ignore[untyped-decorator]
     def note(level: int, text: bytes | None, _: Any) -> None:
         if text and level >= NATIVE_ERROR:
             _log.append(text.decode("utf-8", "replace").strip())
 
     lib.llama_log_set(note, ctypes.c_void_p(0))
-    lib.llama_backend_init()
     # The library keeps a pointer to the callback; it must never be collected.
     _kept.append(note)
     _keep_null_files()
 
 
 def _keep_null_files() -> None:
-    """The bindings open two files at import and close neither, of which Python would warn at its end.
+    """The bindings' package opens two files and closes neither, of which Python would warn at its end.
 
     They may be needed until then, so instead of being closed they are never collected.
     """
-    from llama_cpp import _utils
-
+    _utils = sys.modules.get("llama_cpp._utils")
     for name in ("outnull_file", "errnull_file"):
         file = getattr(_utils, name, None)
         if file is not None:
@@ -76,13 +88,59 @@ def last_error() -> str:
     return "; ".join(lines[-2:]) or "no reason was given"
 
 
+class _Ahead:
+    """A model that a thread loads; the result is a pointer or the error."""
+
+    def __init__(self, path: Path, n_gpu_layers: int | None) -> None:
+        self._given = (path, n_gpu_layers)
+        self._found: Any = None
+        self._thread = threading.Thread(target=self._load, name="llmops-read", daemon=True)
+        self._thread.start()
+
+    def _load(self) -> None:
+        try:
+            self._found = _load_model(*self._given)
+        except BaseException as e:  # noqa: BLE001 - raised again by whoever wants the model
+            self._found = e
+
+    def wait(self) -> Any:
+        self._thread.join()
+        return self._found
+
+
+def read_ahead(path: Path, n_gpu_layers: int | None) -> None:
+    """Begin to load the model that `load_model` will be asked for; what goes wrong is raised there."""
+    key = (path, n_gpu_layers)
+    with _lock:
+        if key not in _ahead:
+            _ahead[key] = _Ahead(*key)
+
+
+def forget_ahead(path: Path, n_gpu_layers: int | None) -> None:
+    """Free a model that was read ahead and that nobody asked for."""
+    with _lock:
+        ahead = _ahead.pop((path, n_gpu_layers), None)
+    found = None if ahead is None else ahead.wait()
+    if found is not None and not isinstance(found, BaseException):
+        library().llama_model_free(found)
+
+
 def load_model(path: Path, n_gpu_layers: int | None) -> Any:
-    """A pointer to the loaded model.
+    """A pointer to the loaded model, which may have been read ahead.
 
     Raises:
         ModelError: the library cannot load it, with its reason.
-        ModelArchitectureError: it has an encoder or is a diffusion model.
+        ModelArchitectureError: it has an encoder or is a diffusion model, or the library is too old for it.
     """
+    with _lock:
+        ahead = _ahead.pop((path, n_gpu_layers), None)
+    found = _load_model(path, n_gpu_layers) if ahead is None else ahead.wait()
+    if isinstance(found, BaseException):
+        raise found
+    return found
+
+
+def _load_model(path: Path, n_gpu_layers: int | None) -> Any:
     lib = library()
     _log.clear()
     params = lib.llama_model_default_params()
@@ -93,7 +151,13 @@ def load_model(path: Path, n_gpu_layers: int | None) -> Any:
         params.n_gpu_layers = 0
     model = lib.llama_model_load_from_file(str(path).encode(), params)
     if not model:
-        raise ModelError(f"llama.cpp cannot load {path.name!r}: {last_error()}.")
+        said = last_error()
+        if "unknown model architecture" in said:
+            raise ModelArchitectureError(
+                f"The installed llama.cpp cannot load {path.name!r}: {said}. Update it with: "
+                "pip install -U llama-cpp-python."
+            )
+        raise ModelError(f"llama.cpp cannot load {path.name!r}: {said}.")
     refused = lib.llama_model_is_diffusion(model) or (
         lib.llama_model_has_encoder(model) and lib.llama_model_has_decoder(model)
     )
@@ -117,21 +181,46 @@ class Vocabulary:
         self.bos = int(lib.llama_vocab_bos(vocab))
         self.eos = int(lib.llama_vocab_eos(vocab))
         self.adds_bos = bool(lib.llama_vocab_get_add_bos(vocab)) and self.bos >= 0
-        special = lib.LLAMA_TOKEN_ATTR_CONTROL | lib.LLAMA_TOKEN_ATTR_UNKNOWN
-        self.control: dict[str, int] = {}
-        self.strips: dict[int, tuple[bool, bool]] = {}
         self._pieces: dict[int, bytes] = {}
-        is_end = lib.llama_vocab_is_eog
-        self.ends = frozenset(t for t in range(self.size) if is_end(vocab, t))
-        for token in range(self.size):
-            attributes = lib.llama_vocab_get_attr(vocab, token)
-            if attributes & special:
-                text = lib.llama_vocab_get_text(vocab, token).decode("utf-8", "replace")
-                self.control[text] = token
-                left = bool(attributes & lib.LLAMA_TOKEN_ATTR_LSTRIP)
-                right = bool(attributes & lib.LLAMA_TOKEN_ATTR_RSTRIP)
-                if left or right:
-                    self.strips[token] = (left, right)
+        self._ends: dict[int, bool] = {}
+
+    @property
+    def control(self) -> dict[str, int]:
+        """The control tokens by their text."""
+        return self._tables[0]
+
+    @property
+    def strips(self) -> dict[int, tuple[bool, bool]]:
+        """Which control tokens swallow the white space on their left and on their right."""
+        return self._tables[1]
+
+    @contextlib.contextmanager
+    def searched(self) -> Iterator[None]:
+        """Find the control tokens beside what goes on in the block; it takes up to 0.1 s."""
+        thread = threading.Thread(target=lambda: self._tables, name="llmops-vocabulary")
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.join()
+
+    @functools.cached_property
+    def _tables(self) -> tuple[dict[str, int], dict[int, tuple[bool, bool]]]:
+        lib, vocab = self._lib, self._vocab
+        special = lib.LLAMA_TOKEN_ATTR_CONTROL | lib.LLAMA_TOKEN_ATTR_UNKNOWN
+        control: dict[str, int] = {}
+        strips: dict[int, tuple[bool, bool]] = {}
+        # There are up to 260,000 tokens, so this loop is a tight one.
+        every = map(lib.llama_vocab_get_attr, itertools.repeat(vocab), range(self.size))
+        for token, attributes in enumerate(every):
+            if not attributes & special:
+                continue
+            control[self.text(token)] = token
+            left = bool(attributes & lib.LLAMA_TOKEN_ATTR_LSTRIP)
+            right = bool(attributes & lib.LLAMA_TOKEN_ATTR_RSTRIP)
+            if left or right:
+                strips[token] = (left, right)
+        return control, strips
 
     @property
     def pointer(self) -> Any:
@@ -188,7 +277,10 @@ class Vocabulary:
 
     def is_end(self, token: int) -> bool:
         """Whether a token ends the answer."""
-        return token in self.ends
+        known = self._ends.get(token)
+        if known is None:
+            known = self._ends[token] = bool(self._lib.llama_vocab_is_eog(self._vocab, token))
+        return known
 
     def chat_template(self) -> str | None:
         """The chat template that the file carries."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from llmops_jupyter.engine.divergence import Divergence
-from llmops_jupyter.engine.speed import Setting
 from llmops_jupyter.store import Store
+
+if TYPE_CHECKING:
+    from llmops_jupyter.engine.divergence import Divergence
+    from llmops_jupyter.engine.speed import Setting
 
 
 def keep_setting(store: Store, digest: str, setting: Setting) -> None:
@@ -18,7 +20,11 @@ def keep_setting(store: Store, digest: str, setting: Setting) -> None:
 def setting_of(store: Store, digest: str) -> Setting | None:
     """The threads and the batch that were best for a model; None if that was not measured."""
     found = _read(store, f"tuned:{digest}")
-    return None if found is None else Setting(int(found["threads"]), int(found["batch"]))
+    if found is None:
+        return None
+    from llmops_jupyter.engine.speed import Setting
+
+    return Setting(int(found["threads"]), int(found["batch"]))
 
 
 def keep_divergence(store: Store, copy: str, adapter: str, scale: float, found: Divergence) -> None:
@@ -29,6 +35,8 @@ def keep_divergence(store: Store, copy: str, adapter: str, scale: float, found: 
 
 def divergences_of(store: Store, copy: str, adapter: str) -> dict[float, Divergence]:
     """How an adapter does on a copy, by scale; empty if that was not measured."""
+    from llmops_jupyter.engine.divergence import Divergence
+
     found = _read(store, f"adapter:{copy}:{adapter}") or {}
     return {float(scale): Divergence(**values) for scale, values in found.items()}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -21,7 +22,12 @@ class Tokenizer:
     def __init__(self, vocabulary: Vocabulary, context_length: int) -> None:
         self.vocabulary = vocabulary
         self.context_length = context_length
-        self.format = chat.choose_format(
+
+    @functools.cached_property
+    def format(self) -> chat.ChatFormat:
+        """How messages are written for the model."""
+        vocabulary = self.vocabulary
+        return chat.choose_format(
             vocabulary.chat_template(),
             list(vocabulary.control),
             vocabulary.text(vocabulary.bos),

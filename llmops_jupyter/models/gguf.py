@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
+import importlib.util
 import os
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.errors import (
     ModelArchitectureError,
@@ -15,7 +20,9 @@ from llmops_jupyter.errors import (
     ModelTruncatedError,
     did_you_mean,
 )
-from llmops_jupyter.models.header import Header, read_header
+
+if TYPE_CHECKING:
+    from llmops_jupyter.models.header import Header
 
 MOST_LAYERS = 4096
 _F16 = 2
@@ -89,6 +96,8 @@ def read_metadata(path: str | os.PathLike[str]) -> GGUFMetadata:
         ModelFormatError: it is not a GGUF file that can be understood.
         ModelTruncatedError: it ends before the last tensor that its header announces.
     """
+    from llmops_jupyter.models.header import read_header
+
     path = Path(path)
     header = read_header(path)
     sizes = _tensor_sizes(header, path)
@@ -116,14 +125,29 @@ def read_metadata(path: str | os.PathLike[str]) -> GGUFMetadata:
 
 
 def check_architecture(metadata: GGUFMetadata) -> None:
-    """Refuse what the engine cannot run.
+    """Refuse what the engine cannot run: as `check_family`, and what the installed llama.cpp does not know.
 
-    The names are those of the installed `gguf`, which is released with llama.cpp. Embedding
-    models are let through.
+    The names are those of the installed `gguf`, which is released with llama.cpp.
 
     Raises:
-        ModelArchitectureError: an unknown architecture; an encoder-decoder, diffusion, vision or
-            audio model; an adapter or projector instead of a whole model.
+        ModelArchitectureError: as `check_family`, or an unknown architecture.
+    """
+    check_family(metadata)
+    name = metadata.architecture
+    known = frozenset(_tables().MODEL_ARCH_NAMES.values())
+    if name not in known:
+        raise ModelArchitectureError(
+            f"The architecture {name!r} of {metadata.name!r} is not known to the installed llama.cpp."
+            f"{did_you_mean(name, known)} Update with: pip install -U gguf llama-cpp-python."
+        )
+
+
+def check_family(metadata: GGUFMetadata) -> None:
+    """Refuse a kind of model that the engine does not run. Embedding models are let through.
+
+    Raises:
+        ModelArchitectureError: an encoder-decoder, diffusion, vision or audio model; an adapter or
+            projector instead of a whole model.
     """
     if metadata.kind != "model":
         raise ModelArchitectureError(
@@ -141,25 +165,34 @@ def check_architecture(metadata: GGUFMetadata) -> None:
                 f"{metadata.name!r} is {what} model (architecture {name!r}), which the engine does "
                 "not run. Choose a text model such as llama, qwen3 or gemma3."
             )
-    known = _known_architectures()
-    if name not in known:
-        raise ModelArchitectureError(
-            f"The architecture {name!r} of {metadata.name!r} is not known to the installed llama.cpp."
-            f"{did_you_mean(name, known)} Update with: pip install -U gguf llama-cpp-python."
-        )
 
 
-def _known_architectures() -> frozenset[str]:
-    from gguf.constants import MODEL_ARCH_NAMES  # NumPy comes with it
+@functools.lru_cache(maxsize=1)
+def _tables() -> ModuleType:
+    """The module `gguf.constants`, if possible without its package, which loads NumPy and YAML as well."""
+    found = sys.modules.get("gguf.constants") or _constants_alone()
+    return found if found is not None else importlib.import_module("gguf.constants")
 
-    return frozenset(MODEL_ARCH_NAMES.values())
+
+def _constants_alone() -> ModuleType | None:
+    package = importlib.util.find_spec("gguf")
+    if package is None or not package.submodule_search_locations:
+        return None
+    path = Path(package.submodule_search_locations[0], "constants.py")
+    spec = importlib.util.spec_from_file_location("gguf_constants", path)
+    if spec is None or spec.loader is None:
+        return None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception:  # noqa: BLE001 - a release in which it does not stand alone
+        return None
+    return module
 
 
 def _tensor_sizes(header: Header, path: Path) -> list[int]:
     """Bytes of each tensor."""
-    from gguf.constants import GGML_QUANT_SIZES  # NumPy comes with it
-
-    known = {int(kind): size for kind, size in GGML_QUANT_SIZES.items()}
+    known = {int(kind): size for kind, size in _tables().GGML_QUANT_SIZES.items()}
     sizes = []
     for tensor in header.tensors:
         if tensor.type not in known:
@@ -232,17 +265,17 @@ def _state_bytes(header: Header, architecture: str, layers: int, embedding: int)
 
 def _quantization(header: Header, sizes: list[int]) -> str:
     """The file type that the header names, else the type that most of the bytes have."""
-    from gguf.constants import GGMLQuantizationType, LlamaFileType  # NumPy comes with it
-
+    tables = _tables()
+    types = tables.LlamaFileType
     named = header.values.get("general.file_type")
-    if named in {int(t) for t in LlamaFileType} - {int(LlamaFileType.GUESSED)}:
-        return str(LlamaFileType(named).name).removeprefix("MOSTLY_").removeprefix("ALL_")
+    if named in {int(t) for t in types} - {int(types.GUESSED)}:
+        return str(types(named).name).removeprefix("MOSTLY_").removeprefix("ALL_")
     weight: Counter[int] = Counter()
     for tensor, size in zip(header.tensors, sizes, strict=True):
         weight[tensor.type] += size
     if not weight:
         return ""
-    return str(GGMLQuantizationType(weight.most_common(1)[0][0]).name)
+    return str(tables.GGMLQuantizationType(weight.most_common(1)[0][0]).name)
 
 
 def _per_layer(value: Any, layers: int) -> tuple[int, ...]:

@@ -108,22 +108,37 @@ def megabytes(count: int) -> str:
 
 
 def available_memory(
-    proc: Path = Path("/proc/self/cgroup"), cgroups: Path = Path("/sys/fs/cgroup")
+    proc: Path = Path("/proc/self/cgroup"),
+    cgroups: Path = Path("/sys/fs/cgroup"),
+    meminfo: Path = Path("/proc/meminfo"),
 ) -> MemoryLimit:
     """The least of the machine's free memory, the container's limits and the address-space limit.
 
     Args:
         proc: the file that names this process' control groups; missing outside Linux.
         cgroups: where control groups are mounted.
+        meminfo: what Linux says about memory; missing elsewhere.
     """
-    import psutil
-
-    limits = [MemoryLimit(int(psutil.virtual_memory().available), "free memory of the machine")]
+    limits = [MemoryLimit(_free_memory(meminfo), "free memory of the machine")]
     limits += _cgroup_limits(proc, cgroups)
     address_space = _address_space()
     if address_space is not None:
         limits.append(MemoryLimit(address_space, "address-space limit, ulimit -v"))
     return min(limits, key=lambda limit: limit.bytes)
+
+
+def _free_memory(meminfo: Path) -> int:
+    """Bytes that programs can have without swapping."""
+    try:
+        for line in meminfo.read_text("ascii").splitlines():
+            key, _, value = line.partition(":")
+            if key == "MemAvailable":
+                return int(value.split()[0]) * 1024
+    except (OSError, ValueError, IndexError):
+        pass  # not Linux
+    import psutil  # slow to load, in comparison
+
+    return int(psutil.virtual_memory().available)
 
 
 def _cgroup_limits(proc: Path, cgroups: Path) -> list[MemoryLimit]:

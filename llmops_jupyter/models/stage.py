@@ -13,7 +13,7 @@ from llmops_jupyter.errors import (
     ModelFormatError,
     UnknownNameError,
 )
-from llmops_jupyter.models import hub, sources
+from llmops_jupyter.models import sources
 from llmops_jupyter.models.gguf import check_architecture, read_metadata
 from llmops_jupyter.models.model import Model, Progress
 from llmops_jupyter.models.registry import ADAPTER, DEFAULT_KEY, KIND, Registry
@@ -58,6 +58,8 @@ class Models(Registry):
         Raises:
             DownloadError: see `hub.pull`.
         """
+        from llmops_jupyter.models import hub
+
         if name is not None:
             aliases.check_name(KIND, name)
         path = hub.pull(source, revision=revision, progress=progress)

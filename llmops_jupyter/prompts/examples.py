@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llmops_jupyter.data import Dataset
 from llmops_jupyter.errors import DataError, OptionError
 from llmops_jupyter.prompts.content import Examples
 from llmops_jupyter.prompts.template import Part, fill_part, split_roles, variables_of
@@ -25,6 +24,8 @@ def as_examples(given: Any, *, pick: str = "first", count: int | None = None) ->
     """
     if given is None:
         return None
+    from llmops_jupyter.data import Dataset
+
     if pick not in PICKS:
         raise OptionError(f"Examples are picked by {' or '.join(PICKS)}, not {pick!r}.")
     if count is not None and count < 1:

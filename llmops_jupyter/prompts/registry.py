@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmops_jupyter import render
 from llmops_jupyter.errors import OptionError, PromptError, unknown_name
 from llmops_jupyter.prompts.content import Content, from_json, lost_order
 from llmops_jupyter.prompts.template import variables_of
@@ -62,13 +61,19 @@ class Difference:
         return self.before == self.after
 
     def __str__(self) -> str:
+        from llmops_jupyter import render
+
         return render.diff_text(self.before, self.after, self.names)
 
     def ansi(self) -> str:
         """The difference with terminal colours."""
+        from llmops_jupyter import render
+
         return render.diff_text(self.before, self.after, self.names, colour=True)
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        from llmops_jupyter import render
+
         return {
             "text/html": render.diff_html(self.before, self.after, self.names),
             "text/plain": str(self),

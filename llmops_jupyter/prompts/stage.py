@@ -5,22 +5,14 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.config import Settings
-from llmops_jupyter.data import Datasets
 from llmops_jupyter.errors import DataError, OptionError
 from llmops_jupyter.prompts import content as contents
 from llmops_jupyter.prompts.content import Content, Examples
 from llmops_jupyter.prompts.conversation import Sessions
 from llmops_jupyter.prompts.examples import as_examples, check_examples
-from llmops_jupyter.prompts.exchange import (
-    ExportedPrompt,
-    export_prompts,
-    keep_exported,
-    read_exported,
-)
-from llmops_jupyter.prompts.mapping import Map, Progress
 from llmops_jupyter.prompts.options import FindAdapter, Options, make_options
 from llmops_jupyter.prompts.prepare import (
     Engines,
@@ -30,12 +22,17 @@ from llmops_jupyter.prompts.prepare import (
     prepare,
 )
 from llmops_jupyter.prompts.registry import PromptVersion, Registry
-from llmops_jupyter.prompts.rows import Fingerprint, Rows, read_rows
 from llmops_jupyter.prompts.run import Run
 from llmops_jupyter.prompts.template import check_template, fill
 from llmops_jupyter.records import Completion, Message, Table
 from llmops_jupyter.store import Store
 from llmops_jupyter.tracing import Tracer
+
+if TYPE_CHECKING:
+    from llmops_jupyter.data import Datasets
+    from llmops_jupyter.prompts.exchange import ExportedPrompt
+    from llmops_jupyter.prompts.mapping import Progress
+    from llmops_jupyter.prompts.rows import Rows
 
 Runnable = str | PromptVersion | Content
 
@@ -52,14 +49,14 @@ class Prompts(Registry):
         store: Store,
         tracer: Tracer,
         engines: Engines,
-        datasets: Datasets,
+        datasets: Callable[[], Datasets],
         settings: Callable[[], Settings],
         find_adapter: FindAdapter,
     ) -> None:
         super().__init__(store)
         self.tracer = tracer
         self.engines = engines
-        self.datasets = datasets
+        self._datasets = datasets
         self.settings = settings
         self.find_adapter = find_adapter
         self.sessions = Sessions(store)
@@ -201,10 +198,13 @@ class Prompts(Registry):
         where it stopped; with other rows, values or settings it begins anew. `partial` gets the table of
         the rows that were finished by then.
         """
+        from llmops_jupyter.prompts.mapping import Map
+        from llmops_jupyter.prompts.rows import Fingerprint, read_rows
+
         version, content = self._content(prompt)
         made = self._options(version if use_defaults else None, content, options)
         _refuse_session(made)
-        pairs = read_rows(rows, self.datasets).pairs
+        pairs = read_rows(rows, self._datasets()).pairs
         shared, fingerprint = dict(variables or {}), Fingerprint()
         for _, row in pairs:
             fingerprint.add(fill(content.template, ChainMap(dict(row), shared)))
@@ -218,6 +218,8 @@ class Prompts(Registry):
 
     def export(self, folder: str | Path) -> list[Path]:
         """Write every version as reviewable text: one folder a prompt, one JSON file a version."""
+        from llmops_jupyter.prompts.exchange import export_prompts
+
         return export_prompts(self, Path(folder))
 
     def import_(self, source: str | Path | Sequence[ExportedPrompt]) -> list[str]:
@@ -225,8 +227,10 @@ class Prompts(Registry):
 
         All is checked first. Returns the references of versions that were new; see `keep_exported`.
         """
+        from llmops_jupyter.prompts.exchange import keep_exported, read_exported
+
         read = read_exported(Path(source)) if isinstance(source, str | Path) else source
-        return keep_exported(self, self.datasets, list(read))
+        return keep_exported(self, self._datasets(), list(read))
 
     def _content(self, prompt: Runnable) -> tuple[PromptVersion | None, Content]:
         if isinstance(prompt, Content):
@@ -262,9 +266,9 @@ class Prompts(Registry):
         if not examples.dataset:
             return examples.rows
         if not examples.dataset_hash:
-            return list(self.datasets.get(examples.dataset).rows())
+            return list(self._datasets().get(examples.dataset).rows())
         name = examples.dataset.partition("@")[0]
-        found = self.datasets.find(name, examples.dataset_hash)
+        found = self._datasets().find(name, examples.dataset_hash)
         if found is None:
             raise DataError(
                 f"The examples are the data set {examples.dataset} with the content "

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MARKER = re.compile(r"(system|user|assistant):[ \t]?")
 ESCAPED = re.compile(r"^\\(?=(?:system|user|assistant):)", re.MULTILINE)
+# What the template language takes notice of: a text without any of it stands for itself.
+NOTICED = ("{{", "}}", "{%", "%}", "\r", "\x00")
 RAW = "put {% raw %} before and {% endraw %} after text that holds braces"
 MAX_NAMED = 8
 
@@ -61,6 +63,10 @@ def _part(role: str, lines: list[str], begin: int) -> Part:
     return Part(cast("Role", role), source, begin + blank + 1)
 
 
+def _is_plain(part: Part) -> bool:
+    return not any(mark in part.source for mark in NOTICED)
+
+
 @functools.lru_cache(maxsize=1)
 def _environment() -> jinja2.Environment:
     import jinja2
@@ -94,17 +100,17 @@ def check_template(text: str) -> None:
     if not text.strip():
         raise TemplateError("The prompt is empty. Write what to ask below the %%prompt line.")
     for part in split_roles(text):
-        _parse(part)
+        if not _is_plain(part):
+            _parse(part)
 
 
 def variables_of(text: str) -> tuple[str, ...]:
     """The names that a template takes from outside, sorted."""
-    from jinja2 import meta
-
     found: set[str] = set()
     for part in split_roles(text):
-        found |= meta.find_undeclared_variables(_parse(part))
-    return tuple(sorted(found - {"range"}))
+        if not _is_plain(part):
+            found |= _names(_parse(part))
+    return tuple(sorted(found))
 
 
 def fill(text: str, variables: Mapping[str, Any]) -> tuple[Message, ...]:
@@ -118,6 +124,9 @@ def fill(text: str, variables: Mapping[str, Any]) -> tuple[Message, ...]:
 
 def fill_part(part: Part, variables: Mapping[str, Any]) -> Message:
     """One message with its variables filled in."""
+    if _is_plain(part):
+        check_text(part.source, f"The {part.role} message")
+        return Message(part.role, part.source)
     import jinja2
 
     try:

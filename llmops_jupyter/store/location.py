@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -145,12 +146,25 @@ def is_network_drive(path: Path) -> bool:
         return root.startswith("\\\\") or (
             ctypes.windll.kernel32.GetDriveTypeW(root) == drive_remote
         )
-    import psutil
-
     resolved = path.resolve()
     best, kind = "", ""
-    for part in psutil.disk_partitions(all=True):
-        mount = Path(part.mountpoint)
-        if resolved.is_relative_to(mount) and len(part.mountpoint) >= len(best):
-            best, kind = part.mountpoint, part.fstype
+    for mount, file_system in _mounts():
+        if resolved.is_relative_to(mount) and len(mount) >= len(best):
+            best, kind = mount, file_system
     return kind.lower() in NETWORK_FILE_SYSTEMS
+
+
+def _mounts(file: Path = Path("/proc/self/mounts")) -> list[tuple[str, str]]:
+    """Mount points with the names of their file systems, in the order in which they were mounted."""
+    try:
+        rows = [line.split() for line in file.read_text("utf-8", "surrogateescape").splitlines()]
+    except OSError:
+        import psutil  # slow to load, in comparison
+
+        return [(p.mountpoint, p.fstype) for p in psutil.disk_partitions(all=True)]
+    return [(_unescaped(row[1]), row[2]) for row in rows if len(row) > 2]
+
+
+def _unescaped(text: str) -> str:
+    r"""White space and backslashes are written as in C, \040 for a blank."""
+    return re.sub(r"\\([0-7]{3})", lambda m: chr(int(m.group(1), 8)), text)

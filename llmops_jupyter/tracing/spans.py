@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import os
 import sqlite3
+import sys
 import time
 import warnings
 from collections.abc import Sequence
@@ -21,10 +21,17 @@ from llmops_jupyter.tracing.tracer import Provenance, Tracer
 
 PARTIAL_EVERY_S = 0.25
 MAX_UNSAVED = 100
-INTERRUPTS = (KeyboardInterrupt, asyncio.CancelledError)
 
 _current: ContextVar[Span | None] = ContextVar("llmops_span", default=None)
 threads.carried.append(_current)
+
+
+def _breaks_off(error: BaseException) -> bool:
+    """Whether a call was ended from outside; a task is cancelled only where asyncio has been loaded."""
+    asyncio = sys.modules.get("asyncio")
+    return isinstance(error, KeyboardInterrupt) or (
+        asyncio is not None and isinstance(error, asyncio.CancelledError)
+    )
 
 
 class TraceNotSavedWarning(UserWarning):
@@ -203,7 +210,7 @@ class Span:
         if error is None:
             self.status = "ok"
         else:
-            self.status = "interrupted" if isinstance(error, INTERRUPTS) else "error"
+            self.status = "interrupted" if _breaks_off(error) else "error"
         if self._end_ns is None:
             self._end_ns = self._now_ns()
         if not self.stored:

@@ -174,6 +174,8 @@ def test_an_error_of_the_load_reaches_the_client(runtime, mode):
         open_engine(spec("fail ModelError"), mode=mode)
     with pytest.raises(EngineError, match=r"SIGABRT|status"):
         open_engine(spec("abort"), mode=mode)
+    with pytest.raises(EngineError, match=r"SIGABRT|status"):
+        open_engine(spec("abort early"), mode=mode)
 
 
 def test_the_worker_does_not_import_from_the_notebooks_folder(runtime, tmp_path, monkeypatch):

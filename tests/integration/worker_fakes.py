@@ -25,6 +25,11 @@ FACTORY = "worker_fakes:FakeEngine"
 WAIT_S = 20.0
 
 
+def begin(path, n_gpu_layers):
+    if str(path) == "abort early":
+        os.abort()
+
+
 class FakeEngine:
     provider = "fake"
     streams = True

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import json
 import os
 import signal
 import sys
+from typing import Any
 
 
 def main() -> int:
@@ -18,13 +20,23 @@ def main() -> int:
     line = sys.stdin.readline()
     if not line:
         return 1
+    config = json.loads(line)
+    _begin(config["spec"])
     from llmops_jupyter.engine.worker.server import Server
 
     try:
-        Server(json.loads(line)).run()
+        Server(config).run()
     except OSError as e:
         print(f"its address cannot be bound ({e})", flush=True)
     return 1
+
+
+def _begin(spec: dict[str, Any]) -> None:
+    """Begin to load, while the rest of our code is imported; a fault is told by the load itself."""
+    from llmops_jupyter.engine.worker.spec import Spec
+
+    with contextlib.suppress(Exception):
+        Spec.read(spec).begin()
 
 
 if __name__ == "__main__":

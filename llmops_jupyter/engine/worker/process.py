@@ -10,13 +10,17 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
+
+from llmops_jupyter.errors import EngineError
 
 MODULE = "llmops_jupyter.engine.worker"
 READY_S = 60.0
 LOG_TAIL = 4096
+# The status with which it ends where it cannot serve, and Python where it cannot run it.
+REFUSED = 1
 # What a native library or Python writes to its standard error before it dies.
 LAST_WORDS = ("GGML_ASSERT", "ggml_abort", "CUDA error", "Fatal Python error", "MemoryError")
 
@@ -63,6 +67,19 @@ class Process:
             os.kill(self.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
         self.ended.wait(5)
 
+    @contextlib.contextmanager
+    def reached(self) -> Iterator[None]:
+        """Around what makes contact: if that fails since the process crashed, an EngineError says so.
+
+        Without it we would load the model ourselves, and the notebook's process would crash the same way.
+        """
+        try:
+            yield
+        except Exception as e:
+            if self.ended.wait(2) and self.returncode not in (0, REFUSED):
+                raise EngineError(death(self, self.pid, None)) from e
+            raise
+
     def _reap(self, running: subprocess.Popen[bytes]) -> None:
         assert running.stdout is not None
         with running.stdout as out:
@@ -85,6 +102,7 @@ def start(config: Mapping[str, Any], log: IO[bytes], inherit: Sequence[int] = ()
 
     Raises:
         StartError: it could not be started or ended at once.
+        EngineError: it crashed.
     """
     if not sys.executable:
         raise StartError("this Python does not know its own program")
@@ -101,7 +119,8 @@ def start(config: Mapping[str, Any], log: IO[bytes], inherit: Sequence[int] = ()
             assert running.stdin is not None
             with running.stdin as given:
                 given.write(line)
-        _wait_ready(process)
+        with process.reached():
+            _wait_ready(process)
     except BaseException:
         process.stop()
         raise
@@ -152,7 +171,7 @@ def package_folder() -> Path:
 
 
 # Enough for the waits within one token, some microseconds each.
-SPINS = "3000"
+SPINS = "6000"
 
 
 def environment() -> dict[str, str]:

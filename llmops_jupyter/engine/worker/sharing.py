@@ -219,11 +219,12 @@ def _start(place: Place, spec: Spec, key: str, idle_s: float) -> WorkerEngine:
     except StartError as e:
         place.clear()
         raise DoubtError(str(e)) from e
-    conn = _connect(place)
-    if conn is None:
-        raise DoubtError("it cannot be reached")
-    _greet(conn, lambda: authkey, _hello(key=key))
-    return WorkerEngine(conn, spec, process=process, log=place.log, tidy=lambda: _tidy(place))
+    with process.reached():
+        conn = _connect(place)
+        if conn is None:
+            raise DoubtError("it cannot be reached")
+        _greet(conn, lambda: authkey, _hello(key=key))
+        return WorkerEngine(conn, spec, process=process, log=place.log, tidy=lambda: _tidy(place))
 
 
 def _tidy(place: Place) -> None:
@@ -246,23 +247,23 @@ def _private(spec: Spec, notes: list[str]) -> WorkerEngine:
     except OSError as e:
         raise StartError(f"no pipe can be made ({e})") from e
     try:
-        handle = theirs.fileno()
-        if sys.platform == "win32":
-            os.set_handle_inheritable(handle, True)
-        # A file without a name: nothing is left behind, however both processes end.
-        log = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - the process closes it
-        config = {"spec": spec.value(), "key": key, "handle": handle}
-        process = start(config, log, inherit=(handle,))
-        ours.send_bytes(wire.encode(_hello(key=key)))
+        with theirs:
+            handle = theirs.fileno()
+            if sys.platform == "win32":
+                os.set_handle_inheritable(handle, True)
+            # A file without a name: nothing is left behind, however both processes end.
+            log = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - the process closes it
+            config = {"spec": spec.value(), "key": key, "handle": handle}
+            process = start(config, log, inherit=(handle,))
+        with process.reached():
+            ours.send_bytes(wire.encode(_hello(key=key)))
+            return WorkerEngine(ours, spec, process=process, notes=notes)
     except OSError as e:
         ours.close()
         raise StartError(f"it cannot be reached ({e})") from e
     except BaseException:
         ours.close()
         raise
-    finally:
-        theirs.close()
-    return WorkerEngine(ours, spec, process=process, notes=notes)
 
 
 def _short_of_memory(folder: Path | None) -> bool:

@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
+import importlib.util
 import json
 import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from llmops_jupyter.engine.protocol import Engine
 
-PACKAGE, BINDING = "llmops-jupyter", "llama-cpp-python"
-FACTORY = "llmops_jupyter.engine.llamacpp:LlamaCppEngine"
+FACTORY = "llmops_jupyter.engine.opening:open_engine"
 # Variables that decide where and how the native library computes.
 NATIVE = ("CUDA_", "HIP_", "ROCR_", "GGML_", "LLAMA_")
+# Of the code that runs, even if the package is replaced while it does. The package itself stands above us.
+VERSION: str = sys.modules["llmops_jupyter"].__version__
 
 
-def version(package: str) -> str:
-    """The version of an installed package; '' if it is not installed."""
+def build_of_binding() -> list[Any]:
+    """What tells one installation of llama-cpp-python from another; empty if there is none.
+
+    Read from its files, since the package's metadata take longer to read than a model's header.
+    """
     try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
-
-
-# Of the code that runs, even if the package is replaced while it does.
-VERSION = version(PACKAGE)
+        found = importlib.util.find_spec("llama_cpp")
+        if found is None or found.origin is None:
+            return []
+        code = Path(found.origin)
+        parts = [p for p in (code, code.parent / "lib") if p.exists()]
+        return [found.origin, *(p.stat().st_mtime_ns for p in parts)]
+    except (OSError, ValueError):
+        return []
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,13 @@ class Spec:
     metadata: Mapping[str, Any] | None = None
     prefix_cache_mb: int = 0
     factory: str = FACTORY
+
+    def begin(self) -> None:
+        """Begin with what takes longest of `load`, if the factory's module can; errors come there."""
+        module = self.factory.partition(":")[0]
+        begin = getattr(import_module(module), "begin", None)
+        if begin is not None:
+            begin(self.path, self.n_gpu_layers)
 
     def load(self) -> Engine:
         """The engine, loaded in this process; raises what the factory raises."""
@@ -79,12 +92,11 @@ class Spec:
     def key(self, environ: Mapping[str, str] | None = None) -> str:
         """Hex digest of all that a client relies on; equal keys may share a worker.
 
-        The model is named by its content, so its path, name and header are left out. The environment's folder
-        stands for the build of the native library, which the version does not tell.
+        The model is named by its content, so its path, name and header are left out.
         """
         given = os.environ if environ is None else environ
         settings = self.value()
         del settings["path"], settings["model_name"], settings["metadata"]
         native = {k: v for k, v in given.items() if k.startswith(NATIVE)}
-        parts = [VERSION, version(BINDING), sys.prefix, settings, native]
+        parts = [VERSION, build_of_binding(), sys.prefix, settings, native]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
