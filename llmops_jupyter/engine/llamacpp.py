@@ -222,7 +222,7 @@ class LlamaCppEngine:
 
     def forget_prefixes(self) -> None:
         """Forget the beginnings of prompts that are kept in memory."""
-        self._owner.call(self._open().scheduler.prefixes.drop_all)
+        self._owner.call(self._open().scheduler.forget_prefixes)
 
     @property
     def alive(self) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.engine import native, sizing
 from llmops_jupyter.engine.adapters import LoadedAdapters
+from llmops_jupyter.engine.aside import Aside
 from llmops_jupyter.engine.context import Context, Size
 from llmops_jupyter.engine.embedding import Embedder, ranks
 from llmops_jupyter.engine.exact import CHUNK, ExactLane
@@ -18,6 +19,7 @@ from llmops_jupyter.engine.scheduler import Scheduler
 from llmops_jupyter.engine.tokens import Tokenizer
 from llmops_jupyter.errors import EngineError
 from llmops_jupyter.models import GGUFMetadata
+from llmops_jupyter.models.memory import megabytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,6 +78,10 @@ class Loaded:
             self.scheduler = Scheduler(context, self.size.rows, adapters.pairs)
             alone = Size(1, sizing.spread(self.context_length), CHUNK, 1)
             self.exact = ExactLane(lambda: self._make_context(alone, 1), adapters.pairs)
+            slowed = context.cheap_cells < context.cells.size and context.capability.parts
+            if slowed and not sizing.is_tight():
+                kept, pace = self.scheduler.prefixes, self.scheduler.pace
+                self.scheduler.aside = Aside(context, kept, pace)
             if prefix_cache_mb and self.writes and is_digest(digest):
                 identities = Identities(context, self.model, digest, n_gpu_layers)
                 self.scheduler.saving = Saving(
@@ -86,6 +92,7 @@ class Loaded:
                     identity=lambda used: identities.of(adapters.contents(used)),
                     submit=submit,
                     busy=lambda: self.scheduler.busy or self.exact.busy,
+                    aside=self.scheduler.aside,
                 )
         except BaseException:
             self.free()
@@ -101,10 +108,7 @@ class Loaded:
         """One step of what runs; the exact lane and the batch take turns."""
         try:
             exact = self.exact.step()
-            if self.scheduler.step() or exact:
-                return True
-            if self.scheduler.saving is not None:
-                self.scheduler.saving.step()
+            return self.scheduler.step() or exact or self.scheduler.rest()
         except Exception as e:  # noqa: BLE001 - the callers get it; the owner's thread must live on
             error = EngineError(f"The engine failed: {type(e).__name__}: {e}. Run again.")
             error.__cause__ = e
@@ -131,6 +135,7 @@ class Loaded:
         scheduler = self.scheduler
         cells = scheduler.context.cells
         rate, reading = scheduler.tokens_per_s, scheduler.pace.tokens_per_s
+        aside = scheduler.aside
         notes = scheduler.saving.states.notes if scheduler.saving is not None else []
         return {
             "threads": self._threads,
@@ -139,6 +144,9 @@ class Loaded:
             "waiting": len(scheduler.waiting) + len(self.exact.waiting),
             "cells": f"{cells.size - cells.free} of {cells.size}",
             "kept prefixes": len(scheduler.prefixes.kept),
+            "set aside": "0"
+            if aside is None
+            else f"{len(aside.entries)}, {megabytes(aside.bytes)}",
             "tokens_per_s": None if rate is None else round(rate, 1),
             "reading_tokens_per_s": None if reading is None else round(reading, 1),
             "memory kind": scheduler.context.capability.kind,

@@ -171,12 +171,22 @@ def _load_model(path: Path, n_gpu_layers: int | None) -> Any:
 
 
 class Vocabulary:
-    """Text to tokens and back, and which tokens are control tokens."""
+    """Text to tokens and back, and which tokens are control tokens.
+
+    Raises:
+        ModelError: the file carries no tokenizer.
+    """
 
     def __init__(self, model: Any) -> None:
         self._lib = lib = library()
         self._model = model
         self._vocab = vocab = lib.llama_model_get_vocab(model)
+        if lib.llama_vocab_type(vocab) == lib.LLAMA_VOCAB_TYPE_NONE:
+            # The library stops the process over the first question about a token.
+            raise ModelError(
+                "The model's file carries no tokenizer, so it can neither read nor write text. Use a "
+                "file that was converted together with its tokenizer."
+            )
         self.size = int(lib.llama_vocab_n_tokens(vocab))
         self.bos = int(lib.llama_vocab_bos(vocab))
         self.eos = int(lib.llama_vocab_eos(vocab))

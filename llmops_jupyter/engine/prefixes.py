@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from llmops_jupyter.engine.capability import Capability
     from llmops_jupyter.engine.context import Context
 
 # A file's path, bytes and time of change in nanoseconds.
@@ -43,19 +44,45 @@ def common(a: NDArray[np.int32], b: NDArray[np.int32]) -> int:
     return place if n and different[place] else n
 
 
-@dataclass(eq=False)
-class Prefix:
-    """Tokens that a kept sequence holds, computed with certain adapters.
+def usable(
+    capability: Capability, held: NDArray[np.int32], tokens: NDArray[np.int32], limit: int
+) -> int:
+    """How many tokens, `limit` at most, can be gone on from, where a saved state holds `held`."""
+    shared = min(common(held, tokens), limit)
+    if shared == len(held):
+        return shared
+    # What no later token sees is not part of a state.
+    oldest = max(0, len(held) - capability.window + 1) if capability.window else 0
+    return shared if capability.parts and capability.reusable(shared, oldest) else 0
+
+
+@dataclass(eq=False, kw_only=True)
+class Beginning:
+    """Tokens that were computed with certain adapters.
 
     `made` is when, in seconds since the epoch; `weighed`, whether it was considered for the disk.
     """
 
-    sequence: int
     tokens: NDArray[np.int32]
     adapters: Adapters
     used: int = field(default_factory=lambda: next(_clock))
     made: float = field(default_factory=time.time)
     weighed: bool = False
+
+    def touch(self) -> None:
+        """It is used now."""
+        self.used = next(_clock)
+
+
+@dataclass(eq=False, kw_only=True)
+class Prefix(Beginning):
+    """A beginning that a kept sequence holds.
+
+    `wanted` says that a row began with the whole of it, so that it takes no cells of its own.
+    """
+
+    sequence: int
+    wanted: bool = False
 
 
 class Prefixes:
@@ -92,7 +119,7 @@ class Prefixes:
             if shared > most:
                 best, most = prefix, shared
         if best is not None:
-            best.used = next(_clock)
+            best.touch()
         return best, most
 
     def keep(self, source: int, tokens: NDArray[np.int32], adapters: Adapters) -> bool:
@@ -106,7 +133,7 @@ class Prefixes:
             if shared == len(tokens) and (
                 self.context.capability.parts or shared == len(prefix.tokens)
             ):
-                prefix.used = next(_clock)
+                prefix.touch()
                 return True
             if shared == len(prefix.tokens) and self.context.capability.parts:
                 self.drop(prefix)
@@ -116,7 +143,7 @@ class Prefixes:
         if not self.context.copy(source, sequence, len(tokens)):
             self._free.append(sequence)
             return False
-        self.kept.append(Prefix(sequence, tokens.copy(), adapters))
+        self.kept.append(Prefix(sequence=sequence, tokens=tokens.copy(), adapters=adapters))
         while len(self.kept) > 1 and self._taken() > (self.cheap if self.kept[2:] else self.cells):
             self.evict()
         return True
@@ -144,6 +171,13 @@ class Prefixes:
         if not self.kept:
             return False
         self.drop(min(self.kept, key=lambda p: p.used))
+        return True
+
+    def make_room(self, cells: int) -> bool:
+        """Drop prefixes until so many cells are free; False if there are not so many."""
+        while self.context.free_cells < cells:
+            if not self.evict():
+                return False
         return True
 
     def forget(self) -> None:

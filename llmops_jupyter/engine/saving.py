@@ -1,8 +1,8 @@
 """When beginnings of prompts go to disk, and when they come back from there, by what was measured.
 
 A beginning is written once the engine has nothing to do, if reading it took a while and the disk does not
-hold most of it. The engine's thread only copies the state, into memory that another thread has made ready;
-checksum and writing are that thread's. A row takes its beginning from the disk where this saves more time
+hold most of it. The engine's thread only copies the state, into memory that another thread has made ready,
+if it is not set aside in memory anyway; checksum and writing are that thread's. A row takes its beginning from the disk where this saves more time
 than it costs.
 """
 
@@ -16,9 +16,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from llmops_jupyter.engine.aside import Aside, SetAside
 from llmops_jupyter.engine.context import Context
 from llmops_jupyter.engine.pace import Pace
-from llmops_jupyter.engine.prefixes import Adapters, Prefix, Prefixes, common
+from llmops_jupyter.engine.prefixes import Adapters, Beginning, Prefix, Prefixes, usable
 from llmops_jupyter.engine.row import Row
 from llmops_jupyter.engine.saved import SavedStates
 from llmops_jupyter.engine.statefile import Entry
@@ -53,6 +54,7 @@ class Saving:
         identity: what shapes a state with certain adapters, as a hex digest; None if that is not known.
         submit: runs a job on the scheduler's thread when it has time; EngineError once that is closed.
         busy: whether rows wait or run.
+        aside: what is set aside, which goes to disk without another copy.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Saving:
         identity: Callable[[Adapters], str | None],
         submit: Callable[[Callable[[], None]], None],
         busy: Callable[[], bool],
+        aside: Aside | None = None,
     ) -> None:
         self.context = context
         self.prefixes = prefixes
@@ -73,6 +76,7 @@ class Saving:
         self._identity = identity
         self._submit = submit
         self._busy = busy
+        self._aside = aside
         self._rate = RATE
         self._under_way = False
         self._uncopied: _Job | None = None
@@ -96,8 +100,8 @@ class Saving:
         if limit - shared < MIN_TOKENS:
             return 0
         while (found := self._longest(row, limit, shared)) is not None:
-            entry, usable = found
-            if not self._make_room(len(entry.tokens) + len(row.tokens) - usable + promised):
+            entry, most = found
+            if not self.prefixes.make_room(len(entry.tokens) + len(row.tokens) - most + promised):
                 return 0
             began = time.perf_counter()
             state = self.states.read(entry)
@@ -108,7 +112,7 @@ class Saving:
                 continue
             took = max(time.perf_counter() - began, 1e-6)
             self._rate = KEEP * self._rate + (1 - KEEP) * len(state) / took
-            return usable if self.context.cut(sequence, usable) else 0
+            return most if self.context.cut(sequence, most) else 0
         return 0
 
     def _longest(self, row: Row, limit: int, shared: int) -> tuple[Entry, int] | None:
@@ -118,10 +122,10 @@ class Saving:
             return None
         best, most = None, shared
         for entry in self.states.entries(identity):
-            usable = self._usable(entry.tokens, row.prompt, limit)
+            here = usable(self.context.capability, entry.tokens, row.prompt, limit)
             shorter = best is not None and len(entry.tokens) < len(best.tokens)
-            if usable > most or (usable == most and shorter):
-                best, most = entry, usable
+            if here > most or (here == most and shorter):
+                best, most = entry, here
         if best is None or most - shared < MIN_TOKENS:
             return None
         reading = self.pace.seconds(shared, most)
@@ -131,24 +135,8 @@ class Saving:
             return None
         return best, most
 
-    def _usable(
-        self, held: NDArray[np.int32], tokens: NDArray[np.int32], limit: int | None = None
-    ) -> int:
-        """How many tokens can be gone on from, where a state holds `held`."""
-        shared = common(held, tokens)
-        shared = shared if limit is None else min(shared, limit)
-        if shared == len(held):
-            return shared
-        capability = self.context.capability
-        # What no later token sees is not part of a state.
-        oldest = max(0, len(held) - capability.window + 1) if capability.window else 0
-        return shared if capability.parts and capability.reusable(shared, oldest) else 0
-
-    def _make_room(self, cells: int) -> bool:
-        while self.context.free_cells < cells:
-            if not self.prefixes.evict():
-                return False
-        return True
+    def _usable(self, held: NDArray[np.int32], tokens: NDArray[np.int32]) -> int:
+        return usable(self.context.capability, held, tokens, len(held))
 
     # To the disk.
 
@@ -156,14 +144,18 @@ class Saving:
         """Begin to save a beginning that is worth it, if there is one; for when nothing else is to do."""
         if self._under_way:
             return
-        for prefix in list(self.prefixes.kept):
-            if not prefix.weighed:
-                prefix.weighed = True
-                job = self._weigh(prefix)
-                if job is not None:
-                    self._under_way, self._uncopied = True, job
-                    self._start(functools.partial(self._make_ready, job))
-                    return
+        for beginning in self._unweighed():
+            beginning.weighed = True
+            job = self._weigh(beginning)
+            if job is None:
+                continue
+            self._under_way = True
+            if isinstance(beginning, SetAside):
+                self._start(functools.partial(self._write, job, beginning.state))
+            else:
+                self._uncopied = job
+                self._start(functools.partial(self._make_ready, job))
+            return
 
     def close(self) -> None:
         """Save what is left, as far as it takes a moment only, and end the writing."""
@@ -171,33 +163,43 @@ class Saving:
         if self._writer is not None:
             self._writer.join(CLOSE_S)
         if self._uncopied is not None:
-            self._uncopied.prefix.weighed = False
-        for prefix in self.prefixes.kept:
+            self._uncopied.beginning.weighed = False
+        for beginning in self._unweighed():
             left = deadline - time.monotonic()
-            job = None if prefix.weighed else self._weigh(prefix)
+            job = self._weigh(beginning)
             if job is not None and job.size < left * self._rate:
-                state = _memory(job.size)
-                if self.context.save(prefix.sequence, state):
+                if isinstance(beginning, SetAside):
+                    job.write(self.states, beginning.state)
+                elif self.context.save(beginning.sequence, state := _memory(job.size)):
                     job.write(self.states, state)
 
-    def _weigh(self, prefix: Prefix) -> _Job | None:
+    def _unweighed(self) -> list[Prefix | SetAside]:
+        held: list[Prefix | SetAside] = list(self.prefixes.kept)
+        if self._aside is not None:
+            held += self._aside.entries
+        return [beginning for beginning in held if not beginning.weighed]
+
+    def _weigh(self, beginning: Prefix | SetAside) -> _Job | None:
         """What is to be done to save a beginning; None if it is not worth it."""
-        tokens = prefix.tokens
-        identity = self._identity(prefix.adapters) if len(tokens) >= MIN_TOKENS else None
-        if identity is None or prefix.made < self.states.cleared_at():
+        tokens = beginning.tokens
+        identity = self._identity(beginning.adapters) if len(tokens) >= MIN_TOKENS else None
+        if identity is None or beginning.made < self.states.cleared_at():
             return None
         entries = self.states.entries(identity)
         covered = max((self._usable(e.tokens, tokens) for e in entries), default=0)
         new, whole = self.pace.seconds(covered, len(tokens)), self.pace.seconds(0, len(tokens))
         if new is None or whole is None or new < max(MIN_S, GROWN * whole):
             return None
-        size = self.context.state_bytes(prefix.sequence)
+        if isinstance(beginning, SetAside):
+            size = len(beginning.state)
+        else:
+            size = self.context.state_bytes(beginning.sequence)
+            if not _fits(size):
+                return None
         if not size or new < GAIN * size / self._rate or size > self.states.most:
             return None
-        if not _fits(size):
-            return None
         replaced = [e for e in entries if self._replaces(tokens, e.tokens)]
-        return _Job(prefix, identity, size, whole, replaced)
+        return _Job(beginning, identity, size, whole, replaced)
 
     def _replaces(self, new: NDArray[np.int32], old: NDArray[np.int32]) -> bool:
         """Whether what only the old state holds is not worth a file."""
@@ -216,10 +218,10 @@ class Saving:
 
     def _copy(self, job: _Job, state: NDArray[np.uint8]) -> None:
         """On the scheduler's thread; a row that has come in the meantime goes first."""
-        prefix = job.prefix
         self._uncopied = None
         self._under_way = False
-        if not any(kept is prefix for kept in self.prefixes.kept):
+        prefix = next((kept for kept in self.prefixes.kept if kept is job.beginning), None)
+        if prefix is None:
             return
         if self._busy():
             prefix.weighed = False
@@ -260,12 +262,12 @@ class _Job:
     """A beginning on its way to disk, with the entries that are of no use once it is there."""
 
     def __init__(
-        self, prefix: Prefix, identity: str, size: int, seconds: float, replaced: list[Entry]
+        self, beginning: Beginning, identity: str, size: int, seconds: float, replaced: list[Entry]
     ) -> None:
-        self.prefix = prefix
+        self.beginning = beginning
         self.size = size
         self._identity = identity
-        self._tokens, self._made = prefix.tokens.copy(), prefix.made
+        self._tokens, self._made = beginning.tokens.copy(), beginning.made
         self._seconds = seconds
         self._replaced = replaced
 

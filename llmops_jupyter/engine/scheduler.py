@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from llmops_jupyter.engine.aside import Aside
 from llmops_jupyter.engine.context import Context, NoRoomError, Piece
 from llmops_jupyter.engine.pace import Pace
 from llmops_jupyter.engine.prefixes import Adapters, Prefix, Prefixes, common
@@ -30,6 +31,8 @@ WHOLE = 4
 SLICE_S = 0.5
 SHARE_S = 1.0
 HEADROOM = 64
+# Seconds that a batch waits until what it does not begin with is set aside.
+SETTLE_S = 0.1
 
 
 class Scheduler:
@@ -62,7 +65,8 @@ class Scheduler:
         self._others_ran = 0.0
         self._writing: list[tuple[Row, int]] = []
         self.tokens_per_s: float | None = None
-        # What beginnings are on disk, if they are kept there.
+        # Beginnings in memory and on disk, if they are kept there.
+        self.aside: Aside | None = None
         self.saving: Saving | None = None
 
     def add(self, row: Row) -> None:
@@ -90,6 +94,20 @@ class Scheduler:
         for row in [*self.active, *self.waiting]:
             row.stop("interrupted" if error is None else "error", error)
         self._drop_ended()
+
+    def rest(self) -> bool:
+        """Work for when there is nothing else to do, a little at a time; whether there is more."""
+        if self.aside is not None and self.aside.step():
+            return True
+        if self.saving is not None:
+            self.saving.step()
+        return False
+
+    def forget_prefixes(self) -> None:
+        """Forget all beginnings that are kept in the cache and in memory."""
+        self.prefixes.drop_all()
+        if self.aside is not None:
+            self.aside.forget()
 
     def reset(self, error: Exception) -> None:
         """Fail all rows and forget all that the cache holds."""
@@ -140,6 +158,10 @@ class Scheduler:
 
     def _admit(self) -> None:
         """Start waiting rows while there are sequences and cells for them."""
+        begins = bool(self.waiting) and not self.active
+        if self.aside is not None and begins and not any(r.interactive for r in self.waiting):
+            self.aside.settle(SETTLE_S)
+        started = 0
         for row in sorted(self.waiting, key=self._order):
             most = self.rows + (SPARE if row.interactive else 0)
             if len(self.active) >= most or not self._free:
@@ -148,6 +170,9 @@ class Scheduler:
                 continue
             self.waiting.remove(row)
             self.active.append(row)
+            started += 1
+        if self.aside is not None and started:
+            self.aside.clear_cache()
 
     def _order(self, row: Row) -> tuple[bool, int, int]:
         """Interactive rows first, then those whose caller has the fewest running, then the oldest."""
@@ -203,9 +228,8 @@ class Scheduler:
 
     def _place(self, row: Row, source: Row | None, prefix: Prefix | None, shared: int) -> None:
         sequence = self._free.pop()
-        row.sequence, row.read = sequence, 0
-        if self.saving is not None:
-            row.read = self.saving.restore(row, sequence, shared, self._promised())
+        row.sequence = sequence
+        row.read = self._restore(row, sequence, shared)
         origin = source.sequence if source is not None else prefix.sequence if prefix else None
         gone = source is None and prefix is not None and prefix not in self.prefixes.kept
         if shared and not row.read and origin is not None and not gone:
@@ -213,8 +237,23 @@ class Scheduler:
                 shared = len(prefix.tokens)
             if self.context.copy(origin, sequence, shared):
                 row.read = shared
+                if source is None and prefix is not None:
+                    prefix.wanted = shared == len(prefix.tokens)
         if row.cached is None:
             row.cached = row.read
+
+    def _restore(self, row: Row, sequence: int, shared: int) -> int:
+        """How many tokens the sequence has from memory or disk: more than `shared`, or none."""
+        promised = self._promised()
+        found = self.aside.longest(row, shared) if self.aside is not None else None
+        if self.saving is not None:
+            here = found[1] if found is not None else shared
+            read = self.saving.restore(row, sequence, here, promised)
+            if read:
+                return read
+        if self.aside is None or found is None:
+            return 0
+        return self.aside.restore(row, sequence, found, promised)
 
     # What a step computes.
 

@@ -206,6 +206,15 @@ def test_a_context_has_logits_for_each_of_its_sequences(tmp_path):
     native.library().llama_model_free(model)
 
 
+def test_a_file_without_a_tokenizer_is_refused(tmp_path):
+    model = native.load_model(write_llama(tmp_path / "m.gguf"), 0)
+    try:
+        with pytest.raises(ModelError, match="carries no tokenizer"):
+            native.Vocabulary(model)
+    finally:
+        native.library().llama_model_free(model)
+
+
 def test_wrong_sizes_never_reach_the_library(tmp_path):
     with scheduler_of(write_llama(tmp_path / "m.gguf")) as made:
         context = made.context
