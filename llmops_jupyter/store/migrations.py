@@ -282,6 +282,28 @@ def m013_messages_in_order(conn: sqlite3.Connection) -> None:
     )
 
 
+def m014_rows_in_order(conn: sqlite3.Connection) -> None:
+    """Rows of data sets lie in the order in which they came, for the reasons that messages do.
+
+    The items are made anew with them, since they refer to the table of rows.
+    """
+    _run(
+        conn,
+        "ALTER TABLE dataset_rows RENAME TO rows_by_hash",
+        "ALTER TABLE dataset_items RENAME TO items_of_rows_by_hash",
+        "CREATE TABLE dataset_rows (id INTEGER PRIMARY KEY, hash TEXT NOT NULL UNIQUE, "
+        "row TEXT NOT NULL)",
+        "INSERT INTO dataset_rows(hash, row) SELECT hash, row FROM rows_by_hash",
+        "CREATE TABLE dataset_items (dataset_id INTEGER NOT NULL REFERENCES datasets(id), "
+        "position INTEGER NOT NULL, row_id TEXT NOT NULL, row_hash TEXT NOT NULL "
+        "REFERENCES dataset_rows(hash), PRIMARY KEY (dataset_id, position)) WITHOUT ROWID",
+        "INSERT INTO dataset_items SELECT dataset_id, position, row_id, row_hash "
+        "FROM items_of_rows_by_hash",
+        "DROP TABLE items_of_rows_by_hash",
+        "DROP TABLE rows_by_hash",
+    )
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     m001_settings,
     m002_spans,
@@ -296,6 +318,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     m011_maps,
     m012_parents,
     m013_messages_in_order,
+    m014_rows_in_order,
 )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed (extra demo)")
+
 
 from test_saving import KINDS, Engine, words
 from tiny_models import WIDTH, noise, write_adapter
@@ -90,7 +93,7 @@ CHUNKS = st.lists(st.sampled_from([words(i, 24) for i in range(4)]), min_size=1,
 def test_answers_do_not_depend_on_what_was_set_aside(shared_engine, turns):
     shared_engine.scheduler.forget_prefixes()
     for group, interactive, rests in turns:
-        texts = [sum(chunks, []) for chunks in group]
+        texts = [list(itertools.chain.from_iterable(chunks)) for chunks in group]
         found, _ = shared_engine.score(*texts, interactive=interactive)
         for text, scores in zip(texts, found, strict=True):
             assert np.abs(scores - fresh(shared_engine, text)).max() < 0.02
