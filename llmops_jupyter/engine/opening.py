@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Mapping
 from importlib import import_module
@@ -49,7 +50,5 @@ def open_engine(
 def _prepare(template: str) -> None:
     from llmops_jupyter.engine.chat import compiled
 
-    try:
+    with contextlib.suppress(Exception):  # whoever asks is told
         compiled(template)
-    except LLMOpsError:
-        pass  # whoever asks is told

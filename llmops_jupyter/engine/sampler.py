@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from llmops_jupyter.engine.bindings import part
 from llmops_jupyter.engine.native import Vocabulary, library
 from llmops_jupyter.engine.protocol import Request
 from llmops_jupyter.errors import OptionError, SchemaError
@@ -41,10 +42,9 @@ def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 @lru_cache(maxsize=32)
 def _grammar_of(schema: str) -> str:
     library()
-    from llama_cpp.llama_grammar import json_schema_to_gbnf
-
+    grammar = part("llama_grammar")
     try:
-        return str(json_schema_to_gbnf(schema))
+        return str(grammar.json_schema_to_gbnf(schema))
     except Exception as e:
         raise SchemaError(
             f"The schema cannot be turned into a grammar ({type(e).__name__}: {e}). Use plain types, "

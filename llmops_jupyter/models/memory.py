@@ -203,9 +203,9 @@ def _address_space() -> int | None:
         return None
     import resource
 
-    import psutil
-
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
     if soft == resource.RLIM_INFINITY:
         return None
+    import psutil
+
     return max(0, soft - int(psutil.Process(os.getpid()).memory_info().vms))

@@ -157,11 +157,13 @@ def is_network_drive(path: Path) -> bool:
 def _mounts(file: Path = Path("/proc/self/mounts")) -> list[tuple[str, str]]:
     """Mount points with the names of their file systems, in the order in which they were mounted."""
     try:
-        rows = [line.split() for line in file.read_text("utf-8", "surrogateescape").splitlines()]
+        # Only a blank and a line's end are escaped: others, such as U+00A0, may be part of a name.
+        lines = file.read_text("utf-8", "surrogateescape").split("\n")
     except OSError:
         import psutil  # slow to load, in comparison
 
         return [(p.mountpoint, p.fstype) for p in psutil.disk_partitions(all=True)]
+    rows = [line.split(" ") for line in lines]
     return [(_unescaped(row[1]), row[2]) for row in rows if len(row) > 2]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from worker_calls import ask, ends, spec
 
 from llmops_jupyter.engine.protocol import Engine, Finished, Request, Token
 from llmops_jupyter.engine.replay import Cassette, RecordingEngine, ReplayEngine
+from llmops_jupyter.engine.worker.process import StartError, start
 from llmops_jupyter.engine.worker.sharing import open_engine
 from llmops_jupyter.errors import (
     ContextLengthError,
@@ -194,3 +196,13 @@ def test_a_worker_that_cannot_start_leaves_the_model_in_this_process(runtime, mo
         assert "runs in this process because" in opened.notes[-1]
         assert opened.engine.status()["active"] == 0
     assert list(runtime.glob("*.key")) == []
+
+
+def test_a_worker_that_cannot_serve_ends_without_a_crash_while_it_reads_the_model(runtime):
+    shared = {"folder": str(runtime / "missing"), "name": "w", "authkey": "00", "idle_s": 1.0}
+    config = {"spec": spec("crash-at-end").value(), "key": "k", "shared": shared}
+    with (
+        tempfile.TemporaryFile("a+b") as log,
+        pytest.raises(StartError, match="its address cannot be bound"),
+    ):
+        start(config, log)

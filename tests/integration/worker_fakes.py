@@ -8,6 +8,7 @@ Rows take turns, word by word.
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import threading
@@ -28,6 +29,9 @@ WAIT_S = 20.0
 def begin(path, n_gpu_layers):
     if str(path) == "abort early":
         os.abort()
+    if str(path) == "crash-at-end":
+        # As a native library does that is taken away while one of its threads runs.
+        atexit.register(os.abort)
 
 
 class FakeEngine:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import psutil
 import pytest
 
 from llmops_jupyter.errors import ModelMemoryError
@@ -71,6 +74,28 @@ def test_the_machine_itself_is_the_limit_without_control_groups(tmp_path):
     limit = available_memory(proc=tmp_path / NOWHERE, cgroups=tmp_path / NOWHERE)
     assert limit.bytes > 0
     assert "machine" in limit.source or "ulimit" in limit.source
+
+
+def test_free_memory_is_what_the_system_says_programs_can_have(tmp_path):
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal: 900 kB\nMemFree: 1 kB\nMemAvailable:       3 kB\nCached: 5 kB\n")
+    nowhere = tmp_path / NOWHERE
+    limit = available_memory(proc=nowhere, cgroups=nowhere, meminfo=meminfo)
+    assert (limit.bytes, limit.source) == (3072, "free memory of the machine")
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "MemFree: 1 kB\n", "MemAvailable:\n", "MemAvailable: ? kB\n", "\xff"]
+)
+def test_free_memory_is_asked_for_where_the_system_writes_it_down_nowhere(
+    tmp_path, monkeypatch, text
+):
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=4096))
+    meminfo = tmp_path / "meminfo"
+    if text is not None:
+        meminfo.write_text(text, "latin-1")
+    nowhere = tmp_path / NOWHERE
+    assert available_memory(proc=nowhere, cgroups=nowhere, meminfo=meminfo).bytes == 4096
 
 
 def test_a_container_limit_of_version_2_counts_less_what_is_used(tmp_path):

@@ -6,6 +6,8 @@ import json
 import threading
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 import llmops_jupyter as lo
 from llmops_jupyter.errors import (
@@ -16,9 +18,9 @@ from llmops_jupyter.errors import (
     TemplateError,
     UnknownNameError,
 )
-from llmops_jupyter.prompts import conversation, examples
+from llmops_jupyter.prompts import conversation, examples, template
 from llmops_jupyter.prompts.content import as_schema
-from llmops_jupyter.prompts.template import fill, split_roles, variables_of
+from llmops_jupyter.prompts.template import Part, fill, split_roles, variables_of
 from llmops_jupyter.records import Message
 
 
@@ -71,6 +73,52 @@ def test_faults_of_a_template_show_the_place_and_the_way_out(ws, text, says):
     with pytest.raises(TemplateError, match=says):
         ws.prompts.scratch(text)
         fill(text, {"question": "q"})
+
+
+PIECES = ["{", "}", "#", "%", "{#", "#}", "{ {", "# for x in y", "##", "-", " ", "\n", "\n\n", "\t"]
+PIECES += [
+    "\f",
+    "\v",
+    "\x85",
+    "\u2028",
+    "\u00a0",
+    "<b>&",
+    "'\"",
+    "\\",
+    "é",
+    "\U0001f600",
+    "user:",
+    "word",
+]
+
+
+MARKS = ["{{", "}}", "{%", "%}", "{#-", "\r", "\r\n", "\x00", "\x00{#", "#}\x00"]
+
+
+@given(st.lists(st.sampled_from(PIECES + MARKS) | st.text(max_size=3), max_size=6).map("".join))
+@example("")
+@example("two\nlines\n\n")
+@example("  {# no comment #}\n# no statement\n## nor this")
+def test_a_text_without_marks_is_what_the_template_language_makes_of_it(text):
+    part = Part("user", text, 1)
+    if template._is_plain(part):
+        compiled, used = template._compiled(part)
+        assert used == frozenset()
+        assert template.fill_part(part, {}).content == compiled.render() == text
+
+
+@pytest.mark.parametrize(
+    ("text", "becomes"),
+    [("a\rb", "a\nb"), ("a\r\nb", "a\nb"), ("{{ 1 }}", "1"), ("{% raw %}{{{% endraw %}", "{{")],
+)
+def test_what_the_template_language_changes_is_not_taken_as_plain(text, becomes):
+    assert roles(text) == [("user", becomes)]
+
+
+@pytest.mark.parametrize("text", ["a }} b", "a %} b", "a {{ b", "a {% b"])
+def test_a_stray_mark_is_refused_as_before(text):
+    with pytest.raises(TemplateError):
+        template.check_template(text)
 
 
 def test_variables_are_known_before_a_run():

@@ -8,7 +8,9 @@ import subprocess
 import sys
 import threading
 import warnings
+from pathlib import Path
 
+import psutil
 import pytest
 
 from llmops_jupyter.errors import (
@@ -249,6 +251,30 @@ def test_a_network_drive_gets_a_warning_and_a_rollback_journal(tmp_path, monkeyp
 
 def test_this_machines_drive_is_no_network_drive(tmp_path):
     assert location.is_network_drive(tmp_path) is False
+
+
+def test_a_network_drive_is_found_whatever_is_in_its_name(tmp_path, monkeypatch):
+    names = ["plain", "two words", "tab\there", "back\\slash", "a\u00a0b\u3000c\u2028d", "\udcff"]
+    rows = ["/dev/root / ext4 rw 0 0"]
+    for name in names:
+        kept = name.replace("\\", "\\134").replace(" ", "\\040").replace("\t", "\\011")
+        rows += [f"there:/x /net/{kept} nfs4 rw 0 0", f"here /net/{kept}/own ext4 rw 0 0"]
+    rows += ["there:/y /over nfs rw 0 0", "here /over ext4 rw 0 0"]
+    file = tmp_path / "mounts"
+    file.write_bytes("\n".join([*rows, ""]).encode("utf-8", "surrogateescape"))
+    found = location._mounts(file)
+    assert [mount for mount, kind in found if kind == "nfs4"] == [f"/net/{n}" for n in names]
+    monkeypatch.setattr(location, "_mounts", lambda: found)
+    for name in names:
+        assert location.is_network_drive(Path(f"/net/{name}/deep/store.db"))
+        assert not location.is_network_drive(Path(f"/net/{name}/own/store.db"))
+        assert not location.is_network_drive(Path(f"/net/{name}2/store.db"))
+    assert not location.is_network_drive(Path("/over/store.db")), "what was mounted last counts"
+
+
+def test_without_the_systems_list_the_mounts_are_asked_for(tmp_path):
+    told = {(p.mountpoint, p.fstype) for p in psutil.disk_partitions(all=True)}
+    assert set(location._mounts(tmp_path / "missing")) == told
 
 
 def test_readers_do_not_write(tmp_path):

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from typing import Any
 
 
@@ -22,13 +23,16 @@ def main() -> int:
         return 1
     config = json.loads(line)
     _begin(config["spec"])
-    from llmops_jupyter.engine.worker.server import Server
-
     try:
+        from llmops_jupyter.engine.worker.server import Server
+
         Server(config).run()
     except OSError as e:
         print(f"its address cannot be bound ({e})", flush=True)
-    return 1
+    except Exception:  # noqa: BLE001 - goes to the log
+        traceback.print_exc()
+    # The model may be being read: an ordinary end would take the library away meanwhile, and crash.
+    os._exit(1)
 
 
 def _begin(spec: dict[str, Any]) -> None:
