@@ -87,12 +87,12 @@ def _costs(found: dict[Any, list[dict[str, Any]]]) -> list[Row]:
 
 class Ours:
     def __init__(self, path: str, threads: int, folder: str) -> None:
-        from llmops_jupyter.engine import llamacpp
+        from llmops_jupyter.engine import llamacpp, loaded
         from llmops_jupyter.engine.context import Context
         from llmops_jupyter.models.model import sha256_of
 
         self.folder = Path(folder or os.devnull) / "prefixes"
-        llamacpp.default_folder = lambda: self.folder
+        loaded.default_folder = lambda: self.folder
         self.engine = llamacpp.LlamaCppEngine(
             path,
             model_name="bundled",

@@ -47,7 +47,11 @@ def row_of(engine, text, depth, own):
 
 
 def emptied(engine):
-    engine._owner.call(lambda: engine._loaded.scheduler.reset(EngineError("emptied by the test")))
+    def empty():
+        engine._loaded.scheduler.reset(EngineError("emptied by the test"))
+        engine._loaded.scheduler.forget_prefixes()
+
+    engine._owner.call(empty)
 
 
 def told(engine, rows, at_end=lambda: None):
