@@ -60,7 +60,7 @@ class Sessions:
         return [
             Turn(
                 row["position"],
-                tuple(Message(m["role"], m["content"]) for m in json.loads(row["messages"])),
+                tuple(Message.from_dict(m) for m in json.loads(row["messages"])),
                 row["trace_id"],
                 row["at"],
             )

@@ -8,13 +8,24 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
+from llmops_jupyter.prompts.options import Options
 from llmops_jupyter.prompts.prepare import Prepared
-from llmops_jupyter.records import Completion, Hit, Timing, TokenLogprob, Usage
+from llmops_jupyter.records import Completion, Hit, Message, Timing, TokenLogprob, Usage
 from llmops_jupyter.tracing import Tracer
 from llmops_jupyter.tracing.process import is_dead, this_process
 
 REDACTED = "taken from the run that was broken off, where personal data was left out of this answer"
-CONTENT = ("text", "reasoning", "parsed", "hits", "tool_calls", "verdicts", "notes", "logprobs")
+CONTENT = (
+    "text",
+    "reasoning",
+    "parsed",
+    "hits",
+    "tool_calls",
+    "verdicts",
+    "notes",
+    "logprobs",
+    "messages",
+)
 
 
 class Journal:
@@ -79,10 +90,17 @@ def map_key(prepared: Prepared, rows: str, count: int) -> str:
         prepared.content.to_text(),
         prepared.engine.model_digest,
         json.dumps(asdict(options.sampling), sort_keys=True),
-        json.dumps([options.adapter_pairs(), options.exact, count]),
+        json.dumps([options.adapter_pairs(), options.exact, count, *_of_tools(options)]),
         rows,
     ]
     return hashlib.sha256("\n".join(parts).encode("utf-8", "backslashreplace")).hexdigest()
+
+
+def _of_tools(options: Options) -> list[Any]:
+    """Settings that decide the answers of a prompt with tools."""
+    if not options.tools:
+        return []
+    return [options.tool_choice, options.max_steps, options.approve]
 
 
 def completion_to_json(done: Completion, clean: Callable[[Any], Any]) -> str:
@@ -98,6 +116,7 @@ def completion_to_json(done: Completion, clean: Callable[[Any], Any]) -> str:
         "parsed": dump(mode="json") if callable(dump) else done.parsed,
         "hits": [asdict(h) for h in done.hits],
         "logprobs": [asdict(t) for t in done.logprobs],
+        "messages": [message.as_dict() for message in done.messages],
     }
     plain = json.loads(json.dumps(content, default=str))
     kept = clean(plain)
@@ -121,6 +140,7 @@ def completion_from_json(text: str) -> Completion:
                 TokenLogprob(t["token"], t["logprob"], tuple((w, p) for w, p in t["top"]))
                 for t in value.get("logprobs", ())
             ),
+            "messages": tuple(Message.from_dict(m) for m in value.get("messages", ())),
             **{k: tuple(value[k]) for k in ("tool_calls", "verdicts", "notes")},
         }
     )

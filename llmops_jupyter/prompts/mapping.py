@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.engine.protocol import Finished, Request, Token
 from llmops_jupyter.errors import LLMOpsError, SchemaError
@@ -23,6 +23,9 @@ from llmops_jupyter.prompts.run import (
 )
 from llmops_jupyter.records import Completion, Failure, Table
 from llmops_jupyter.tracing import Span, Tracer, current_span
+
+if TYPE_CHECKING:
+    from llmops_jupyter.prompts.agent import Agent
 
 # The first rows read what all share; a time that is estimated from fewer is far off.
 ESTIMATE_ROWS, ESTIMATE_S = 8, 10.0
@@ -68,7 +71,8 @@ class _Row:
     root: Span
     chat: Span
     answer: Answer
-    thinking: bool
+    agent: Agent | None = None
+    request: Request | None = None
 
 
 class Map:
@@ -145,15 +149,18 @@ class Map:
         )
 
     def _generate(self, engine: Any, journal: Journal) -> None:
-        # A second pass writes the answers of rows that have reasoned.
-        for requests in (self._first_requests(), self._second_requests()):
+        # Further passes write the answers of rows that have reasoned, and the next steps of those with tools.
+        passes = 0
+        while passes == 0 or self.second:
+            requests = self._second_requests() if passes else self._first_requests()
+            passes += 1
             events = iter(engine.generate(requests))
             try:
                 for event in events:
                     row = self.open[event.request_id]
                     if isinstance(event, Token):
                         row.chat.first_token()
-                        self._add(row, event.text)
+                        row.chat.partial(row.answer.add(event))
                     elif isinstance(event, Finished):
                         self._finish(row, event, journal)
             finally:
@@ -171,16 +178,32 @@ class Map:
             root.set("llmops.map.row_id", self.row_ids[position])
             root.begin(current_span())
             request = replace(request, trace_id=root.trace_id)
-            thinking = prepared.content.cot and prepared.content.schema is None
+            answer = Answer()
+            answer.begin_step(thinking=prepared.content.cot and prepared.content.schema is None)
+            agent = None
+            first = request
+            if prepared.options.tools:
+                from llmops_jupyter.prompts.agent import Agent
+
+                agent = Agent(self.tracer, prepared, root, answer, alone=False)
+                request = agent.request(first)
             chat = chat_span(self.tracer, prepared, request).begin(root)
-            self.open[request.id] = _Row(position, prepared, root, chat, Answer(), thinking)
+            row = _Row(position, prepared, root, chat, answer, agent, first)
+            self.open[request.id] = row
             yield request
 
     def _second_requests(self) -> Iterator[Request]:
-        while self.second:
+        for _ in range(len(self.second)):
             row = self.second.pop(0)
-            row.thinking = False
+            if row.agent is not None and row.request is not None:
+                request = row.agent.request(row.request)
+                row.answer.begin_step(thinking=False)
+                row.chat = chat_span(self.tracer, row.prepared, request).begin(row.root)
+                self.open[request.id] = row
+                yield request
+                continue
             row.answer.reasoning = row.answer.reasoning.strip()
+            row.answer.begin_step(thinking=False)
             request = replace(
                 row.prepared.request,
                 id=str(row.position),
@@ -194,29 +217,32 @@ class Map:
             self.open[request.id] = row
             yield request
 
-    def _add(self, row: _Row, text: str) -> None:
-        if row.thinking:
-            row.answer.reasoning += text
-        else:
-            row.answer.text += text
-        row.chat.partial(row.answer.reasoning if row.thinking else row.answer.text)
-
     def _finish(self, row: _Row, event: Finished, journal: Journal) -> None:
         del self.open[event.request_id]
-        if row.thinking:
-            row.answer.reasoning = event.text
-        else:
-            row.answer.text = event.text.strip() if row.answer.reasoning else event.text
+        two_steps = row.prepared.content.cot and row.prepared.content.schema is None
+        row.answer.end(event)
+        if two_steps and not row.answer.thinking:
+            row.answer.text = row.answer.text.strip()
         error: LLMOpsError | None = None
         try:
             take(row.answer, event, row.chat)
-            if row.thinking:
+            if row.answer.thinking:
                 row.chat.finish()
                 self.second.append(row)
                 return
+            if row.agent is not None:
+                row.chat.finish()
+                self.open[event.request_id] = row  # an interrupt may come while functions run
+                for _ in row.agent.proceed(event):
+                    pass
+                del self.open[event.request_id]
+                if not row.agent.over:
+                    self.second.append(row)
+                    return
             finish_answer(row.prepared, row.answer)
         except LLMOpsError as e:
             error = e
+            self.open.pop(event.request_id, None)
             row.answer.finish_reason = "error"
         self._close(row, error)
         done = make_completion(row.prepared, row.answer, row.root.trace_id, row.prepared.notes)

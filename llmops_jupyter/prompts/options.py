@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from llmops_jupyter.config import Settings, check_sampling, number
 from llmops_jupyter.errors import OptionError, did_you_mean
@@ -13,8 +13,14 @@ from llmops_jupyter.prompts.conversation import KIND as SESSION
 from llmops_jupyter.records import Sampling
 from llmops_jupyter.store import aliases
 
+if TYPE_CHECKING:
+    from llmops_jupyter.prompts.permission import Allow, Approve
+    from llmops_jupyter.prompts.tools import FunctionTool
+
 SAMPLING = tuple(f.name for f in fields(Sampling))
-OTHERS = ("model", "session", "adapters", "schema", "exact")
+TOOLS = ("tools", "tool_choice", "max_steps", "approve", "allow")
+OTHERS = ("model", "session", "adapters", "schema", "exact", "timeout", *TOOLS)
+MAX_STEPS = 8
 MOST_SCALE = 100.0
 
 
@@ -47,7 +53,11 @@ class Adapter:
 
 @dataclass(frozen=True)
 class Options:
-    """Settings of one call; they make no version."""
+    """Settings of one call; they make no version.
+
+    `timeout` is in seconds, for the whole run. `tool_choice` is that of the first steps, one each; `max_steps`
+    how often the model is asked at most. `approve` and `allow` decide about functions with side effects.
+    """
 
     model: str | None = None
     sampling: Sampling = field(default_factory=Sampling)
@@ -55,6 +65,12 @@ class Options:
     adapters: tuple[Adapter, ...] = ()
     exact: bool = False
     model_class: Any = None
+    timeout: float | None = None
+    tools: tuple[FunctionTool, ...] = ()
+    tool_choice: tuple[str, ...] = ()
+    max_steps: int = MAX_STEPS
+    approve: Approve = "ask"
+    allow: Allow | None = None
 
     def defaults(self) -> dict[str, Any]:
         """What is remembered with the version, as JSON values."""
@@ -113,7 +129,50 @@ def make_options(
         adapters=tuple(_adapter(*pair, model, find_adapter) for pair in adapter_pairs(adapters)),
         exact=bool(exact),
         model_class=schema if hasattr(schema, "model_validate") else None,
+        timeout=_timeout(given.get("timeout")),
+        **_tools(given),
     )
+
+
+def _timeout(seconds: Any) -> float | None:
+    if seconds is None:
+        return None
+    found = number("timeout", seconds)
+    if not 0 < found < float("inf"):
+        raise OptionError(f"timeout is a number of seconds above 0, not {seconds!r}.")
+    return found
+
+
+def _tools(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The checked settings of tools."""
+    choice, steps = given.get("tool_choice"), given.get("max_steps")
+    if given.get("tools") is None:
+        for name in TOOLS[1:]:
+            if given.get(name) is not None:
+                raise OptionError(
+                    f"{name} is for prompts with tools. Give tools=…, or leave it out."
+                )
+        return {}
+    from llmops_jupyter.engine.toolcalls import chosen_tools
+    from llmops_jupyter.prompts.permission import check_approve
+    from llmops_jupyter.prompts.tools import as_tools
+
+    tools = as_tools(given["tools"])
+    if isinstance(choice, str):
+        choice = choice.split(",")
+    choices = tuple(str(one).strip() for one in choice or ())
+    for one in choices:
+        chosen_tools([tool.tool for tool in tools], one)
+    if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 1):
+        raise OptionError(f"max_steps is a whole number from 1, not {steps!r:.80}.")
+    allow = given.get("allow")
+    return {
+        "tools": tools,
+        "tool_choice": choices,
+        "max_steps": steps or MAX_STEPS,
+        "approve": check_approve(given.get("approve"), allow),
+        "allow": allow,
+    }
 
 
 def _model(name: Any) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from llmops_jupyter.engine.protocol import Engine, Request
 from llmops_jupyter.engine.replay import live_engine
-from llmops_jupyter.errors import ContextLengthError, SchemaError
+from llmops_jupyter.errors import ContextLengthError, OptionError, SchemaError
 from llmops_jupyter.prompts import content as contents
 from llmops_jupyter.prompts import conversation, reasoning
 from llmops_jupyter.prompts.content import Content, Examples
@@ -61,6 +61,35 @@ def check_schema_option(content: Content, schema: Any) -> None:
         )
 
 
+def with_tools(content: Content, options: Options, *, versioned: bool) -> Content:
+    """The content of a call with tools; those of a version are the version's own.
+
+    Raises:
+        OptionError: the version has other tools, or functions for its tools are missing.
+    """
+    if not (options.tools or content.tools):
+        return content
+    from llmops_jupyter.prompts.tools import told_tools
+
+    told = told_tools(options.tools)
+    if content.cot:
+        raise OptionError("Tools and a chain of thought do not go together. Leave cot out.")
+    if told == content.tools:
+        return content
+    if not told:
+        wanted = ", ".join(str(tool.get("name")) for tool in content.tools)
+        raise OptionError(
+            f"This prompt has tools, which are functions of yours: give them again, tools=[{wanted}] or "
+            "--tools VAR."
+        )
+    if content.tools or versioned:
+        raise OptionError(
+            "This version has other tools, or tools with other signatures. Save a version with these: "
+            "prompts.save(name, template, tools=…)"
+        )
+    return replace(content, tools=told)
+
+
 def render_messages(
     content: Content, variables: Mapping[str, Any], rows: ExampleRows
 ) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
@@ -94,6 +123,9 @@ def build_request(
         messages=messages,
         sampling=sampling,
         schema=schema,
+        tools=tuple(found.tool for found in options.tools),
+        tool_choice=options.tool_choice[0] if options.tool_choice else "auto",
+        deadline_s=options.timeout,
         adapters=tuple((a.path, a.scale) for a in options.adapters),
         # Who gives a seed wants the same answer again, which takes a computation of the same shape.
         exact=options.exact or options.sampling.seed is not None,
@@ -115,12 +147,16 @@ def prepare(
     Raises:
         TemplateError, OptionError, ModelError: nothing has been written.
     """
+    content = with_tools(content, options, versioned=version is not None)
     messages, asked = render_messages(content, variables, rows)
     engine = engines.engine(options.model)
     notes: list[str] = []
     if options.session:
         earlier = turns(options.session)
         reserve = min(options.sampling.max_tokens, engine.context_length // 4)
+        if options.tools:
+            told = json.dumps(list(content.tools), ensure_ascii=False)
+            reserve += engine.count_tokens(told)
         messages, left_out = conversation.with_history(
             messages, earlier, engine.count_tokens, engine.context_length - reserve
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,14 +11,26 @@ from llmops_jupyter.engine.replay import recorded_trace_id
 from llmops_jupyter.errors import EngineError
 from llmops_jupyter.prompts import reasoning
 from llmops_jupyter.prompts.prepare import Prepared
-from llmops_jupyter.records import Completion, FinishReason, Sampling, Timing, TokenLogprob, Usage
-from llmops_jupyter.tracing import Span, Tracer, current_span
+from llmops_jupyter.records import (
+    Completion,
+    FinishReason,
+    Message,
+    Sampling,
+    Timing,
+    TokenLogprob,
+    Usage,
+)
+from llmops_jupyter.tracing import Span, Tracer, current_span, names
 from llmops_jupyter.tracing.search import WORKFLOW
 
 
 @dataclass
 class Answer:
-    """What has come so far."""
+    """What has come so far.
+
+    A step that is `thinking` was asked to reason, so that all it writes is reasoning; a model that thinks by
+    itself does so in any step.
+    """
 
     text: str = ""
     reasoning: str = ""
@@ -28,13 +40,40 @@ class Answer:
     seed: int | None = None
     parsed: Any = None
     logprobs: tuple[TokenLogprob, ...] = ()
+    notes: tuple[str, ...] = ()
+    cost: float | None = None
+    thinking: bool = False
+    tool_calls: tuple[Mapping[str, Any], ...] = ()
+    messages: tuple[Message, ...] = ()
+    finished: Finished | None = None
+    _earlier: str = ""
+
+    def begin_step(self, *, thinking: bool) -> None:
+        """The next events are those of another call of the model."""
+        self.thinking, self._earlier = thinking, self.reasoning
+
+    def add(self, event: Token) -> str:
+        """Take a piece; what there is now of what it is a piece of."""
+        if event.reasoning or self.thinking:
+            self.reasoning += event.text
+            return self.reasoning
+        self.text += event.text
+        return self.text
+
+    def end(self, event: Finished) -> None:
+        """Take the end of a call, which has all of its text."""
+        thought = [self._earlier, event.reasoning, *([event.text] if self.thinking else [])]
+        self.reasoning = "\n\n".join(part for part in thought if part)
+        self.finished = event
+        if not self.thinking:
+            self.text = event.text
 
 
 class Run:
     """A prompt that is running. Use it in a `with` statement and iterate over it.
 
-    Each item is the piece of text that came; `completion` tells at any time what there is so far. When
-    the block is left by an exception, the trace keeps the partial answer.
+    Each item is the piece of text that came, reasoning before answer with an empty line between them;
+    `completion` tells at any time what there is so far, apart. When the block is left by an exception, the trace keeps the partial answer.
     """
 
     def __init__(self, tracer: Tracer, prepared: Prepared) -> None:
@@ -77,7 +116,10 @@ class Run:
         prepared, answer = self.prepared, self.answer
         first = replace(prepared.request, trace_id=self.trace_id)
         two_steps = prepared.content.cot and prepared.content.schema is None
-        yield from self._step(first, into="reasoning" if two_steps else "text")
+        if prepared.options.tools:
+            yield from self._agent(first)
+        else:
+            yield from self._step(first, thinking=two_steps)
         if two_steps and answer.finish_reason in ("stop", "length"):
             # The second step begins where the model should have written its answer, so that there is
             # one even if the model forgot to mark it.
@@ -88,25 +130,39 @@ class Run:
                 prefill=f"{thought}\n{reasoning.ANSWER}",
                 sampling=prepared.options.sampling,
             )
-            yield from self._step(second, into="text")
+            yield from self._step(second, thinking=False)
             answer.text = answer.text.strip()
         finish_answer(prepared, answer)
 
-    def _step(self, request: Request, into: str) -> Iterator[str]:
+    def _agent(self, first: Request) -> Iterator[str]:
+        """Steps of the model and the calls that it asks for, until it answers."""
+        from llmops_jupyter.prompts.agent import Agent
+
+        agent = Agent(self._tracer, self.prepared, self._root, self.answer, alone=True)
+        while not agent.over:
+            yield from self._step(agent.request(first), thinking=False)
+            assert self.answer.finished is not None
+            if self.answer.text and self.answer.finished.tool_calls:
+                yield "\n"
+            yield from agent.proceed(self.answer.finished)
+
+    def _step(self, request: Request, *, thinking: bool) -> Iterator[str]:
         answer = self.answer
+        answer.begin_step(thinking=thinking)
         span = chat_span(self._tracer, self.prepared, request).begin(self._root)
-        before = getattr(answer, into)
         events = iter(self.prepared.engine.generate([request]))
         error: BaseException | None = None
         try:
             for event in events:
                 if isinstance(event, Token):
                     span.first_token()
-                    setattr(answer, into, getattr(answer, into) + event.text)
-                    span.partial(getattr(answer, into))
+                    begun = bool(answer.text)
+                    span.partial(answer.add(event))
+                    if answer.reasoning and answer.text and not begun:
+                        yield "\n\n"
                     yield event.text
                 elif isinstance(event, Finished):
-                    setattr(answer, into, before + event.text)
+                    answer.end(event)
                     take(answer, event, span)
         except GeneratorExit:
             error = KeyboardInterrupt()  # the reader of the stream stopped
@@ -144,6 +200,9 @@ def chat_span(tracer: Tracer, prepared: Prepared, request: Request) -> Span:
     version, engine, sampling = prepared.version, prepared.engine, request.sampling
     attributes = _sampling_attributes(sampling)
     attributes["gen_ai.output.type"] = "json" if request.schema is not None else "text"
+    if request.tools:
+        attributes[names.TOOL_DEFINITIONS] = [tool.as_dict() for tool in request.tools]
+        attributes["llmops.request.tool_choice"] = request.tool_choice
     if prepared.options.adapters:
         attributes["llmops.request.adapters"] = prepared.options.adapter_pairs()
     if request.exact:
@@ -197,7 +256,12 @@ def take(answer: Answer, event: Finished, span: Span) -> None:
     answer.usage = answer.usage + event.usage
     answer.timing = add_timing(answer.timing, event.timing, answer.usage.output_tokens)
     answer.finish_reason, answer.seed = event.finish_reason, event.seed
-    answer.reasoning = answer.reasoning or event.reasoning
+    answer.notes += tuple(note for note in event.notes if note not in answer.notes)
+    if event.cost is not None:
+        answer.cost = (answer.cost or 0.0) + event.cost
+        span.cost(event.cost)
+    if event.reasoning:
+        span.set("llmops.reasoning", event.reasoning)
     answer.logprobs = event.logprobs
     span.usage(event.usage)
     span.set("gen_ai.request.seed", event.seed)
@@ -205,8 +269,8 @@ def take(answer: Answer, event: Finished, span: Span) -> None:
     if event.timing.first_token_s is not None:
         span.first_token(event.timing.first_token_s)
         span.set("gen_ai.response.time_to_first_chunk", event.timing.first_token_s)
-    if event.text:
-        span.output(event.text)
+    if event.text or event.tool_calls:
+        span.output((Message("assistant", event.text, event.tool_calls),))
     if event.error is not None:
         raise event.error
     if event.finish_reason == "interrupted":
@@ -225,6 +289,10 @@ def add_timing(before: Timing, step: Timing, output_tokens: int) -> Timing:
     return Timing(total, first, rate)
 
 
+# An answer that ended so is not what its schema asks for.
+UNFINISHED = ("interrupted", "deadline", "tool_calls")
+
+
 def finish_answer(prepared: Prepared, answer: Answer) -> None:
     """Parse a structured answer and take its reasoning apart.
 
@@ -232,7 +300,7 @@ def finish_answer(prepared: Prepared, answer: Answer) -> None:
         SchemaError: the answer is not what the schema asks for.
     """
     content = prepared.content
-    if content.schema is None or answer.finish_reason in ("interrupted", "deadline"):
+    if content.schema is None or answer.finish_reason in UNFINISHED:
         return
     cut = answer.finish_reason == "length"
     if not content.cot:
@@ -243,7 +311,8 @@ def finish_answer(prepared: Prepared, answer: Answer) -> None:
     whole = reasoning.parse_answer(
         answer.text, reasoning.reasoning_schema(content.schema), None, cut=cut
     )
-    answer.reasoning = whole["reasoning"]
+    thought = (answer.reasoning, whole["reasoning"])
+    answer.reasoning = "\n\n".join(part for part in thought if part)
     answer.text = reasoning.dumps(whole["answer"])
     answer.parsed = reasoning.parse_answer(
         answer.text, content.schema, prepared.options.model_class, cut=False
@@ -254,6 +323,7 @@ def finish_root(root: Span, answer: Answer) -> None:
     """Give the root span what the whole interaction came to."""
     if answer.usage.input_tokens or answer.usage.output_tokens:
         root.usage(answer.usage)
+    root.cost(answer.cost)
     if answer.timing.first_token_s is not None:
         root.first_token(answer.timing.first_token_s)
     if answer.text or answer.reasoning:
@@ -279,6 +349,9 @@ def make_completion(
         trace_id=trace_id,
         prompt_version=prepared.version.ref if prepared.version else "",
         model=prepared.engine.model_name,
-        notes=notes,
+        notes=(*notes, *answer.notes),
         logprobs=answer.logprobs,
+        cost=answer.cost,
+        tool_calls=answer.tool_calls,
+        messages=answer.messages,
     )

@@ -70,6 +70,7 @@ class Prompts(Registry):
         count: int | None = None,
         schema: Any = None,
         cot: bool = False,
+        tools: Any = None,
     ) -> Content:
         """Content of a prompt that is not (yet) kept.
 
@@ -80,6 +81,7 @@ class Prompts(Registry):
             count: how many examples go into a prompt; None takes all.
             schema: a JSON schema or a pydantic class that the answer satisfies.
             cot: ask for reasoning first; reasoning and answer are kept apart.
+            tools: functions that the model may call; what it is told of them is part of the content.
 
         Raises:
             TemplateError, DataError, SchemaError: with the place and the next step.
@@ -91,6 +93,7 @@ class Prompts(Registry):
                 examples=as_examples(examples, pick=pick, count=count),
                 schema=contents.as_schema(schema),
                 cot=cot,
+                tools=_told(tools),
             ),
             template,
         )
@@ -126,8 +129,15 @@ class Prompts(Registry):
         """A run to use in a `with` statement and to iterate over; see `Run`.
 
         Options are model, the fields of `Sampling`, schema (the pydantic class for the parsed object),
-        session, adapters (``["style:0.5"]``, registered models of that kind) and exact. What is not given
-        comes from the version's last run (unless `use_defaults` is false), then from the settings.
+        session, adapters (``["style:0.5"]``, registered models of that kind), exact and timeout (seconds).
+        What is not given comes from the version's last run (unless `use_defaults` is false), then from the
+        settings.
+
+        With `tools`, functions or one function, the model may call them; see `lo.tool`. `tool_choice` is
+        'auto', 'required', 'none' or a tool's name for the first step, or a list for the first steps;
+        `max_steps` bounds how often the model is asked. Functions with side effects are called if `approve`
+        is 'always', not if it is 'never', and with 'ask' if a person agrees; `allow`, a function that gets
+        the call, decides instead.
         """
         version, content = self._content(prompt)
         made = self._options(version if use_defaults else None, content, options)
@@ -177,7 +187,7 @@ class Prompts(Registry):
         if not session:
             return
         asked = [m for m in run.prepared.asked if m.role != "system"]
-        turn = [*asked, Message("assistant", run.answer.text)]
+        turn = [*asked, *(run.answer.messages or (Message("assistant", run.answer.text),))]
         self.sessions.add(session, self.tracer.clean_messages(turn), run.trace_id)
 
     def map(
@@ -276,6 +286,14 @@ class Prompts(Registry):
                 "the prompt with examples that are here."
             )
         return list(found.rows())
+
+
+def _told(tools: Any) -> tuple[Mapping[str, Any], ...]:
+    if tools is None:
+        return ()
+    from llmops_jupyter.prompts.tools import as_tools, told_tools
+
+    return told_tools(as_tools(tools))
 
 
 def _refuse_session(options: Options) -> None:

@@ -86,10 +86,30 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
+# How notebooks know what is to be seen or heard.
+_MEDIA = {"_repr_png_": "an image", "_repr_jpeg_": "an image", "_repr_video_": "a video"}
+_MEDIA_CLASSES = {
+    "IPython.lib.display.Audio": "audio",
+    "IPython.core.display.Video": "a video",
+    "matplotlib.figure.Figure": "an image",
+}
+
+
 def _as_text(value: Any) -> Any:
-    if isinstance(value, bytes | bytearray):
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bytes | bytearray | memoryview):
         raise TemplateError(
-            "A value is bytes, not text. Decode it first, for example value.decode('utf-8')."
+            "A value is bytes, not text. Decode it first, for example value.decode('utf-8'); images and "
+            "audio cannot be given to a model here, which reads and writes text only."
+        )
+    kind = type(value)
+    what = _MEDIA_CLASSES.get(f"{kind.__module__}.{kind.__qualname__}")
+    what = what or next((said for name, said in _MEDIA.items() if getattr(kind, name, None)), None)
+    if what:
+        raise TemplateError(
+            f"A value is {what} ({kind.__name__}), and models read and write text only here. Put what it "
+            "shows into words, for example with a program that describes or transcribes it."
         )
     return value
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from llmops_jupyter.render.calls import calls_tree
 from llmops_jupyter.render.markdown import code_block, inert, quote, safe_markdown
 
 if TYPE_CHECKING:
@@ -17,11 +18,17 @@ def quiet_line(done: Completion) -> str:
     For instance ``greet@3 · smollm2 · 31 → 12 tokens · 0.4 s (96/s) · trace 1f0a9c2e``.
     """
     parts = [done.prompt_version or "scratch", done.model]
-    parts.append(f"{done.usage.input_tokens} → {done.usage.output_tokens} tokens")
+    thought = done.usage.reasoning_tokens
+    parts.append(
+        f"{done.usage.input_tokens} → {done.usage.output_tokens} tokens"
+        + (f", {thought} of them reasoning" if thought else "")
+    )
     time = f"{done.timing.total_s:.1f} s"
     if done.timing.tokens_per_s:
         time += f" ({done.timing.tokens_per_s:.0f}/s)"
     parts.append(time)
+    if done.cost is not None:
+        parts.append(f"${done.cost:.2g}" if done.cost else "$0")
     if done.finish_reason == "length":
         parts.append("cut at max_tokens")
     elif done.finish_reason != "stop":
@@ -32,10 +39,12 @@ def quiet_line(done: Completion) -> str:
 
 
 def completion_markdown(done: Completion) -> str:
-    """The answer as safe Markdown, with its reasoning before and the quiet line after it."""
+    """The answer as safe Markdown, with reasoning and calls before and the quiet line after it."""
     blocks = []
     if done.reasoning:
         blocks.append(quote(done.reasoning))
+    if done.tool_calls:
+        blocks.append(code_block(calls_tree(done.tool_calls), "text"))
     if done.parsed is not None:
         try:
             shown = json.dumps(plain(done.parsed), indent=2, ensure_ascii=False)
@@ -51,7 +60,8 @@ def completion_markdown(done: Completion) -> str:
 
 def completion_text(done: Completion) -> str:
     """The answer and the quiet line as plain text."""
-    lines = [*([f"{done.reasoning}\n"] if done.reasoning else []), done.text, ""]
+    before = [done.reasoning, calls_tree(done.tool_calls)]
+    lines = [*(f"{part}\n" for part in before if part), done.text, ""]
     return "\n".join([*lines, *(f"[{n}]" for n in (quiet_line(done), *done.notes))])
 
 

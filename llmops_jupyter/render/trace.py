@@ -6,6 +6,7 @@ import html
 from collections.abc import Mapping
 from typing import Any
 
+from llmops_jupyter.render.calls import call_text
 from llmops_jupyter.render.html import cut
 
 TRACE_MIME = "application/vnd.llmops.trace.v1+json"
@@ -63,8 +64,9 @@ def trace_text(trace: Mapping[str, Any]) -> str:
     for depth, span in _ordered(trace):
         pad = "  " * (depth + 1)
         lines.append(f"{pad}{span['name']}  [{_facts(span)}]")
-        lines += [f"{pad}  {m['role']}: {cut(m['content'], 500)}" for m in span["input"]]
-        lines += [f"{pad}  → {m['role']}: {cut(m['content'], 500)}" for m in span["output"]]
+        lines += [f"{pad}  {m['role']}: {cut(_said(m), 500)}" for m in span["input"]]
+        lines += [f"{pad}  → {m['role']}: {cut(_said(m), 500)}" for m in span["output"]]
+        lines += [f"{pad}  {cut(text, 500)}" for text in _called(span)]
         if span["error_message"]:
             lines.append(f"{pad}  ! {span['error_type']}: {cut(span['error_message'], 500)}")
     if trace["notebook"]:
@@ -73,8 +75,25 @@ def trace_text(trace: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _said(message: Mapping[str, Any]) -> str:
+    """A message's text, with the calls that it asks for."""
+    calls = [call_text(call["name"], call["arguments"]) for call in message.get("tool_calls", ())]
+    return "\n".join(part for part in (str(message["content"]), *calls) if part)
+
+
+def _called(span: Mapping[str, Any]) -> list[str]:
+    """The call of a tool and its result, of a span that is one."""
+    attributes = span["attributes"]
+    arguments = attributes.get("gen_ai.tool.call.arguments")
+    if not isinstance(arguments, Mapping):
+        return []
+    found = [call_text(str(attributes.get("gen_ai.tool.name", "")), arguments)]
+    result = attributes.get("gen_ai.tool.call.result")
+    return found if result is None else [*found, f"→ {result}"]
+
+
 def _message_html(message: Mapping[str, Any], mark: str = "") -> str:
-    role, content = html.escape(str(message["role"])), html.escape(str(message["content"]))
+    role, content = html.escape(str(message["role"])), html.escape(_said(message))
     return (
         f"<div style='margin:.3em 0'><b>{mark}{role}</b>"
         f"<pre style='white-space:pre-wrap;margin:0'>{content}</pre></div>"
@@ -92,6 +111,8 @@ def trace_html(trace: Mapping[str, Any]) -> str:
     for depth, span in _ordered(trace):
         inner = "".join(_message_html(m) for m in span["input"])
         inner += "".join(_message_html(m, "→ ") for m in span["output"])
+        called = html.escape("\n".join(_called(span)))
+        inner += f"<pre style='white-space:pre-wrap;margin:0'>{called}</pre>" if called else ""
         if span["error_message"]:
             text = html.escape(f"{span['error_type']}: {span['error_message']}")
             inner += f"<div style='color:var(--jp-error-color1,#c00)'>{text}</div>"
