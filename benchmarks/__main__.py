@@ -15,6 +15,9 @@ PARTS = {
     "many": "Many prompts",
     "traces": "Traces",
     "resume": "A second kernel",
+    "tools": "Tools",
+    "endpoints": "Endpoints",
+    "gpu": "GPU",
 }
 
 

@@ -15,6 +15,7 @@ PACKAGES = {
     "torch": ("torch==2.13.0", "transformers", "gguf"),
     "jupyter_ai_magics": ("jupyter_ai_magics",),
     "mlflow": ("mlflow",),
+    "openai": ("openai",),
 }
 
 

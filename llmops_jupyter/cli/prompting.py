@@ -20,6 +20,11 @@ DEMO_NAME = "demo"
 DEMO_TEMPLATE = (
     "system: You are a helpful assistant. Answer in one short sentence.\nuser: {{ question }}\n"
 )
+# Options that name what only a notebook has, or that mean something else in a terminal.
+NOTEBOOK_ONLY = (
+    *("out", "schema", "over", "no_stream"),
+    *("tools", "tool_choice", "max_steps", "approve"),
+)
 DEMO_QUESTION = "What is the capital of France?"
 
 
@@ -40,7 +45,7 @@ def add_run(commands: Any, common: argparse.ArgumentParser) -> None:
     """Add `llmops prompts run`."""
     command = options.commands_of("prompt")["run"]
     sub = commands.add_parser("run", help=command.summary, parents=[common], allow_abbrev=False)
-    kept = tuple(o for o in command.options if o.name not in ("out", "schema", "over", "no_stream"))
+    kept = tuple(o for o in command.options if o.name not in NOTEBOOK_ONLY)
     add_arguments(sub, options.Command("prompt", "run", command.summary, command.arguments, kept))
     sub.add_argument("--var", action="append", metavar="NAME=VALUE", help="a variable; repeatable")
     sub.add_argument("--over", metavar="DATA", help="data set to run over, a row at a time")
@@ -116,6 +121,8 @@ def _stream(
         "model": done.model,
         "trace_id": done.trace_id,
         "finish_reason": done.finish_reason,
+        "reasoning": done.reasoning,
+        "cost": done.cost,
         "usage": vars(done.usage),
         "timing": vars(done.timing),
     }

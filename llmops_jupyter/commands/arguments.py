@@ -65,6 +65,30 @@ SCHEMA = Option(
     "VAR",
     "variable",
 )
+TIMEOUT = Option(("--timeout",), "end the run after this many seconds", "float", "S")
+TOOLS = (
+    Option(
+        ("--tools",),
+        "function, or list of functions, that the model may call",
+        "text",
+        "VAR",
+        "variable",
+    ),
+    Option(
+        ("--tool-choice",),
+        "auto, required, none or a tool's name; several, with commas, for the first steps",
+        "text",
+        "CHOICE",
+    ),
+    Option(("--max-steps",), "how often the model is asked at most", "int", "N"),
+    Option(
+        ("--approve",),
+        "functions with side effects: ask, always or never",
+        "text",
+        "HOW",
+        choices=("ask", "always", "never"),
+    ),
+)
 TRACE_FILTERS = (
     Option(("--prompt",), "only this prompt or version", "text", "NAME[@V]", "prompt"),
     Option(("--model",), "only this model", "text", "NAME", "model"),
@@ -94,4 +118,5 @@ def later(kind: str) -> Argument:
     return Argument("other", "the later version; left out: REF against the one before", "?", kind)
 
 
-SETTINGS = ("model", *(o.name for o in SAMPLING), "exact", "adapter", "session")
+OF_TOOLS = ("timeout", "tool_choice", "max_steps", "approve")
+SETTINGS = ("model", *(o.name for o in SAMPLING), "exact", "adapter", "session", *OF_TOOLS)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.commands.view import Advice, Context, Result, Rows, line, minute, size, table
 from llmops_jupyter.errors import OptionError
+
+if TYPE_CHECKING:
+    from llmops_jupyter.models.endpoint import Endpoint
+
+ADDRESS = ("http://", "https://")
 
 
 def list_(context: Context, values: Mapping[str, Any]) -> Result:
@@ -19,9 +24,9 @@ def list_(context: Context, values: Mapping[str, Any]) -> Result:
             "version": m.version,
             "aliases": ", ".join(m.aliases),
             "default": "yes" if default is not None and default.ref == m.ref else "",
-            "size": size(m.size),
+            "size": size(m.size) if m.size else "",
             "quantisation": m.metadata.quantization,
-            "context": m.metadata.context_length,
+            "context": m.metadata.context_length or "",
             "source": m.source,
         }
         for m in registered
@@ -57,9 +62,38 @@ def list_(context: Context, values: Mapping[str, Any]) -> Result:
 
 
 def add_(context: Context, values: Mapping[str, Any]) -> Result:
+    models, source, address = context.workspace.models, values["source"], values["address"]
+    if address is not None or source.startswith(ADDRESS):
+        name = values["name"] if address is None else source
+        return _added(models.add_endpoint(*_endpoint(values, name, address or source)))
+    meant = [o for o in ("model", "key_env", "context", "concurrency") if values[o] is not None]
+    if meant:
+        raise OptionError(
+            f"--{meant[0].replace('_', '-')} is for endpoints, and {source!r} is no address: it would "
+            "begin with http:// or https://."
+        )
     report = _bytes(context, "reading")
-    models = context.workspace.models
-    return _added(models.add(values["source"], name=values["name"], progress=report))
+    return _added(models.add(source, name=values["name"], progress=report))
+
+
+def _endpoint(values: Mapping[str, Any], name: str | None, address: str) -> tuple[str, Endpoint]:
+    """The name and the endpoint that the options describe."""
+    from llmops_jupyter.models.endpoint import Endpoint
+    from llmops_jupyter.models.sources import registry_name
+
+    if not values["model"]:
+        raise OptionError(
+            f"Say which model of the endpoint with --model ID. It lists its own at {address}/models"
+        )
+    more = {} if values["concurrency"] is None else {"concurrency": values["concurrency"]}
+    endpoint = Endpoint(
+        address,
+        values["model"],
+        key_env=values["key_env"] or "",
+        context_length=values["context"],
+        **more,
+    )
+    return name or registry_name(values["model"].rpartition("/")[2]), endpoint
 
 
 def pull_(context: Context, values: Mapping[str, Any]) -> Result:
@@ -82,6 +116,11 @@ def _bytes(context: Context, verb: str) -> Callable[[int, int | None], None]:
 
 
 def _added(model: Any) -> Result:
+    if model.endpoint is not None:
+        end = model.endpoint
+        key = f", key from {end.key_env}" if end.key_env else ", no key"
+        facts = {"model": model.ref, "endpoint": end.as_dict()}
+        return line(f"{model.ref}: {end.model} at {end.url}{key}", facts)
     facts = {"model": model.ref, "path": str(model.path), "sha256": model.sha256}
     return line(
         f"{model.ref}: {size(model.size)}, {model.metadata.quantization}, {model.path}", facts
@@ -103,17 +142,30 @@ def show_(context: Context, values: Mapping[str, Any]) -> Result:
         "architecture": meta.architecture,
         "quantisation": meta.quantization,
         "parameters": f"{meta.parameters:,}" if meta.parameters else "",
-        "context": meta.context_length,
-        "size": size(model.size),
+        "context": meta.context_length or "",
+        "size": size(model.size) if model.size else "",
         "licence": meta.licence,
-        "path": str(model.path),
+        **_place(model),
         "source": model.source,
         "sha256": model.sha256,
         "added": minute(model.added_at),
-        "chat template": meta.chat_template or "(none)",
+        "chat template": "" if model.endpoint is not None else meta.chat_template or "(none)",
     }
     known = {k: v for k, v in facts.items() if v not in ("", None)}
     return Result(known, (Rows([{"fact": k, "value": v} for k, v in known.items()]),))
+
+
+def _place(model: Any) -> dict[str, Any]:
+    """Where a model is."""
+    if model.endpoint is None:
+        return {"path": str(model.path)}
+    end = model.endpoint
+    return {
+        "endpoint": end.url,
+        "model there": end.model,
+        "key from": end.key_env,
+        "requests at once": end.concurrency,
+    }
 
 
 def verify_(context: Context, values: Mapping[str, Any]) -> Result:
@@ -219,4 +271,4 @@ def forget_(context: Context, _: Mapping[str, Any]) -> Result:
 
 def remove_(context: Context, values: Mapping[str, Any]) -> Result:
     context.workspace.models.remove(values["ref"])
-    return line(f"{values['ref']} is off the list; its file was left alone")
+    return line(f"{values['ref']} is off the list; what it points at was left alone")

@@ -86,7 +86,9 @@ def stamped(path: str, scale: float) -> Adapter:
         ModelError: the file cannot be read.
     """
     try:
-        stat = Path(path).stat()
+        file = Path(path)
+        # An adapter of mlx-lm is a folder, whose own time says nothing of its weights.
+        stat = (file / "adapters.safetensors" if file.is_dir() else file).stat()
     except OSError as e:
         raise ModelError(
             f"The adapter {path!r} cannot be read ({e.strerror}). Put it back, or leave it out."

@@ -16,8 +16,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from llmops_jupyter.engine import callforms, toolcalls
+from llmops_jupyter.engine.thinking import begun, marks_of
 from llmops_jupyter.errors import ModelError
-from llmops_jupyter.records import Message
+from llmops_jupyter.records import Message, Tool
 
 if TYPE_CHECKING:
     import jinja2
@@ -52,15 +54,48 @@ class ChatFormat:
     bos: str = ""
     eos: str = ""
 
-    def pieces(self, messages: Sequence[Message], prefill: str = "") -> list[Piece]:
+    def pieces(
+        self, messages: Sequence[Message], prefill: str = "", tools: Sequence[Tool] = ()
+    ) -> list[Piece]:
         """The rendered conversation up to where the assistant speaks, then `prefill`.
+
+        Of `tools` the template tells the model, or a text where it cannot.
 
         Raises:
             ModelError: the template refuses the messages (some allow no system message, for instance).
         """
-        mask = Mask.for_texts(self.control, [*(m.content for m in messages), prefill])
-        masked = [{"role": m.role, "content": mask.hide(m.content)} for m in messages]
-        return self._split(mask, self._render(masked) + mask.hide(prefill))
+        knows = callforms.form_of(self.template) is not None
+        if not knows and (tools or toolcalls.uses_tools(messages)):
+            own = bool(tools) and not any(m.role == "system" for m in messages)
+            messages, tools = toolcalls.plain_messages(messages, tools), ()
+            if own and not self._takes_system:
+                messages = toolcalls.without_system(messages)
+        values = toolcalls.template_messages(messages)
+        told = [tool.as_dict() for tool in tools]
+        mask = Mask.for_texts(self.control, [*_texts(values), *_texts(told), prefill])
+        rendered = self._render(_hidden(mask, values), _hidden(mask, told) or None)
+        if prefill:
+            marks = marks_of(self.template)
+            if marks is not None and begun(marks, rendered):
+                # What the answer begins with comes after the reasoning.
+                rendered += f"\n{marks.end}\n\n"
+        return self._split(mask, rendered + mask.hide(prefill))
+
+    @property
+    def _takes_system(self) -> bool:
+        """Whether the template allows a message of the system."""
+        try:
+            self._render([{"role": r, "content": "?"} for r in ("system", "user")])
+        except ModelError:
+            return False
+        return True
+
+    def begins_to_think(self, messages: Sequence[Message]) -> bool:
+        """Whether the template ends within reasoning, which the model then goes on with."""
+        marks = marks_of(self.template)
+        return marks is not None and begun(
+            marks, self._render([{"role": m.role, "content": m.content} for m in messages])
+        )
 
     def filled(self, values: Mapping[str, str]) -> list[Piece]:
         """The template with each `{name}` replaced by its value; for templates that are no Jinja."""
@@ -69,7 +104,7 @@ class ChatFormat:
         shown = places.sub(lambda m: mask.hide(values[m.group(0)[1:-1]]), self.template)
         return self._split(mask, shown)
 
-    def _render(self, messages: Sequence[Mapping[str, str]]) -> str:
+    def _render(self, messages: Sequence[Mapping[str, Any]], tools: Any = None) -> str:
         import jinja2
 
         try:
@@ -78,9 +113,9 @@ class ChatFormat:
                 add_generation_prompt=True,
                 bos_token=self.bos,
                 eos_token=self.eos,
-                tools=None,
+                tools=tools,
             )
-        except jinja2.TemplateError as e:
+        except (jinja2.TemplateError, TypeError) as e:
             raise ModelError(
                 f"The model's chat template refuses these messages: {e}. Change the roles, for "
                 "example leave the system message out."
@@ -141,6 +176,28 @@ class Mask:
         return text
 
 
+def _texts(value: Any) -> list[str]:
+    """All texts in JSON values, keys included."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, Mapping):
+        return [t for pair in value.items() for part in pair for t in _texts(part)]
+    if isinstance(value, list | tuple):
+        return [text for part in value for text in _texts(part)]
+    return []
+
+
+def _hidden(mask: Mask, value: Any) -> Any:
+    """JSON values with all their texts hidden."""
+    if isinstance(value, str):
+        return mask.hide(value)
+    if isinstance(value, Mapping):
+        return {_hidden(mask, key): _hidden(mask, part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_hidden(mask, part) for part in value]
+    return value
+
+
 def _occurring(control: tuple[str, ...], text: str) -> set[str]:
     pattern = _alternatives(control)
     return set(pattern.findall(text)) if pattern is not None else set()
@@ -178,9 +235,17 @@ def compiled(template: str) -> jinja2.Template:
     environment.globals["raise_exception"] = _refuse
     environment.globals["strftime_now"] = _now
     try:
-        return environment.from_string(template)
+        return environment.from_string(_GENERATION.sub(_plain_block, template))
     except jinja2.TemplateError as e:
         raise ModelError(f"The model's chat template cannot be parsed: {e}.") from e
+
+
+# A tag of transformers that says which text the assistant wrote; it changes nothing here.
+_GENERATION = re.compile(r"\{%([-+]?)\s*(end)?generation\s*([-+]?)%\}")
+
+
+def _plain_block(tag: re.Match[str]) -> str:
+    return f"{{%{tag[1]} {'endif' if tag[2] else 'if true'} {tag[3]}%}}"
 
 
 def _to_json(value: Any, indent: int | None = None, **_: Any) -> str:

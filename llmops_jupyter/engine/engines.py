@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.config import Settings
+from llmops_jupyter.engine import backend
 from llmops_jupyter.engine.cassette import Cassette, begin_recording, end_recording
 from llmops_jupyter.engine.protocol import Engine
 from llmops_jupyter.engine.replay import RecordingEngine, ReplayEngine
@@ -20,11 +22,12 @@ if TYPE_CHECKING:
     from llmops_jupyter.engine.saved import Usage
     from llmops_jupyter.engine.tune import Tuning
     from llmops_jupyter.models import Model, Models
+    from llmops_jupyter.models.endpoint import Endpoint
 
 DEFAULT_CONTEXT = 4096
-# What an engine is kept under: digest, context, threads, batch, place and megabytes on disk; with another
-# of them it is loaded anew.
-Key = tuple[str, int, int | None, int | None, str, int]
+# What an engine is kept under: the model's digest, and what it was opened with. With something else it is
+# opened anew.
+Key = tuple[Any, ...]
 
 
 class Engines:
@@ -198,15 +201,33 @@ class Engines:
         return ReplayEngine(cassette, found.name, found.sha256)
 
     def _load(self, model: Model) -> Engine:
+        if model.endpoint is not None:
+            return self._connect(model, model.endpoint)
+        return self._open(model)
+
+    def _connect(self, model: Model, endpoint: Endpoint) -> Engine:
+        """The engine of an endpoint; nothing is sent before it is asked something."""
+        from llmops_jupyter.engine.remote import RemoteEngine
+
+        key: Key = (model.sha256, json.dumps(endpoint.as_dict(), sort_keys=True))
+        found: Engine | None = self._loaded.get(key)
+        if found is None or not getattr(found, "alive", True):
+            found = RemoteEngine(endpoint, model_name=model.name)
+            self._loaded[key], self._notes[key] = found, ()
+        return found
+
+    def _open(self, model: Model) -> Engine:
+        """The engine of a file on this machine."""
         from llmops_jupyter.engine.worker.sharing import open_engine
-        from llmops_jupyter.engine.worker.spec import Spec
+        from llmops_jupyter.engine.worker.spec import FACTORY, Spec
         from llmops_jupyter.models import check_family, preflight
 
         settings = self._settings()
         wanted = settings.context_length or DEFAULT_CONTEXT
         n_ctx = min(wanted, model.metadata.context_length or wanted)
         threads, batch = self._tuned(model)
-        place = (settings.worker, settings.prefix_cache_mb)
+        runs_on, notes = backend.choose(model, settings.backend)
+        place = (settings.worker, settings.prefix_cache_mb, runs_on)
         key = (model.sha256, n_ctx, threads, batch, *place)
         # The worker of an engine may have died; another one takes its place.
         if key in self._loaded and getattr(self._loaded[key], "alive", True):
@@ -224,16 +245,20 @@ class Engines:
                 n_batch=batch,
                 metadata=model.metadata.as_dict(),
                 prefix_cache_mb=settings.prefix_cache_mb,
+                factory=backend.FACTORY if runs_on == backend.MLX else FACTORY,
             ),
             mode=settings.worker,
             idle_s=settings.worker_idle_s,
             before_load=lambda: preflight(model.metadata, n_ctx),
         )
-        self._loaded[key], self._notes[key] = opened.engine, opened.notes
+        self._loaded[key], self._notes[key] = opened.engine, (*notes, *opened.notes)
         return opened.engine
 
     def _make_room(self, model: Model, n_ctx: int) -> None:
-        """Close dead engines and other loads of the model, and the rest if they leave no room."""
+        """Close dead engines and other loads of the model, and the rest if they leave no room.
+
+        Engines of endpoints take no memory worth the name, and are opened again with the next prompt.
+        """
         from llmops_jupyter.models import preflight
 
         for key, engine in list(self._loaded.items()):

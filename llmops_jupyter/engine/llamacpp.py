@@ -85,13 +85,9 @@ class LlamaCppEngine:
         self.metadata = (
             read_metadata(self.path) if metadata is None else GGUFMetadata.from_dict(metadata)
         )
-        self._closing = threading.Event()
-        self._guard = threading.Lock()
-        self._loaded: Loaded | None = None
-        self._owner = Owner(f"llmops-{model_name}", self._step)
 
-        def load() -> None:
-            self._loaded = Loaded(
+        def load() -> Loaded:
+            return Loaded(
                 self.path,
                 self.metadata,
                 model_digest,
@@ -104,8 +100,20 @@ class LlamaCppEngine:
                 prefix_cache_mb=prefix_cache_mb,
             )
 
+        self._start(load)
+
+    def _start(self, load: Callable[[], Loaded]) -> None:
+        """Load the model on the thread that will own it."""
+        self._closing = threading.Event()
+        self._guard = threading.Lock()
+        self._loaded: Loaded | None = None
+        self._owner = Owner(f"llmops-{self.model_name}", self._step)
+
+        def keep() -> None:
+            self._loaded = load()
+
         try:
-            self._owner.call(load)
+            self._owner.call(keep)
         except BaseException:
             self._owner.close(self._free)
             raise
@@ -252,6 +260,8 @@ class LlamaCppEngine:
                 check_sampling(request.sampling)
                 if request.schema is not None and request.grammar is not None:
                     raise OptionError("Give a schema or a grammar, not both.")
+                if request.tools and request.grammar is not None:
+                    raise OptionError("Give tools or a grammar, not both.")
                 used = checked(request.adapters)
                 tokens = loaded.tokenizer.of_request(request)
             row = Generation(
@@ -260,6 +270,8 @@ class LlamaCppEngine:
                 adapters=used,
                 vocabulary=loaded.tokenizer.vocabulary,
                 room=loaded.context_length - len(tokens),
+                thought=loaded.tokenizer.thought_of(request),
+                calling=loaded.tokenizer.calling_of(request),
                 put=put,
                 client=client,
             )

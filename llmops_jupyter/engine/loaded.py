@@ -10,9 +10,11 @@ from llmops_jupyter.engine import native, sizing
 from llmops_jupyter.engine.adapters import LoadedAdapters
 from llmops_jupyter.engine.aside import Aside
 from llmops_jupyter.engine.context import Context, Size
+from llmops_jupyter.engine.devices import devices
 from llmops_jupyter.engine.embedding import Embedder, ranks
 from llmops_jupyter.engine.exact import CHUNK, ExactLane
 from llmops_jupyter.engine.identity import Identities, is_digest
+from llmops_jupyter.engine.offload import plan
 from llmops_jupyter.engine.saved import MEGABYTE, SavedStates, default_folder
 from llmops_jupyter.engine.saving import Saving
 from llmops_jupyter.engine.scheduler import Scheduler
@@ -62,12 +64,20 @@ class Loaded:
         self._embedders: dict[bool, Embedder] = {}
         self._contexts: list[Context] = []
         self._adapters: LoadedAdapters | None = None
-        self.model = native.load_model(path, n_gpu_layers)
+        trained = metadata.context_length or DEFAULT_CONTEXT
+        self.context_length = n_ctx or min(trained, DEFAULT_CONTEXT)
+        self.plan = plan(
+            metadata,
+            self.context_length,
+            devices(self._lib),
+            rows=rows,
+            batch=n_batch,
+            layers=n_gpu_layers,
+        )
+        self.size = self.plan.size
+        self.model = native.load_model(path, self.plan.layers)
         try:
             vocabulary = native.Vocabulary(self.model)
-            trained = int(self._lib.llama_model_n_ctx_train(self.model))
-            self.context_length = n_ctx or min(trained, DEFAULT_CONTEXT)
-            self.size = sizing.size_for(metadata, self.context_length, rows, batch=n_batch)
             self.ranks = ranks(self.model)
             self.tokenizer = Tokenizer(vocabulary, self.context_length)
             self._adapters = adapters = LoadedAdapters(self.model, metadata.architecture)
@@ -83,7 +93,7 @@ class Loaded:
                 kept, pace = self.scheduler.prefixes, self.scheduler.pace
                 self.scheduler.aside = Aside(context, kept, pace)
             if prefix_cache_mb and self.writes and is_digest(digest):
-                identities = Identities(context, self.model, digest, n_gpu_layers)
+                identities = Identities(context, self.model, digest, self.plan.layers)
                 self.scheduler.saving = Saving(
                     context,
                     self.scheduler.prefixes,
@@ -150,7 +160,7 @@ class Loaded:
             "tokens_per_s": None if rate is None else round(rate, 1),
             "reading_tokens_per_s": None if reading is None else round(reading, 1),
             "memory kind": scheduler.context.capability.kind,
-            "gpu offload": bool(self._lib.llama_supports_gpu_offload()),
+            "gpu": self.plan.why,
             "chat template": self.tokenizer.format.source,
             "vocabulary": self.tokenizer.vocabulary.size,
             **({"notes": list(notes)} if notes else {}),

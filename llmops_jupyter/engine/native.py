@@ -147,8 +147,6 @@ def _load_model(path: Path, n_gpu_layers: int | None) -> Any:
     params.use_extra_bufts = special_formats_work()
     if n_gpu_layers is not None:
         params.n_gpu_layers = n_gpu_layers
-    elif not lib.llama_supports_gpu_offload():
-        params.n_gpu_layers = 0
     model = lib.llama_model_load_from_file(str(path).encode(), params)
     if not model:
         said = last_error()

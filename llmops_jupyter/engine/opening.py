@@ -17,12 +17,16 @@ if TYPE_CHECKING:
 
 
 def begin(path: str, n_gpu_layers: int | None) -> None:
-    """Begin to read the file that `open_engine` will be asked for; what goes wrong is raised there."""
+    """Begin to read the file that `open_engine` will be asked for; what goes wrong is raised there.
+
+    Where there may be a GPU, it is weighed first how much of the file goes there.
+    """
     try:
-        native.library()
+        lib = native.library()
     except LLMOpsError:
         return
-    native.read_ahead(Path(path), n_gpu_layers)
+    if not n_gpu_layers and not lib.llama_supports_gpu_offload():
+        native.read_ahead(Path(path), 0)
 
 
 def open_engine(
@@ -44,7 +48,7 @@ def open_engine(
             threading.Thread(target=_prepare, args=(template,), daemon=True).start()
         return LlamaCppEngine(path, n_gpu_layers=n_gpu_layers, metadata=metadata, **options)
     finally:
-        native.forget_ahead(Path(path), n_gpu_layers)
+        native.forget_ahead(Path(path), 0)
 
 
 def _prepare(template: str) -> None:

@@ -12,7 +12,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from llmops_jupyter.records import FinishReason, Message, Sampling, Timing, TokenLogprob, Usage
+from llmops_jupyter.records import (
+    FinishReason,
+    Message,
+    Sampling,
+    Timing,
+    TokenLogprob,
+    Tool,
+    ToolCall,
+    Usage,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +37,8 @@ class Request:
     Give `messages`, which go through the model's chat template, or `text`, which is read as it is.
     `prefill` is text that the assistant's answer starts with; it is not repeated in the result.
     `schema` is a JSON schema that the answer satisfies, `grammar` one in llama.cpp's notation (GBNF); give
-    one of them at most. `adapters` are (path, scale) pairs of GGUF adapters.
+    one of them at most. `tools` are functions that the model may ask to be called; `tool_choice` is 'auto',
+    'required', 'none' or the name of the tool to call. `adapters` are (path, scale) pairs of GGUF adapters.
     `deadline_s` counts from the start of the request. An `interactive` request goes before others.
     `exact` computes the answer alone and in a fixed shape, so that the same request always gets the same
     text; it is slower. `trace_id` says which trace the request belongs to; it goes into a recording and
@@ -42,6 +52,8 @@ class Request:
     sampling: Sampling = field(default_factory=Sampling)
     schema: Mapping[str, Any] | None = None
     grammar: str | None = None
+    tools: tuple[Tool, ...] = ()
+    tool_choice: str = "auto"
     adapters: tuple[tuple[str, float], ...] = ()
     deadline_s: float | None = None
     interactive: bool = True
@@ -51,17 +63,21 @@ class Request:
 
 @dataclass(frozen=True)
 class Token:
-    """A piece of the answer: one or more whole characters."""
+    """A piece of the answer, or of the reasoning before it: one or more whole characters."""
 
     request_id: str
     text: str
+    reasoning: bool = False
 
 
 @dataclass(frozen=True)
 class Finished:
     """The end of a request. `text` is the whole answer, `seed` the one that was used.
 
-    A failed request has `finish_reason` 'error' and the exception in `error`; others go on.
+    `reasoning` is what the model thought before. Where it asks for `tool_calls`, `finish_reason` is
+    'tool_calls'. `cost` is in US dollars, None if it is not known. `notes` say what the user should know, for
+    instance which setting this engine cannot honour. A failed request has `finish_reason` 'error' and the
+    exception in `error`; others go on.
     """
 
     request_id: str
@@ -72,6 +88,9 @@ class Finished:
     seed: int
     reasoning: str = ""
     logprobs: tuple[TokenLogprob, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
+    cost: float | None = None
+    notes: tuple[str, ...] = ()
     error: Exception | None = None
 
 
@@ -85,11 +104,19 @@ class Engine(Protocol):
     The adapters of `score` and `logprobs` are (path, scale) pairs, as in a request.
     """
 
-    provider: str
     model_name: str
     model_digest: str
-    context_length: int
     streams: bool
+
+    @property
+    def provider(self) -> str:
+        """The value of `gen_ai.provider.name`."""
+        ...
+
+    @property
+    def context_length(self) -> int:
+        """Tokens that one request may have, its answer included."""
+        ...
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Event]:
         """Yield tokens as they come and one `Finished` for each request."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.engine.cassette import Cassette
 from llmops_jupyter.engine.protocol import Engine, Event, Finished, Prompt, Request, Token
-from llmops_jupyter.records import Sampling, Timing, TokenLogprob, Usage
+from llmops_jupyter.records import Sampling, Timing, TokenLogprob, ToolCall, Usage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,6 +79,10 @@ def describe(request: Request) -> dict[str, Any]:
         found["schema"] = dict(request.schema)
     if request.grammar is not None:
         found["grammar"] = request.grammar
+    if request.tools:
+        found["tools"] = [tool.as_dict() for tool in request.tools]
+        if request.tool_choice != "auto":
+            found["tool_choice"] = request.tool_choice
     return {**found, **_adapters(request.adapters)}
 
 
@@ -167,16 +171,27 @@ def _rounded(values: Iterable[Any]) -> list[float]:
 
 
 def _response(event: Finished, request: Request) -> dict[str, Any]:
-    logprobs = {"logprobs": [asdict(t) for t in event.logprobs]} if event.logprobs else {}
+    more: dict[str, Any] = {}
+    if event.logprobs:
+        more["logprobs"] = [asdict(t) for t in event.logprobs]
+    if event.tool_calls:
+        more["tool_calls"] = [call.as_dict() for call in event.tool_calls]
+    if event.cost is not None:
+        more["cost"] = event.cost
+    if event.notes:
+        more["notes"] = list(event.notes)
+    usage = asdict(event.usage)
+    if not event.usage.reasoning_tokens:
+        del usage["reasoning_tokens"]
     return {
         "text": event.text,
         "reasoning": event.reasoning,
         "finish_reason": event.finish_reason,
-        "usage": asdict(event.usage),
+        "usage": usage,
         "timing": asdict(event.timing),
         "seed": event.seed,
         "trace_id": request.trace_id,
-        **logprobs,
+        **more,
     }
 
 
@@ -196,6 +211,8 @@ class ReplayEngine:
     def generate(self, requests: Iterable[Request]) -> Iterator[Event]:
         for request in requests:
             found = self.cassette.take("generate", self.model_digest, describe(request))
+            if found["reasoning"]:
+                yield Token(request.id, found["reasoning"], reasoning=True)
             if found["text"]:
                 yield Token(request.id, found["text"])
             yield Finished(
@@ -210,6 +227,9 @@ class ReplayEngine:
                     TokenLogprob(t["token"], t["logprob"], tuple((w, p) for w, p in t["top"]))
                     for t in found.get("logprobs", ())
                 ),
+                tool_calls=tuple(ToolCall(**call) for call in found.get("tool_calls", ())),
+                cost=found.get("cost"),
+                notes=tuple(found.get("notes", ())),
             )
 
     def recorded_trace_id(self, request: Request) -> str | None:
@@ -250,6 +270,28 @@ class ReplayEngine:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def record_tool(engine: Engine, call: ToolCall, outcome: Mapping[str, Any]) -> None:
+    """Record what came of the call of a tool, if the engine records."""
+    if isinstance(engine, RecordingEngine):
+        engine.cassette.add("tool", engine.model_digest, _tool_call(call), dict(outcome))
+
+
+def recorded_tool(engine: Engine, call: ToolCall) -> dict[str, Any] | None:
+    """What came of the call of a tool when it was recorded; None if the engine does not replay.
+
+    Raises:
+        ReplayError: the call was not recorded.
+    """
+    if not isinstance(engine, ReplayEngine):
+        return None
+    return dict(engine.cassette.take("tool", engine.model_digest, _tool_call(call)))
+
+
+def _tool_call(call: ToolCall) -> dict[str, Any]:
+    # Ids are the server's, and may be others each time.
+    return {"name": call.name, "arguments": dict(call.arguments)}
 
 
 def recorded_trace_id(engine: Engine, request: Request) -> str | None:

@@ -10,11 +10,12 @@ import ctypes
 import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from llmops_jupyter.engine.bindings import part
-from llmops_jupyter.engine.native import Vocabulary, library
+from llmops_jupyter.engine.native import library
 from llmops_jupyter.engine.protocol import Request
+from llmops_jupyter.engine.vocabulary import Vocabulary
 from llmops_jupyter.errors import OptionError, SchemaError
 from llmops_jupyter.records import Sampling
 
@@ -39,17 +40,22 @@ def log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return found
 
 
+# The rule of the binding (0.3.36) lets line ends into strings, which JSON does not.
+_ANY_CHARACTER, _JSON_CHARACTER = r'char ::= [^"\\] |', r'char ::= [^"\\\x7F\x00-\x1F] |'
+
+
 @lru_cache(maxsize=32)
 def _grammar_of(schema: str) -> str:
     library()
     grammar = part("llama_grammar")
     try:
-        return str(grammar.json_schema_to_gbnf(schema))
+        rules = str(grammar.json_schema_to_gbnf(schema))
     except Exception as e:
         raise SchemaError(
             f"The schema cannot be turned into a grammar ({type(e).__name__}: {e}). Use plain types, "
             "properties, enum, items and $ref within the schema."
         ) from e
+    return rules.replace(_ANY_CHARACTER, _JSON_CHARACTER)
 
 
 def grammar_of(schema: Mapping[str, Any]) -> str:
@@ -59,6 +65,25 @@ def grammar_of(schema: Mapping[str, Any]) -> str:
         SchemaError: the schema uses what the grammar cannot express.
     """
     return _grammar_of(json.dumps(schema))
+
+
+class Drawing(Protocol):
+    """What draws the tokens of one request; logits may be changed in place."""
+
+    def draw(self, logits: NDArray[np.float32]) -> int: ...
+
+    def free(self) -> None: ...
+
+
+def sampler_of(
+    vocabulary: Vocabulary, request: Request, seed: int, prompt: Sequence[int] = ()
+) -> Drawing:
+    """The sampler that suits a vocabulary: its own, or llama.cpp's; raises what that raises."""
+    make = getattr(vocabulary, "sampler", None)
+    if make is not None:
+        own: Drawing = make(request, seed, prompt)
+        return own
+    return Sampler(vocabulary, request, seed, prompt)
 
 
 class Sampler:
@@ -83,10 +108,10 @@ class Sampler:
         self._grammar: Any = None
         sampling = request.sampling
         self._bias = bias_of(vocabulary, sampling)
-        self._greedy = sampling.temperature == 0 and not _penalised(sampling)
+        self._greedy = sampling.temperature == 0 and not penalised(sampling)
         self._chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
         self._fill_chain(sampling, seed)
-        if _penalised(sampling):
+        if penalised(sampling):
             for token in list(prompt)[-sampling.penalty_window or len(prompt) :]:
                 lib.llama_sampler_accept(self._chain, token)
         rules = request.grammar if request.schema is None else grammar_of(request.schema)
@@ -96,7 +121,7 @@ class Sampler:
     def _fill_chain(self, sampling: Sampling, seed: int) -> None:
         lib, chain = self._lib, self._chain
         add = lib.llama_sampler_chain_add
-        if _penalised(sampling):
+        if penalised(sampling):
             penalties = (
                 sampling.repeat_penalty,
                 sampling.frequency_penalty,
@@ -167,7 +192,8 @@ class Sampler:
         self._grammar = self._chain = None
 
 
-def _penalised(sampling: Sampling) -> bool:
+def penalised(sampling: Sampling) -> bool:
+    """Whether the settings make tokens that came before less likely."""
     used = sampling.repeat_penalty != 1 or sampling.frequency_penalty or sampling.presence_penalty
     return bool(used) and sampling.penalty_window > 0
 

@@ -47,12 +47,12 @@ def size_for(
     batch = min(wanted, SMALL_BATCH) if tight else wanted
     tries = [rows] if rows else [FEW_ROWS] if tight else [ROWS, ROWS // 2, FEW_ROWS]
     for count in [*tries, 1]:
-        cells = _padded(n_ctx) if tight else spread(n_ctx + count * CELLS_A_ROW)
-        size = Size(count, cells, batch, _outputs(metadata, count, tight=tight))
+        cells = padded(n_ctx) if tight else spread(n_ctx + count * CELLS_A_ROW)
+        size = Size(count, cells, batch, outputs(metadata, count, tight=tight))
         needed = estimate(metadata, size.cells, count, size.outputs).total
         if needed <= SHARE * available:
             return size
-    return Size(1, _padded(n_ctx), SMALL_BATCH, _outputs(metadata, 1, tight=True))
+    return Size(1, padded(n_ctx), SMALL_BATCH, outputs(metadata, 1, tight=True))
 
 
 def sequences(rows: int) -> int:
@@ -71,11 +71,12 @@ def spread(cells: int) -> int:
     return 256 * (blocks + 1 - blocks % 2)
 
 
-def _padded(cells: int) -> int:
+def padded(cells: int) -> int:
+    """At least so many cells, in whole blocks of llama.cpp's."""
     return -(-cells // 256) * 256
 
 
-def _outputs(metadata: GGUFMetadata, rows: int, *, tight: bool) -> int:
+def outputs(metadata: GGUFMetadata, rows: int, *, tight: bool = False) -> int:
     """Rows of logits a batch: the library makes as many as there are sequences; more for scoring."""
     least = sequences(rows)
     fitting = LOGITS_BYTES // max(1, 4 * metadata.vocabulary)

@@ -5,12 +5,19 @@ from __future__ import annotations
 import functools
 import queue
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from llmops_jupyter.engine.protocol import Event, Finished, Request
-from llmops_jupyter.engine.row import Row
 
-Submit = Callable[[Request, Callable[[Event], None], object], Row | None]
+
+class Running(Protocol):
+    """A request that was handed over."""
+
+    def cancel(self) -> None:
+        """Let it end at its next step; from any thread."""
+
+
+Submit = Callable[[Request, Callable[[Event], None], object], Running | None]
 
 
 class Stream(Iterator[Event]):
@@ -27,7 +34,7 @@ class Stream(Iterator[Event]):
         self._submit = submit
         self._ahead = ahead
         self._events: queue.SimpleQueue[tuple[int, Event]] = queue.SimpleQueue()
-        self._running: dict[int, Row | None] = {}
+        self._running: dict[int, Running | None] = {}
         # Rows know their caller by this, and not by the stream, which must be free to go.
         self._client = object()
         self._number = 0

@@ -6,10 +6,13 @@ import functools
 from collections.abc import Sequence
 from dataclasses import replace
 
-from llmops_jupyter.engine import chat
-from llmops_jupyter.engine.native import Vocabulary
+from llmops_jupyter.engine import callforms, chat, thinking, toolcalls
+from llmops_jupyter.engine.generation import NO_THOUGHT, Thought
 from llmops_jupyter.engine.protocol import Prompt, Request
+from llmops_jupyter.engine.toolcalls import Calling
+from llmops_jupyter.engine.vocabulary import Vocabulary
 from llmops_jupyter.errors import ContextLengthError, OptionError
+from llmops_jupyter.records import Message, Tool
 
 # A text of more characters than this for each token of context is measured by a sample.
 SAMPLE_ABOVE = 32
@@ -34,7 +37,38 @@ class Tokenizer:
             vocabulary.text(vocabulary.eos),
         )
 
-    def tokens(self, prompt: Prompt, prefill: str = "") -> list[int]:
+    @functools.cached_property
+    def thought(self) -> Thought:
+        """How the reasoning of the model is told from its answers, where it reads messages."""
+        marks = thinking.marks_of(self.format.template)
+        if marks is None:
+            return NO_THOUGHT
+        begun = self.format.begins_to_think([Message("user", "?")])
+        parts = marks.begin + marks.end
+        control = self.vocabulary.control
+        spoken = {token: text.encode() for text, token in control.items() if text in parts}
+        return Thought(marks, begun, spoken)
+
+    def thought_of(self, request: Request) -> Thought:
+        """As `thought`, for a request: one with a prefill is past the reasoning."""
+        if request.text is not None:
+            return NO_THOUGHT
+        thought = self.thought
+        if request.tools:
+            marks = (callforms.form_of(self.format.template) or callforms.HERMES).marks
+            control = self.vocabulary.control
+            spoken = {control[text]: text.encode() for text in marks if text in control}
+            thought = replace(thought, spoken={**thought.spoken, **spoken})
+        return replace(thought, begun=False) if request.prefill else thought
+
+    def calling_of(self, request: Request) -> Calling | None:
+        """How the calls of tools in the answer are read; None if there are to be none."""
+        if request.text is not None:
+            return None
+        template = self.format.template
+        return toolcalls.calling_of(request.tools, request.tool_choice, request.messages, template)
+
+    def tokens(self, prompt: Prompt, prefill: str = "", tools: Sequence[Tool] = ()) -> list[int]:
         """Token ids of a text, or of messages in the chat template; no value makes a control token."""
         vocabulary = self.vocabulary
         bos = vocabulary.bos if vocabulary.adds_bos else None
@@ -42,7 +76,7 @@ class Tokenizer:
             if isinstance(prompt, str):
                 pieces = [chat.Piece(prompt + prefill, control=False)]
             else:
-                pieces = self.format.pieces(prompt, prefill)
+                pieces = self.format.pieces(prompt, prefill, tools)
             return chat.tokenize_pieces(
                 pieces,
                 control_ids=vocabulary.control,
@@ -67,7 +101,8 @@ class Tokenizer:
         estimate = self._estimate(prompt)
         if estimate is not None:
             self.check_room(estimate, about=True)
-        tokens = self.tokens(prompt, request.prefill)
+        told = () if request.tool_choice == "none" else request.tools
+        tokens = self.tokens(prompt, request.prefill, told)
         if not tokens:
             raise OptionError("The prompt is empty. Write what to ask.")
         self.check_room(len(tokens))

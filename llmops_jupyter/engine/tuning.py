@@ -27,6 +27,7 @@ from llmops_jupyter.engine.tune import (
 )
 from llmops_jupyter.errors import LLMOpsError, ModelError, OptionError
 from llmops_jupyter.models import Model, Models, available_memory, read_metadata
+from llmops_jupyter.models.model import need_file
 from llmops_jupyter.store import Store
 
 Progress = Callable[[str], None]
@@ -69,7 +70,7 @@ def register_copy(
         OptionError, ModelError, EngineError: nothing was registered.
     """
     kind = kind_of(kind)
-    model = models.check_unchanged(models.resolve(ref))
+    model = models.check_unchanged(need_file(models.resolve(ref), "quantised"))
     path = made(model, kind, threads, progress)
     return models.add_copy(
         path, name or f"{model.name}-{kind.lower()}", model, f"model quantize {model.ref} {kind}"
@@ -202,7 +203,7 @@ def tune(
     """
     if not 0 <= loss <= 10:
         raise OptionError("The loss that is allowed lies between 0 and 10 (1,000 %).")
-    model = models.check_unchanged(models.resolve(ref))
+    model = models.check_unchanged(need_file(models.resolve(ref), "tuned"))
     kinds = _kinds(model, only)
     start = Setting(threads or default_threads(), DEFAULT_BATCH)
     tuner = _Tuner(model, text or bundled_text(), loss, start, progress or (lambda _: None))

@@ -30,6 +30,7 @@ def run_cell(session: Session, values: Mapping[str, Any], cell: str) -> None:
         count=values["count"],
         schema=_variable(session, values, "schema"),
         cot=values["cot"],
+        tools=_variable(session, values, "tools"),
     )
     over = _over(session, values)
     if name is None:
@@ -78,9 +79,10 @@ def _save(
 
 def _options(session: Session, values: Mapping[str, Any]) -> dict[str, Any]:
     found = settings_of(values)
-    schema = _variable(session, values, "schema")
-    if schema is not None:
-        found["schema"] = schema
+    for option in ("schema", "tools"):
+        value = _variable(session, values, option)
+        if value is not None:
+            found[option] = value
     return found
 
 
@@ -135,7 +137,7 @@ def _run_one(
             for piece in run:
                 live.piece(piece, run.completion)
     except (KeyboardInterrupt, LLMOpsError):
-        if run.completion.text or run.completion.reasoning:
+        if run.completion.text or run.completion.reasoning or run.completion.tool_calls:
             session.assign(values.get("out"), run.completion)
             live.finish(run.completion)
         raise

@@ -24,6 +24,7 @@ class LLMOps(Configurable):
     seed = Int(None, allow_none=True, help=HELP["seed"]).tag(config=True)
     context_length = Int(None, allow_none=True, help=HELP["context_length"]).tag(config=True)
     threads = Int(None, allow_none=True, help=HELP["threads"]).tag(config=True)
+    backend = Unicode("auto", help=HELP["backend"]).tag(config=True)
     worker = Unicode("shared", help=HELP["worker"]).tag(config=True)
     worker_idle_s = Float(300.0, help=HELP["worker_idle_s"]).tag(config=True)
     prefix_cache_mb = Int(512, help=HELP["prefix_cache_mb"]).tag(config=True)

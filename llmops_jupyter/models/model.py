@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmops_jupyter.errors import ModelChangedError, ModelError
+from llmops_jupyter.models.endpoint import Endpoint
 from llmops_jupyter.models.gguf import GGUFMetadata
 
 Progress = Callable[[int, "int | None"], None]
+
+GGUF, MLX, ENDPOINT = "gguf", "mlx", "endpoint"
 
 _CHUNK = 1 << 20
 
@@ -21,7 +24,8 @@ class Model:
     """A version of a registered model. `size` is in bytes; `mtime_ns` is that of the file.
 
     `parent` is the sha256 of the model that this one was made from; '' if it was made elsewhere. Then
-    `source` is the command that makes it again, without its percent sign.
+    `source` is the command that makes it again, without its percent sign. `format` is 'gguf', 'mlx' for a
+    folder, or 'endpoint': then `endpoint` says where, and there is no file.
     """
 
     name: str
@@ -35,6 +39,13 @@ class Model:
     added_at: str
     aliases: tuple[str, ...] = ()
     parent: str = ""
+    format: str = GGUF
+    endpoint: Endpoint | None = None
+
+    @property
+    def where(self) -> str:
+        """The path of its file or folder, or the address of its endpoint."""
+        return str(self.path) if self.endpoint is None else self.endpoint.url
 
     @property
     def ref(self) -> str:
@@ -94,3 +105,19 @@ def changed(model: Model) -> ModelChangedError:
         f"(sha256 {model.sha256[:12]}…). Register the new content as the next version with: "
         f"%model add {model.path} --name {model.name}"
     )
+
+
+def need_file(model: Model, what: str) -> Model:
+    """The model, if it is a GGUF file.
+
+    Args:
+        model: a registered model.
+        what: what is done to it, as in "tuned".
+
+    Raises:
+        ModelError: it is something else.
+    """
+    if model.format == GGUF:
+        return model
+    kind = "an endpoint" if model.format == ENDPOINT else "an MLX folder"
+    raise ModelError(f"{model.ref} is {kind}; only GGUF files on this machine are {what}.")

@@ -11,8 +11,18 @@ from typing import Any
 
 from llmops_jupyter.errors import ModelError, UnknownNameError, unknown_name
 from llmops_jupyter.models import sources
+from llmops_jupyter.models.endpoint import Endpoint
 from llmops_jupyter.models.gguf import GGUFMetadata
-from llmops_jupyter.models.model import Model, Progress, changed, sha256_of, stat_of
+from llmops_jupyter.models.model import (
+    GGUF,
+    MLX,
+    Model,
+    Progress,
+    changed,
+    need_file,
+    sha256_of,
+    stat_of,
+)
 from llmops_jupyter.models.sources import Candidate, Roots
 from llmops_jupyter.store import Store, aliases
 
@@ -89,7 +99,7 @@ class Registry:
             ModelChangedError: the content is another one.
             ModelError: the file is gone or cannot be read.
         """
-        model = self.get(ref)
+        model = need_file(self.get(ref), "verified")
         stat = stat_of(model)
         if sha256_of(model.path, progress) != model.sha256:
             raise changed(model)
@@ -101,6 +111,10 @@ class Registry:
         Raises:
             ModelChangedError, ModelError: as for `verify`.
         """
+        if model.format == MLX:
+            return self._check_folder(model)
+        if model.format != GGUF:
+            return model
         stat = stat_of(model)
         if stat.st_size != model.size:
             raise changed(model)
@@ -109,6 +123,18 @@ class Registry:
         if sha256_of(model.path) != model.sha256:
             raise changed(model)
         return self._refreshed(model, stat)
+
+    def _check_folder(self, model: Model) -> Model:
+        from llmops_jupyter.models import mlxfolder
+
+        if not mlxfolder.is_folder(model.path):
+            stat_of(model)
+            raise changed(model)
+        if mlxfolder.stat_of_folder(model.path) == (model.size, model.mtime_ns):
+            return model
+        if mlxfolder.digest_of_folder(model.path) != model.sha256:
+            raise changed(model)
+        return model
 
     def alias(self, ref: str, alias: str) -> Model:
         """Point an alias at a version; a bare name is its newest."""
@@ -181,10 +207,13 @@ class Registry:
             added_at=row["added_at"],
             aliases=tuple(r["alias"] for r in named),
             parent=row["parent"],
+            format=row["format"],
+            endpoint=Endpoint.from_dict(json.loads(row["endpoint"])) if row["endpoint"] else None,
         )
 
     def _write(self, name: str, digest: str, values: dict[str, Any]) -> int:
         """Keep a version; the number of the one with this content, new or not."""
+        values = {"parent": "", "format": GGUF, "endpoint": None, **values}
         with self._store.write() as conn:
             rows = conn.execute(
                 "SELECT version, sha256 FROM models WHERE name = ?", (name,)
@@ -193,7 +222,8 @@ class Registry:
                 if row["sha256"] == digest:
                     conn.execute(
                         "UPDATE models SET path = :path, size = :size, mtime_ns = :mtime_ns, "
-                        "source = :source, metadata = :metadata, parent = :parent, removed_at = NULL "
+                        "source = :source, metadata = :metadata, parent = :parent, format = :format, "
+                        "endpoint = :endpoint, removed_at = NULL "
                         "WHERE name = :name AND version = :version",
                         {**values, "name": name, "version": row["version"]},
                     )
@@ -201,8 +231,8 @@ class Registry:
             version = 1 + max((int(row["version"]) for row in rows), default=0)
             conn.execute(
                 "INSERT INTO models(name, version, sha256, path, size, mtime_ns, source, metadata, "
-                "parent, added_at) VALUES (:name, :version, :sha256, :path, :size, :mtime_ns, "
-                ":source, :metadata, :parent, :added_at)",
+                "parent, format, endpoint, added_at) VALUES (:name, :version, :sha256, :path, :size, "
+                ":mtime_ns, :source, :metadata, :parent, :format, :endpoint, :added_at)",
                 {
                     **values,
                     "name": name,

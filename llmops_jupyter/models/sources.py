@@ -144,7 +144,12 @@ def find(source: str, roots: Roots | None = None) -> Candidate:
 def _from_path(text: str) -> Candidate:
     path = Path(os.path.abspath(Path(text).expanduser()))  # noqa: PTH100 - links stay as they are
     if path.is_dir():
-        raise ModelError(f"{str(path)!r} is a folder. Name the .gguf file inside it.")
+        if (path / "config.json").is_file():
+            return Candidate(registry_name(path.name), path, str(path), 0)
+        raise ModelError(
+            f"{str(path)!r} is a folder, and no model of mlx-lm: it has no config.json. Name the .gguf file "
+            "inside it."
+        )
     if not path.is_file():
         raise ModelError(
             f"There is no file {str(path)!r}. Give the path of a .gguf file, or a source such as "

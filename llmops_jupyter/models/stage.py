@@ -14,8 +14,9 @@ from llmops_jupyter.errors import (
     UnknownNameError,
 )
 from llmops_jupyter.models import sources
-from llmops_jupyter.models.gguf import check_architecture, read_metadata
-from llmops_jupyter.models.model import Model, Progress
+from llmops_jupyter.models.endpoint import Endpoint
+from llmops_jupyter.models.gguf import GGUFMetadata, check_architecture, read_metadata
+from llmops_jupyter.models.model import ENDPOINT, MLX, Model, Progress
 from llmops_jupyter.models.registry import ADAPTER, DEFAULT_KEY, KIND, Registry
 from llmops_jupyter.models.sources import Candidate
 from llmops_jupyter.store import aliases
@@ -40,6 +41,29 @@ class Models(Registry):
             UnknownNameError, ModelError: there is no such file, or it is not a model that runs.
         """
         return self._register(self._locate(os.fspath(source)), name, progress)
+
+    def add_endpoint(self, name: str, endpoint: Endpoint) -> Model:
+        """Register a model that an OpenAI-compatible endpoint runs. Nothing is sent to it.
+
+        The same address and model under the same name are the same version, whatever else has changed.
+
+        Raises:
+            OptionError: the name cannot be used.
+        """
+        name = aliases.check_name(KIND, name)
+        metadata = GGUFMetadata(
+            "", name=endpoint.model, context_length=endpoint.context_length or 0
+        )
+        values = {
+            "path": "",
+            "size": 0,
+            "mtime_ns": 0,
+            "source": endpoint.url,
+            "metadata": json.dumps(metadata.as_dict()),
+            "format": ENDPOINT,
+            "endpoint": json.dumps(endpoint.as_dict()),
+        }
+        return self.get(f"{name}@{self._write(name, endpoint.digest, values)}")
 
     def add_copy(self, path: Path, name: str, parent: Model, made_by: str) -> Model:
         """Register a file that was made from a registered model by the command `made_by`."""
@@ -142,6 +166,8 @@ class Models(Registry):
     ) -> Model:
         name = aliases.check_name(KIND, name or candidate.name)
         path = candidate.path
+        if path.is_dir():
+            return self._register_folder(candidate, name, progress)
         metadata = read_metadata(path)
         if metadata.parts > 1:
             raise ModelFormatError(
@@ -166,5 +192,27 @@ class Models(Registry):
             "source": candidate.source,
             "metadata": json.dumps(metadata.as_dict()),
             "parent": parent,
+        }
+        return self.get(f"{name}@{self._write(name, digest, values)}")
+
+    def _register_folder(self, candidate: Candidate, name: str, progress: Progress | None) -> Model:
+        """Register a folder of mlx-lm."""
+        from llmops_jupyter.models import mlxfolder
+
+        path = candidate.path
+        metadata = mlxfolder.read_folder(path)
+        before = mlxfolder.stat_of_folder(path)
+        digest = mlxfolder.digest_of_folder(path, progress)
+        if mlxfolder.stat_of_folder(path) != before:
+            raise ModelChangedError(
+                f"{str(path)!r} is being written. Wait until it is complete and add it again."
+            )
+        values = {
+            "path": str(path),
+            "size": before[0],
+            "mtime_ns": before[1],
+            "source": candidate.source,
+            "metadata": json.dumps(metadata.as_dict()),
+            "format": MLX,
         }
         return self.get(f"{name}@{self._write(name, digest, values)}")

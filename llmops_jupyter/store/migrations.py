@@ -304,6 +304,18 @@ def m014_rows_in_order(conn: sqlite3.Connection) -> None:
     )
 
 
+def m015_formats(conn: sqlite3.Connection) -> None:
+    """A model may be an endpoint or an MLX folder instead of a GGUF file.
+
+    An endpoint's row says in `endpoint` where it is and which model it means, as JSON; never a key.
+    """
+    _run(
+        conn,
+        "ALTER TABLE models ADD COLUMN format TEXT NOT NULL DEFAULT 'gguf'",
+        "ALTER TABLE models ADD COLUMN endpoint TEXT",
+    )
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     m001_settings,
     m002_spans,
@@ -319,6 +331,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     m012_parents,
     m013_messages_in_order,
     m014_rows_in_order,
+    m015_formats,
 )
 
 

@@ -6,9 +6,9 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable
-from typing import cast
+from typing import Any
 
-from llmops_jupyter.records import ROLES, Message, Role
+from llmops_jupyter.records import ROLES, Message, Role, ToolCall
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
 
@@ -27,8 +27,11 @@ def store_messages(
 ) -> str | None:
     """Keep a chain of messages; returns the hash of the last one, or the parent if there are none."""
     for message in messages:
-        content = _ENCODER.encode(clean(message.content))  # a text alone takes a short way through
-        parts = f'[{{"type": "text", "content": {content}}}]'
+        if message.tool_calls or message.tool_call_id:
+            parts = clean(_ENCODER.encode(_parts(message)))
+        else:
+            content = _ENCODER.encode(clean(message.content))  # a text alone takes a short way
+            parts = f'[{{"type": "text", "content": {content}}}]'
         canonical = f"{parent or ''}\n{message.role}\n{parts}".encode()
         digest = hashlib.blake2b(canonical, digest_size=16).hexdigest()
         conn.execute(
@@ -37,6 +40,29 @@ def store_messages(
         )
         parent = digest
     return parent
+
+
+def _parts(message: Message) -> list[dict[str, Any]]:
+    """OpenTelemetry's parts of a message that asks for calls or holds the result of one."""
+    text = message.content
+    if message.tool_call_id:
+        return [{"type": "tool_call_response", "id": message.tool_call_id, "response": text}]
+    parts: list[dict[str, Any]] = [{"type": "text", "content": text}] if text else []
+    return parts + [{"type": "tool_call", **call.as_dict()} for call in message.tool_calls]
+
+
+def _message(role: str, parts: list[dict[str, Any]]) -> Message:
+    text, calls, answers = "", [], ""
+    for part in parts:
+        kind = part.get("type")
+        if kind == "tool_call":
+            calls.append(ToolCall(part["id"], part["name"], part["arguments"]))
+        elif kind == "tool_call_response":
+            answers, text = part["id"], part["response"]
+        else:
+            text += part.get("content", "")
+    known: Role = role if role in ROLES else "user"
+    return Message(known, text, tuple(calls), answers)
 
 
 def load_messages(
@@ -50,8 +76,6 @@ def load_messages(
         ).fetchone()
         if row is None:
             break
-        text = "".join(p.get("content", "") for p in json.loads(row[2]))
-        role = row[1] if row[1] in ROLES else "user"
-        found.append(Message(cast("Role", role), text))
+        found.append(_message(row[1], json.loads(row[2])))
         last = row[0]
     return tuple(reversed(found))

@@ -30,13 +30,28 @@ def texts_of_span(
     attributes: Mapping[str, Any],
 ) -> tuple[str, str]:
     """What is indexed. A workflow repeats what its steps said, so its messages are left out."""
-    given = [] if op == WORKFLOW else [m.content for m in inputs]
-    made = [] if op == WORKFLOW else [m.content for m in outputs]
-    for key, side in ((names.INPUT_VALUE, given), (names.OUTPUT_VALUE, made)):
+    given = [] if op == WORKFLOW else [_text(m) for m in inputs]
+    made = [] if op == WORKFLOW else [_text(m) for m in outputs]
+    sides = {
+        names.INPUT_VALUE: given,
+        names.TOOL_NAME: given,
+        names.TOOL_ARGUMENTS: given,
+        names.OUTPUT_VALUE: made,
+        names.TOOL_RESULT: made,
+    }
+    for key, side in sides.items():
         value = attributes.get(key)
         if value is not None:
             side.append(value if isinstance(value, str) else json.dumps(value, default=str))
     return clean("\n".join(given)), clean("\n".join(made))
+
+
+def _text(message: Message) -> str:
+    """What a message says, and the calls that it asks for."""
+    if not message.tool_calls:
+        return message.content
+    calls = [f"{c.name} {json.dumps(c.arguments, default=str)}" for c in message.tool_calls]
+    return "\n".join([message.content, *calls])
 
 
 def enqueue(conn: sqlite3.Connection, row: int) -> None:

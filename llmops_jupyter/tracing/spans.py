@@ -51,7 +51,7 @@ INSERT = (
 )
 UPDATE = (
     "UPDATE spans SET end_ns = ?, first_token_ns = ?, status = ?, error_type = ?, "
-    "error_message = ?, input_tokens = ?, output_tokens = ?, cached_tokens = ?, seed = ?, "
+    "error_message = ?, input_tokens = ?, output_tokens = ?, cached_tokens = ?, cost = ?, seed = ?, "
     "session = ?, input_message = ?, output_message = ?, partial = NULL, attributes = ? "
     "WHERE id = ?"
 )
@@ -83,6 +83,7 @@ class Span:
         self._messages = messages
         self._output: tuple[Message, ...] = ()
         self._usage: Usage | None = None
+        self._cost: float | None = None
         self._row = 0
         self._start_ns = 0
         self._clock = 0.0
@@ -117,6 +118,12 @@ class Span:
     def usage(self, usage: Usage) -> None:
         """Tokens read and written."""
         self._usage = usage
+        if usage.reasoning_tokens:
+            self.attributes[names.REASONING_TOKENS] = usage.reasoning_tokens
+
+    def cost(self, dollars: float | None) -> None:
+        """What it cost in US dollars; None if that is not known."""
+        self._cost = dollars
 
     def first_token(self, seconds: float | None = None) -> None:
         """Mark the first token: now, or a number of seconds after the start."""
@@ -312,6 +319,7 @@ class Span:
                     usage.input_tokens if usage else None,
                     usage.output_tokens if usage else None,
                     usage.cached_tokens if usage else None,
+                    self._cost,
                     values.column(self.columns.get("seed")),
                     values.column(self.columns.get("session")),
                     *(input_hash, output_hash, stored, self._row),

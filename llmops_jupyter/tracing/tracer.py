@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.privacy import redact_json
@@ -97,7 +97,15 @@ class Tracer:
     def clean_messages(self, messages: Sequence[Message]) -> tuple[Message, ...]:
         if self.redact is None:
             return tuple(messages)
-        return tuple(Message(m.role, self.redact(m.content)) for m in messages)
+        return tuple(self._redacted(message) for message in messages)
+
+    def _redacted(self, message: Message) -> Message:
+        assert self.redact is not None
+        calls = tuple(
+            replace(call, arguments=redact_json(dict(call.arguments), self.redact))
+            for call in message.tool_calls
+        )
+        return replace(message, content=self.redact(message.content), tool_calls=calls)
 
     def register_process(self, conn: Any) -> str:
         """The id of this process, with its row in the store."""

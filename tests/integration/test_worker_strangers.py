@@ -11,7 +11,7 @@ import pytest
 from conftest import wait_until
 from worker_calls import posix, spec
 
-from llmops_jupyter.engine.worker.link import authenticate_server, dial
+from llmops_jupyter.engine.worker.link import PROTOCOL, authenticate_server, dial
 from llmops_jupyter.engine.worker.sharing import open_engine
 from llmops_jupyter.engine.worker.spec import VERSION
 
@@ -62,8 +62,8 @@ def test_hostile_bytes_end_at_most_their_own_connection(shared, frames):
     conn = dial(address)
     authenticate_server(conn, key)
     conn.send_bytes(
-        b'{"protocol":1,"version":"%s","key":"%s","pid":1,"name":""}'
-        % (VERSION.encode(), spec().key().encode())
+        b'{"protocol":%d,"version":"%s","key":"%s","pid":1,"name":""}'
+        % (PROTOCOL, VERSION.encode(), spec().key().encode())
     )
     assert b"welcome" in conn.recv_bytes()
     with contextlib.suppress(OSError):

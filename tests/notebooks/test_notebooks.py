@@ -16,7 +16,10 @@ pytest.importorskip("nbval", reason="needs nbval (extra test)")
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(p.name for p in FOLDER.glob("*.ipynb"))
 # They register the model's file, which replay does not stand in for.
-NEED_THE_FILE = {"02_models_and_speed.ipynb"}
+NEED_THE_FILE = {"02_models_and_speed.ipynb", "03_endpoints_and_tools.ipynb"}
+# They start a server of llama-cpp-python, unless they are replayed.
+NEED_A_SERVER = {"03_endpoints_and_tools.ipynb"}
+SERVER = ("fastapi", "uvicorn", "sse_starlette", "starlette_context", "pydantic_settings")
 
 
 def cassette_of(name):
@@ -69,6 +72,8 @@ def test_a_notebook_replays_to_the_outputs_it_was_saved_with(name, tmp_path, req
 @pytest.mark.model
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_notebook_runs_on_the_real_model(name, tmp_path, model_path):
+    for package in SERVER if name in NEED_A_SERVER else ():
+        pytest.importorskip(package, reason=f"llama_cpp.server needs {package} (extra test)")
     status, text = check(FOLDER, name, tmp_path, live=True)
     assert status == 0, text
 

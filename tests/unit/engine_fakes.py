@@ -10,7 +10,8 @@ from llmops_jupyter.records import Timing, TokenLogprob, Usage
 class FakeEngine:
     """Answers each request with `answer` of its last message; keeps the requests it got.
 
-    A message with the word 'bad' fails. A token is a word.
+    A message with the word 'bad' fails. A token is a word. With `thought` it thinks that first, and with
+    `cost` each answer costs so much.
     """
 
     provider = "fake"
@@ -19,8 +20,9 @@ class FakeEngine:
     context_length = 100
     streams = True
 
-    def __init__(self, answer=lambda text: f"echo {text}"):
+    def __init__(self, answer=lambda text: f"echo {text}", *, thought="", cost=None, notes=()):
         self.answer = answer
+        self.thought, self.cost, self.notes = thought, cost, notes
         self.requests = []
 
     def generate(self, requests):
@@ -32,12 +34,25 @@ class FakeEngine:
                 yield Finished(request.id, "", "error", Usage(), Timing(), 1, error=error)
                 continue
             said = self.answer(text)
+            if self.thought:
+                yield Token(request.id, self.thought, reasoning=True)
             yield Token(request.id, said)
             logprobs = ()
             if request.sampling.logprobs is not None:
                 logprobs = (TokenLogprob(said, -0.5, ((said, -0.5), ("other", -2.0))),)
-            usage, timing = Usage(3, 4), Timing(0.1, 0.01, 10.0)
-            yield Finished(request.id, said, "stop", usage, timing, 7, logprobs=logprobs)
+            usage, timing = Usage(3, 4, 0, len(self.thought.split())), Timing(0.1, 0.01, 10.0)
+            yield Finished(
+                request.id,
+                said,
+                "stop",
+                usage,
+                timing,
+                7,
+                reasoning=self.thought,
+                logprobs=logprobs,
+                cost=self.cost,
+                notes=self.notes,
+            )
 
     def score(self, items, adapters=()):
         return [[-1.0 for _ in labels] for _, labels in items]

@@ -19,6 +19,9 @@ class Library:
     def llama_print_system_info(self):
         return self.info.encode()
 
+    def llama_supports_gpu_offload(self):
+        return False
+
 
 @pytest.fixture
 def trials(monkeypatch, tmp_path):

@@ -114,7 +114,7 @@ def test_engines_that_open_one_file_at_once_share_no_model_and_lose_none(library
     monkeypatch.setattr(
         llamacpp,
         "LlamaCppEngine",
-        lambda path, **_: used.append(native.load_model(Path(path), None)),
+        lambda path, **_: used.append(native.load_model(Path(path), 0)),
     )
     ready = threading.Barrier(8)
 
@@ -145,7 +145,7 @@ def test_an_engine_that_fails_before_it_loads_leaves_no_model_behind(library, mo
 def test_a_chat_template_that_cannot_be_read_disturbs_nobody_while_opening(library, monkeypatch):
     """It is prepared on a thread; whoever writes with it later is told."""
     monkeypatch.setattr(
-        llamacpp, "LlamaCppEngine", lambda path, **_: native.load_model(Path(path), None)
+        llamacpp, "LlamaCppEngine", lambda path, **_: native.load_model(Path(path), 0)
     )
     for template in ("{% if %}", ["no", "text"]):
         before = set(threading.enumerate())

@@ -16,7 +16,15 @@ from llmops_jupyter.engine.worker import wire
 from llmops_jupyter.engine.worker.spec import Spec
 from llmops_jupyter.engine.worker.wire import WireError
 from llmops_jupyter.errors import ContextLengthError, EngineError, LLMOpsError, OptionError
-from llmops_jupyter.records import Message, Sampling, Timing, TokenLogprob, Usage
+from llmops_jupyter.records import (
+    Message,
+    Sampling,
+    Timing,
+    TokenLogprob,
+    Tool,
+    ToolCall,
+    Usage,
+)
 
 # Lone surrogates included: a wrongly decoded prompt has them.
 TEXT = st.text(st.characters(exclude_categories=()), max_size=20)
@@ -43,7 +51,10 @@ SAMPLING = st.builds(
     logit_bias=st.lists(st.tuples(WHOLE | TEXT, FLOAT), max_size=3).map(tuple),
     logprobs=st.none() | WHOLE,
 )
-MESSAGE = st.builds(Message, st.sampled_from(["system", "user", "assistant", "tool"]), TEXT)
+OBJECT = st.dictionaries(TEXT, JSON, max_size=3)
+CALLS = st.lists(st.builds(ToolCall, TEXT, TEXT, OBJECT), max_size=2).map(tuple)
+ROLE = st.sampled_from(["system", "user", "assistant", "tool"])
+MESSAGE = st.builds(Message, ROLE, TEXT) | st.builds(Message, ROLE, TEXT, CALLS, TEXT)
 REQUEST = st.builds(
     Request,
     id=TEXT,
@@ -53,6 +64,8 @@ REQUEST = st.builds(
     sampling=SAMPLING,
     schema=st.none() | st.dictionaries(TEXT, JSON, max_size=3),
     grammar=st.none() | TEXT,
+    tools=st.lists(st.builds(Tool, TEXT, TEXT, OBJECT), max_size=2).map(tuple),
+    tool_choice=TEXT,
     adapters=st.lists(st.tuples(st.sampled_from(["/a.gguf", "/b/c"]), FLOAT), max_size=2).map(
         tuple
     ),
@@ -69,11 +82,14 @@ FINISHED = st.builds(
     request_id=TEXT,
     text=TEXT,
     finish_reason=st.sampled_from(wire.REASONS),
-    usage=st.builds(Usage, WHOLE, WHOLE, WHOLE),
+    usage=st.builds(Usage, WHOLE, WHOLE, WHOLE, WHOLE),
     timing=st.builds(Timing, FLOAT, st.none() | FLOAT, st.none() | FLOAT),
     seed=WHOLE,
     reasoning=TEXT,
     logprobs=st.lists(LOGPROB, max_size=2).map(tuple),
+    tool_calls=CALLS,
+    cost=st.none() | FLOAT,
+    notes=st.lists(TEXT, max_size=2).map(tuple),
 )
 KINDS = sorted(
     n for n, k in vars(errors).items() if isinstance(k, type) and issubclass(k, LLMOpsError)
@@ -90,7 +106,7 @@ def test_a_request_comes_out_as_it_went_in(request):
     assert made == request
 
 
-@given(FINISHED | st.builds(Token, TEXT, TEXT))
+@given(FINISHED | st.builds(Token, TEXT, TEXT, st.booleans()))
 def test_an_event_comes_out_as_it_went_in(event):
     assert wire.read_event(over(wire.event_value(event))) == event
 
@@ -184,6 +200,11 @@ def test_any_bytes_are_read_or_refused_and_nothing_else(data):
         {"messages": [["user"]]},
         {"messages": [["user", 5]]},
         {"messages": "user"},
+        {"messages": [["owner", "text"]]},
+        {"messages": [["tool", "text", [["id", "name", 5]], ""]]},
+        {"messages": [["tool", "text", [], 5]]},
+        {"tools": [["name", "what", []]]},
+        {"tools": [["name"]]},
         {"text": 5},
         {"sampling": {"temperature": "hot"}},
         {"sampling": {"temperature": True}},

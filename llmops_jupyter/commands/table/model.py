@@ -20,16 +20,28 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "model",
         "add",
-        "Register a GGUF file where it lies; nothing is copied.",
+        "Register a GGUF file where it lies, or a model that an OpenAI-compatible endpoint runs.",
         (
             Argument(
                 "source",
-                "a path, package:NAME, hf:org/repo/file, ollama:NAME or lmstudio:PATH",
+                "a path, package:NAME, hf:org/repo/file, ollama:NAME or lmstudio:PATH; for an endpoint "
+                "its address, or a name before it",
                 complete="source",
             ),
+            Argument("address", "address of an endpoint, such as http://localhost:8000/v1", "?"),
         ),
-        (REGISTERED_NAME,),
-        example="%model add ~/models/qwen3.gguf --name qwen3",
+        (
+            REGISTERED_NAME,
+            Option(("--model",), "which of an endpoint's models", "text", "ID"),
+            Option(
+                ("--key-env",), "environment variable that holds the endpoint's key", "text", "VAR"
+            ),
+            Option(
+                ("--context",), "tokens of an endpoint's context, if it does not say", "int", "N"
+            ),
+            Option(("--concurrency",), "requests to an endpoint at once; left out: 8", "int", "N"),
+        ),
+        example="%model add big http://localhost:8000/v1 --model qwen3-32b --key-env MY_KEY",
     ),
     Command(
         "model",

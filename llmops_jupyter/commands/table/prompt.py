@@ -16,6 +16,8 @@ from llmops_jupyter.commands.arguments import (
     SAMPLING,
     SCHEMA,
     SESSION,
+    TIMEOUT,
+    TOOLS,
     later,
 )
 from llmops_jupyter.commands.command import Argument, Command, Option
@@ -56,6 +58,8 @@ CELL = Command(
         Option(("--count",), "how many examples to take", "int", "N"),
         Option(("--cot",), "ask for reasoning first; it is kept apart from the answer", "flag"),
         SESSION,
+        TIMEOUT,
+        *TOOLS,
         OVER,
         Option(("--note",), "what is new in this version", "text", "TEXT"),
         NO_STREAM,
@@ -108,7 +112,19 @@ COMMANDS: tuple[Command, ...] = (
         "run",
         "Run a kept version; variables come from the notebook.",
         (REF,),
-        (MODEL, OUT, *SAMPLING, EXACT, ADAPTER, SCHEMA, SESSION, OVER, NO_STREAM),
+        (
+            MODEL,
+            OUT,
+            *SAMPLING,
+            EXACT,
+            ADAPTER,
+            SCHEMA,
+            SESSION,
+            TIMEOUT,
+            *TOOLS,
+            OVER,
+            NO_STREAM,
+        ),
         example="reply = %prompt run greet@production",
     ),
     Command(

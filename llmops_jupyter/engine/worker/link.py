@@ -24,7 +24,7 @@ from llmops_jupyter.engine.worker.wire import MAX_MESSAGE, WireError
 if TYPE_CHECKING:
     Connection = connection.Connection[Any, Any]
 
-PROTOCOL = 1
+PROTOCOL = 2
 # Bytes that are sent together, and messages that may wait for a reader who does not read.
 TOGETHER = 1 << 16
 MOST_WAITING = 100_000

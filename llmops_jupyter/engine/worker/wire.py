@@ -18,7 +18,17 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 from llmops_jupyter import errors
 from llmops_jupyter.engine.protocol import Event, Finished, Prompt, Request, Token
 from llmops_jupyter.errors import EngineError, LLMOpsError, OptionError
-from llmops_jupyter.records import FinishReason, Message, Sampling, Timing, TokenLogprob, Usage
+from llmops_jupyter.records import (
+    ROLES,
+    FinishReason,
+    Message,
+    Sampling,
+    Timing,
+    TokenLogprob,
+    Tool,
+    ToolCall,
+    Usage,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,6 +39,7 @@ T = TypeVar("T")
 # Bytes of one message; a longer one is refused before it is read.
 MAX_MESSAGE = 1 << 28
 REASONS = get_args(FinishReason)
+_OWN_FORM = ("id", "messages", "sampling", "adapters", "tools")
 _WHOLE = ("max_tokens", "top_k", "penalty_window")
 
 
@@ -125,7 +136,15 @@ def texts(value: Any, what: str) -> list[str]:
 def prompt_value(prompt: Prompt) -> Any:
     if isinstance(prompt, str):
         return prompt
-    return [[m.role, m.content] for m in prompt]
+    return [_message_value(message) for message in prompt]
+
+
+def _message_value(message: Message) -> list[Any]:
+    plain = [message.role, message.content]
+    if not (message.tool_calls or message.tool_call_id):
+        return plain
+    calls = [[call.id, call.name, call.arguments] for call in message.tool_calls]
+    return [*plain, calls, message.tool_call_id]
 
 
 def read_prompt(value: Any) -> Prompt:
@@ -133,8 +152,34 @@ def read_prompt(value: Any) -> Prompt:
 
 
 def _messages(value: Any) -> tuple[Message, ...]:
-    pairs = [sequence(pair, "a message", 2) for pair in sequence(value, "messages")]
-    return tuple(Message(text(r, "a role"), text(c, "a content")) for r, c in pairs)  # type: ignore[arg-type]
+    return tuple(_message(item) for item in sequence(value, "messages"))
+
+
+def _message(value: Any) -> Message:
+    items = sequence(value, "a message")
+    if len(items) not in (2, 4):
+        raise WireError("a message has the wrong length")
+    role, content = text(items[0], "a role"), text(items[1], "a content")
+    if role not in ROLES:
+        raise WireError(f"{role!r} is no role")
+    calls, answers = items[2:] if len(items) == 4 else ([], "")
+    return Message(role, content, _tool_calls(calls), text(answers, "a call's id"))
+
+
+def _tool_calls(value: Any) -> tuple[ToolCall, ...]:
+    found = [sequence(call, "a call", 3) for call in sequence(value, "calls")]
+    return tuple(
+        ToolCall(text(i, "a call's id"), text(n, "a tool"), mapping(a, "arguments"))
+        for i, n, a in found
+    )
+
+
+def _tools(value: Any) -> tuple[Tool, ...]:
+    found = [sequence(tool, "a tool", 3) for tool in sequence(value, "tools")]
+    return tuple(
+        Tool(text(n, "a tool"), text(d, "a description"), mapping(p, "parameters"))
+        for n, d, p in found
+    )
 
 
 def adapters_value(adapters: Sequence[tuple[str, float]]) -> list[list[Any]]:
@@ -152,12 +197,14 @@ def request_value(request: Request, request_id: str) -> dict[str, Any]:
     found: dict[str, Any] = {"id": request_id}
     for field in fields(Request):
         value = getattr(request, field.name)
-        if field.name not in ("id", "messages", "sampling", "adapters") and value != field.default:
+        if field.name not in _OWN_FORM and value != field.default:
             found[field.name] = value
     if request.messages:
         found["messages"] = prompt_value(request.messages)
     if request.adapters:
         found["adapters"] = adapters_value(request.adapters)
+    if request.tools:
+        found["tools"] = [[t.name, t.description, t.parameters] for t in request.tools]
     sampling = {f.name: getattr(request.sampling, f.name) for f in fields(Sampling)}
     found["sampling"] = sampling
     return found
@@ -175,6 +222,8 @@ def read_request(value: Mapping[str, Any]) -> Request:
         sampling=_sampling(mapping(get("sampling", {}), "sampling")),
         schema=optional(get("schema"), "schema", mapping),
         grammar=optional(get("grammar"), "grammar", text),
+        tools=_tools(get("tools", [])),
+        tool_choice=text(get("tool_choice", default.tool_choice), "tool_choice"),
         adapters=read_adapters(get("adapters", [])),
         deadline_s=optional(get("deadline_s"), "deadline_s", number),
         interactive=flag(get("interactive", default.interactive), "interactive"),
@@ -209,28 +258,31 @@ def _token(value: Any) -> int | str:
 
 def event_value(event: Event) -> list[Any]:
     if isinstance(event, Token):
-        return [event.request_id, event.text]
+        return [event.request_id, event.text, *([True] if event.reasoning else [])]
     usage, timing = event.usage, event.timing
     return [
         event.request_id,
         event.text,
         event.finish_reason,
-        [usage.input_tokens, usage.output_tokens, usage.cached_tokens],
+        [usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.reasoning_tokens],
         [timing.total_s, timing.first_token_s, timing.tokens_per_s],
         event.seed,
         event.reasoning,
         [[t.token, t.logprob, t.top] for t in event.logprobs],
+        [[call.id, call.name, call.arguments] for call in event.tool_calls],
+        event.cost,
+        list(event.notes),
         None if event.error is None else error_value(event.error),
     ]
 
 
 def read_event(value: Any) -> Event:
     items = sequence(value, "an event")
-    if len(items) == 2:
-        return Token(text(items[0], "id"), text(items[1], "text"))
-    request_id, words, reason, usage, timing, seed, reasoning, logprobs, error = sequence(
-        items, "an event", 9
-    )
+    if len(items) in (2, 3):
+        thought = flag(items[2], "reasoning") if items[2:] else False
+        return Token(text(items[0], "id"), text(items[1], "text"), thought)
+    request_id, words, reason, usage, timing, seed, *rest = sequence(items, "an event", 12)
+    reasoning, logprobs, calls, cost, notes, error = rest
     if reason not in REASONS:
         raise WireError(f"{reason!r} is no finish reason")
     total, first, rate = sequence(timing, "timing", 3)
@@ -238,7 +290,7 @@ def read_event(value: Any) -> Event:
         request_id=text(request_id, "id"),
         text=text(words, "text"),
         finish_reason=reason,
-        usage=Usage(*(whole(n, "usage") for n in sequence(usage, "usage", 3))),
+        usage=Usage(*(whole(n, "usage") for n in sequence(usage, "usage", 4))),
         timing=Timing(
             number(total, "timing"),
             optional(first, "timing", number),
@@ -247,6 +299,9 @@ def read_event(value: Any) -> Event:
         seed=whole(seed, "seed"),
         reasoning=text(reasoning, "reasoning"),
         logprobs=tuple(_logprob(item) for item in sequence(logprobs, "logprobs")),
+        tool_calls=_tool_calls(calls),
+        cost=optional(cost, "cost", number),
+        notes=tuple(texts(notes, "notes")),
         error=optional(error, "error", lambda v, _: read_error(v)),
     )
 
