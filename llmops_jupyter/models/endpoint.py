@@ -22,6 +22,7 @@ FLAVOURS = (
     "llama-server",
     "llama-cpp-python",
     "ollama",
+    "anthropic",
     "compatible",
 )
 MAX_CONCURRENCY = 1024

@@ -125,8 +125,8 @@ class Server:
         self.seen.running += 1
         try:
             await self._call(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the last of them at the server's end
         finally:
             self.seen.running -= 1
             writer.close()

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import socket
-import subprocess
 import sys
-import time
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
+from remote_processes import started, stop
 
 from llmops_jupyter.engine.protocol import Finished, Request, Token
 from llmops_jupyter.engine.remote import RemoteEngine
@@ -23,7 +20,6 @@ from llmops_jupyter.records import Message, Sampling
 pytestmark = pytest.mark.model
 
 LLAMA_SERVER = Path(__file__).parents[2] / "build/peers/llama-server/out/bin/llama-server"
-STARTED_S = 120.0
 GREEDY = Sampling(temperature=0, max_tokens=16)
 SCHEMA = {
     "type": "object",
@@ -31,39 +27,6 @@ SCHEMA = {
     "required": ["city", "old"],
     "additionalProperties": False,
 }
-
-
-def started(command, log):
-    """The base URL of a server process that answers, and the process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            [*command, "--host", "127.0.0.1", "--port", str(port)], stdout=file, stderr=file
-        )
-    url = f"http://127.0.0.1:{port}/v1"
-    end = time.monotonic() + STARTED_S
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            # llama-server lists its model before it is loaded.
-            if httpx.post(f"{url}/completions", json={"prompt": "a", "max_tokens": 1}).is_success:
-                return url, process
-        except httpx.TransportError:
-            pass
-        time.sleep(0.2)
-    process.kill()
-    process.wait()
-    raise AssertionError(log.read_text("utf-8", "replace")[-2000:])
-
-
-def stop(process):
-    process.terminate()
-    try:
-        process.wait(20)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 @pytest.fixture(scope="session")

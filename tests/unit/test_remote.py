@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import pytest
@@ -14,7 +16,7 @@ from llmops_jupyter.engine.remote import body, faults, flavours, pace, pieces, s
 from llmops_jupyter.engine.remote.dialect import Dialect
 from llmops_jupyter.errors import EngineError, OptionError
 from llmops_jupyter.models.endpoint import Endpoint
-from llmops_jupyter.records import Message, Sampling, ToolCall
+from llmops_jupyter.records import Message, Sampling, ToolCall, Usage
 
 NOW = datetime(2026, 11, 25, 6, 0, 0, tzinfo=timezone.utc)
 HERE = Endpoint("http://localhost:8000", "m")
@@ -186,6 +188,39 @@ def test_a_schema_is_asked_for_in_weaker_and_weaker_ways():
     assert dialect.schema == "asked"
 
 
+@pytest.mark.parametrize(
+    ("said", "left"),
+    [
+        ("top_logprobs must be at most 11", 11),
+        ("Invalid value for top_logprobs: 20. It must be between 0 and 5.", 5),
+        ("too many logprobs", 10),
+    ],
+)
+def test_as_many_likely_tokens_are_asked_for_as_the_server_returns(said, left):
+    dialect = Dialect(flavours.FLAVOURS["compatible"])
+    request = Request("1", (Message("user", "x"),), sampling=Sampling(logprobs=20))
+    sent = body.build("m", request, dialect, 1, {}).body
+    refusal = faults.refused(HERE, 400, {}, json.dumps({"error": {"message": said}}), "")
+    assert dialect.learn(refusal, sent)
+    again = body.build("m", request, dialect, 1, {})
+    assert again.body["top_logprobs"] == left
+    assert f"the {left} likeliest tokens at most" in again.notes[0]
+
+
+def test_fields_that_a_known_server_ignores_are_left_out_and_noted():
+    endpoint = Endpoint("https://api.anthropic.com/v1/", "claude", "ANTHROPIC_API_KEY")
+    flavour = flavours.facts(endpoint, {}).flavour
+    request = Request("1", (Message("user", "x"),), sampling=Sampling(seed=3, logprobs=2))
+    call = body.build("claude", request, Dialect(flavour), 3, {})
+    assert not {"seed", "logprobs", "top_logprobs"} & set(call.body)
+    assert [note.split("setting ")[1].split(";")[0] for note in call.notes] == ["seed", "logprobs"]
+    schema = body.build(
+        "claude", replace(request, schema={"type": "object"}), Dialect(flavour), 3, {}
+    )
+    assert "response_format" not in schema.body
+    assert "JSON schema" in schema.body["messages"][0]["content"]
+
+
 def test_a_beginning_is_taken_off_only_if_it_is_there():
     for parts, left in ((["The a", "nswer"], ""), (["The answer is"], " is"), (["The b"], "The b")):
         skipped = pieces.Skipped("The answer")
@@ -203,6 +238,13 @@ def test_both_forms_of_logprobs_are_read():
     assert pieces.logprobs_of(chat) == pieces.logprobs_of(older)
     assert pieces.logprobs_of({"tokens": ["x"], "token_logprobs": [None]}) == []
     assert pieces.logprobs_of(None) == pieces.logprobs_of("x") == []
+
+
+def test_reasoning_that_only_the_total_counts_is_output():
+    given = {"prompt_tokens": 10, "completion_tokens": 4, "total_tokens": 44}
+    given["completion_tokens_details"] = {"reasoning_tokens": 30}
+    assert pieces.usage_of(given) == Usage(10, 34, reasoning_tokens=30)
+    assert pieces.usage_of({"prompt_tokens": 10, "completion_tokens": 4}) == Usage(10, 4)
 
 
 def test_a_name_that_comes_with_each_piece_is_one_name():

@@ -19,10 +19,15 @@ from llmops_jupyter.records import FinishReason, Timing, TokenLogprob, ToolCall,
 
 # The marks of nearly all models that think; servers that know others keep the reasoning apart themselves.
 MARKS = KNOWN[0]
+# What JSON begins with.
+JSON = '{["-0123456789tfn'
 
 
 class Answer:
     """Collects the pieces of one answer and hands out its events; the last one is `Finished`.
+
+    Of a request that nobody reads along, what came is taken back if the answer breaks off, and another try
+    makes it anew; its pieces are then not handed out a second time.
 
     Args:
         request: what was asked.
@@ -38,10 +43,13 @@ class Answer:
         self.call: Call | None = None
         self._put = put
         self._asked = time.perf_counter()
-        self._first: float | None = None
+        self._said = False
         self._reset()
 
     def _reset(self) -> None:
+        self._first: float | None = None
+        self._muted = self._said
+        self._withheld = ""
         self._text = TextStream(self.request.sampling.stop)
         self._thinking = Thinking(MARKS if self.request.text is None else None)
         self._whole = pieces.Whole()
@@ -54,13 +62,28 @@ class Answer:
 
     @property
     def began(self) -> bool:
-        """Whether something came that cannot be taken back."""
+        """Whether something of the answer came in this try."""
         return self._first is not None
 
     @property
-    def length(self) -> int:
-        """Characters of the answer so far."""
-        return len(self._text.text)
+    def read(self) -> bool:
+        """Whether something came that cannot be taken back."""
+        return self._said and self.request.interactive
+
+    @property
+    def extent(self) -> str:
+        """How far it is, in words."""
+        if self._text.text:
+            return f"after {len(self._text.text):,} characters, which are kept"
+        return "while the model called a tool" if self._tools else "within the reasoning"
+
+    @property
+    def unheld(self) -> bool:
+        """Whether the server took a schema without effect: the answer begins as no JSON does."""
+        request, call, begin = self.request, self.call, self._text.text.lstrip()[:1]
+        if request.schema is None or call is None or not call.held or request.prefill:
+            return False
+        return self.reason == "stop" and not self._withheld and bool(begin) and begin not in JSON
 
     def expect(self, call: Call) -> None:
         """Begin a try. A server that was asked to go on may first repeat what it was to go on with."""
@@ -70,7 +93,12 @@ class Answer:
             self._skipped = pieces.Skipped(self.request.prefill)
 
     def take(self, chunk: Mapping[str, Any]) -> bool:
-        """Take a piece; True once a stop string was met, after which nothing more is needed."""
+        """Take a piece; True once a stop string was met, after which nothing more is needed.
+
+        Raises:
+            pieces.OddPieceError: it has not the form of one.
+            pieces.BrokenOffError: it says that the server gave up.
+        """
         if self.ended:
             return True
         self._usage = pieces.usage_of(chunk.get("usage")) or self._usage
@@ -78,22 +106,26 @@ class Answer:
         choice = choices[0] if isinstance(choices, list) and choices else None
         if not isinstance(choice, Mapping):
             return False
-        delta = choice.get("delta") or choice.get("message") or {}
+        delta = pieces.fields(choice.get("delta") or choice.get("message"))
         reasoning = pieces.reasoning_of(delta)
         content = pieces.text_of(delta.get("content")) or pieces.text_of(choice.get("text"))
-        content += pieces.text_of(delta.get("refusal"))
+        refusal = pieces.text_of(delta.get("refusal"))
         self._logprobs += pieces.logprobs_of(choice.get("logprobs"))
         if delta.get("tool_calls"):
             self._mark()
             self._tools.add(delta["tool_calls"])
         if reasoning:
             self._think(reasoning)
+        if refusal:
+            content, self._withheld = content + refusal, "the model refused"
         if content:
             self._came += 1
             self._split(self._skipped.add(self._whole.add(content)))
         given = choice.get("finish_reason")
         if isinstance(given, str) and given:
             self.reason = pieces.finish_reason(given)
+            if pieces.filtered(given):
+                self._withheld = f"the provider's filter ended it: {given}"
         if self._text.stopped:
             self.reason = "stop"
         return self._text.stopped
@@ -115,6 +147,11 @@ class Answer:
         self.ended = True
         text, reasoning = self._settled()
         notes = [] if self.call is None else list(dict.fromkeys(self.call.notes))
+        asked = {} if self.call is None else self.call.body
+        if asked.get("logprobs") not in (None, False) and self._came and not self._logprobs:
+            notes.append("The endpoint returned no log-probabilities.")
+        if self._withheld:
+            notes.append(f"The answer is not what was asked for ({self._withheld}).")
         calls: tuple[ToolCall, ...] = ()
         if error is None:
             try:
@@ -158,12 +195,17 @@ class Answer:
         if text:
             self._mark()
             self._reasoning.append(text)
-            self._put(Token(self.request.id, text, reasoning=True))
+            self._tell(Token(self.request.id, text, reasoning=True))
 
     def _say(self, text: str) -> None:
         if text:
             self._mark()
-            self._put(Token(self.request.id, text))
+            self._tell(Token(self.request.id, text))
+
+    def _tell(self, piece: Token) -> None:
+        if not self._muted:
+            self._said = True
+            self._put(piece)
 
     def _mark(self) -> None:
         if self._first is None:
@@ -184,7 +226,15 @@ class Answer:
         whole = self.request.prefill
         # What was begun is text before the JSON, or the JSON's own beginning.
         begun = whole if whole.rstrip().endswith(("{", "[")) else ""
-        return checked(text, schema, begun=begun, fenced=not call.held)
+        try:
+            return checked(text, schema, begun=begun, fenced=not call.held)
+        except SchemaError:
+            if not self._withheld:
+                raise
+        raise SchemaError(
+            f"There is no answer that satisfies the schema, as {self._withheld}: {text!r:.200}. Ask in other "
+            "words, or another model."
+        )
 
     def _used(self, notes: list[str]) -> Usage:
         if self._usage is not None:

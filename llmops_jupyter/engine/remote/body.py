@@ -13,7 +13,6 @@ from llmops_jupyter.engine.remote.dialect import Dialect
 from llmops_jupyter.errors import OptionError
 from llmops_jupyter.records import Message, Sampling
 
-MOST_LOGPROBS = 20
 # Seeds that every server takes, whatever kind of whole number it reads them into.
 SEED_BITS = 31
 GO_ON = (
@@ -170,7 +169,7 @@ def _sampling(call: Call, request: Request, dialect: Dialect, bias: Mapping[int,
     if bias:
         values["logit_bias"] = {str(token): amount for token, amount in bias.items()}
     if sampling.logprobs is not None:
-        _logprobs(call, values, sampling.logprobs)
+        _logprobs(call, values, sampling.logprobs, dialect.logprobs)
     call.body[dialect.limit if call.path == "/chat/completions" else "max_tokens"] = (
         sampling.max_tokens
     )
@@ -182,10 +181,10 @@ def _sampling(call: Call, request: Request, dialect: Dialect, bias: Mapping[int,
             _left_out(call, named.get(name, name))
 
 
-def _logprobs(call: Call, values: dict[str, Any], wanted: int) -> None:
-    if wanted > MOST_LOGPROBS:
-        call.notes.append(f"Endpoints return the {MOST_LOGPROBS} likeliest tokens at most.")
-    count = min(wanted, MOST_LOGPROBS)
+def _logprobs(call: Call, values: dict[str, Any], wanted: int, most: int) -> None:
+    if wanted > most:
+        call.notes.append(f"The endpoint returns the {most} likeliest tokens at most.")
+    count = min(wanted, most)
     if call.path == "/completions":
         values["logprobs"] = count
     else:

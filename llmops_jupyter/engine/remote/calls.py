@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -12,7 +13,7 @@ from llmops_jupyter.engine.protocol import Request
 from llmops_jupyter.engine.remote import body as bodies
 from llmops_jupyter.engine.remote.answer import Answer
 from llmops_jupyter.engine.remote.dialect import Dialect
-from llmops_jupyter.engine.remote.faults import Fault
+from llmops_jupyter.engine.remote.faults import Fault, broken
 from llmops_jupyter.engine.remote.flavours import (
     PROVIDERS,
     Facts,
@@ -22,14 +23,18 @@ from llmops_jupyter.engine.remote.flavours import (
 from llmops_jupyter.engine.remote.pace import Gate, Slots, backoff
 from llmops_jupyter.engine.remote.tokens import Tokens
 from llmops_jupyter.engine.remote.transport import Transport
+from llmops_jupyter.engine.remote.watch import Pulse, SilentError, while_alive
 from llmops_jupyter.errors import EngineError, LLMOpsError
 from llmops_jupyter.models.endpoint import Endpoint
 from llmops_jupyter.models.prices import Price
 
 T = TypeVar("T")
 PROBE_S = 5.0
-# A server that asks for a longer pause is not waited for.
+TOO_MANY = 429
+# A server that asks for a longer pause, or takes no request of ours for as long, is not waited for.
 LONGEST_WAIT_S = 90.0
+# Where there never was a connection, the address is more likely to be wrong than the server to be back soon.
+UNMET_TRIES = 2
 
 
 @dataclass
@@ -47,16 +52,19 @@ class Calls:
     Args:
         endpoint: whom to call.
         tries: how often a call is made at most.
-        total_s: seconds that an answer may take, with all its tries.
-        idle_s: seconds without a byte after which a try has failed.
+        total_s: seconds for which an answer's beginning is waited while no other one of the endpoint goes on.
+        idle_s: seconds without a byte after which an answer that began has failed.
     """
 
     def __init__(self, endpoint: Endpoint, *, tries: int, total_s: float, idle_s: float) -> None:
         self.endpoint = endpoint
         self.counts = Counts()
-        self.transport = Transport(endpoint, idle_s)
+        self.transport = Transport(endpoint, total_s)
         self._tries = tries
         self._total_s = total_s
+        self._idle_s = idle_s
+        self._served = 0
+        self._pieces = Pulse()
         self._facts: Facts | None = None
         self._probing = asyncio.Lock()
         self._dialects: dict[str, Dialect] = {}
@@ -85,16 +93,10 @@ class Calls:
 
     async def answer(self, request: Request, answer: Answer, price: Price | None) -> None:
         """Bring a request to its end, which `answer` hands out."""
-        limit = self._total_s
-        if request.deadline_s is not None:
-            limit = min(limit, request.deadline_s)
         try:
-            await asyncio.wait_for(self._in_slot(request, answer), limit)
+            await asyncio.wait_for(self._in_slot(request, answer), request.deadline_s)
         except asyncio.TimeoutError:
-            if request.deadline_s is not None and request.deadline_s <= self._total_s:
-                answer.finish("deadline", price=price)
-            else:
-                answer.finish("error", self._too_slow(), price=price)
+            answer.finish("deadline", price=price)
         except LLMOpsError as e:
             answer.finish("error", e, price=price)
         else:
@@ -172,23 +174,44 @@ class Calls:
                 await self._streamed(answer, call)
 
             try:
-                await self._again(once, lambda: not answer.began)
+                await self._again(once, lambda: not answer.read)
             except Fault as e:
-                if not answer.began and dialect.learn(e, call.body):
+                if answer.began:
+                    raise self._kept(answer, e) from None
+                if dialect.learn(e, call.body):
                     continue
                 raise
+            if answer.unheld:
+                dialect.ignores_schemas()
+                if not answer.read:
+                    continue
             return
 
     async def _streamed(self, answer: Answer, call: bodies.Call) -> None:
         """One try: the answer ends properly, or a fault says why not."""
         fault: Fault | None = None
         whole = False
+        pulse, url = Pulse(), f"{self.endpoint.url}{call.path}"
+        # Who set a deadline has said how long it may take.
+        patience_s = max(self._total_s, answer.request.deadline_s or 0)
+
+        def take(chunk: Mapping[str, Any]) -> bool:
+            self._pieces.beat()
+            return answer.take(chunk)
+
+        def left_s() -> float:
+            if answer.began:
+                return self._idle_s - pulse.silence_s
+            # It may be busy with other requests of ours, read a long prompt, or have the model think.
+            return patience_s - min(pulse.age_s, self._pieces.silence_s)
+
+        work = self.transport.stream(url, call.body, take, pulse)
         try:
-            whole = await self.transport.stream(
-                f"{self.endpoint.url}{call.path}", call.body, answer.take
-            )
+            whole = await while_alive(work, left_s, self._idle_s)
         except Fault as e:
             fault = e
+        except SilentError:
+            fault = self._silent(began=answer.began)
         if answer.reason is not None and (fault is None or fault.retry):
             return
         if fault is None:
@@ -196,29 +219,41 @@ class Calls:
                 call.notes.append("The server did not say why the answer ended.")
                 return
             fault = self._cut()
-        if answer.began:
-            raise self._kept(answer, fault)
         raise fault
 
     async def _again(self, once: Callable[[], Awaitable[T]], may: Callable[[], bool]) -> T:
         """Try until it works, at most so often, with pauses between."""
-        tries = 0
+        tries, served, began = 0, self._served, time.monotonic()
         while True:
             await self._gate.wait()
             tries += 1
             try:
-                return await once()
+                found = await once()
             except Fault as e:
                 fault = e
-            if not fault.retry or not may() or tries >= self._tries:
-                raise self._told(fault, tries)
-            if (fault.wait_s or 0) > LONGEST_WAIT_S:
+            else:
+                self._served += 1
+                return found
+            if fault.status == TOO_MANY and self._served > served:
+                # Others got through in the meantime, so that its turn will come too.
+                tries, served, began = 1, self._served, time.monotonic()
+            if not fault.retry or not may() or self._spent(fault, tries, began):
                 raise self._told(fault, tries)
             self.counts.retries += 1
             if fault.wait_s:
                 self._gate.shut(fault.wait_s)
                 await self._gate.wait()
             await asyncio.sleep(backoff(tries, self._random))
+
+    def _spent(self, fault: Fault, tries: int, began: float) -> bool:
+        """Whether a call that failed so, after so many tries since a time, is given up."""
+        if (fault.wait_s or 0) > LONGEST_WAIT_S:
+            return True
+        if fault.status == TOO_MANY:
+            # Limits are often those of a minute.
+            return tries >= self._tries and time.monotonic() - began >= LONGEST_WAIT_S
+        met = fault.met or self.transport.reached
+        return tries >= (self._tries if met else min(self._tries, UNMET_TRIES))
 
     def _begin(self) -> None:
         self.counts.requests += 1
@@ -239,7 +274,7 @@ class Calls:
         return fault
 
     def _kept(self, answer: Answer, fault: Fault) -> Fault:
-        said = f"{fault.error} The answer broke off after {answer.length:,} characters, which are kept."
+        said = f"{fault.error} The answer broke off {answer.extent}."
         return Fault(type(fault.error)(said), status=fault.status)
 
     def _cut(self) -> Fault:
@@ -251,8 +286,12 @@ class Calls:
             retry=True,
         )
 
-    def _too_slow(self) -> EngineError:
-        return EngineError(
-            f"{self.endpoint.url} did not finish the answer within {self._total_s:,.0f} s. See whether it is "
-            "overloaded, ask for fewer tokens with --max-tokens, or run it again."
+    def _silent(self, *, began: bool) -> Fault:
+        if began:
+            return broken(self.endpoint, f"fell silent for {self._idle_s:,.0f} s within its answer")
+        return Fault(
+            EngineError(
+                f"{self.endpoint.url} did not begin to answer within {self._total_s:,.0f} s. See whether it is "
+                "overloaded, give it longer with --timeout, or run it again."
+            )
         )

@@ -34,6 +34,8 @@ _REFUSES = re.compile(
     r"|extra_forbidden|only the default|not available|no longer|deprecated",
     re.IGNORECASE,
 )
+# More are not returned by any server that is known.
+MOST_LOGPROBS = 20
 _CONTINUING = ("continue_final_message", "add_generation_prompt")
 
 
@@ -49,7 +51,8 @@ class Dialect:
         self.limit = flavour.limit
         self.schema: SchemaWay = flavour.schema
         self.continues = flavour.continues
-        self.dropped: set[str] = set()
+        self.logprobs = MOST_LOGPROBS
+        self.dropped = set(flavour.ignored)
 
     def learn(self, fault: Fault, body: Mapping[str, Any]) -> bool:
         """Whether another request, without what this one was refused for, is worth a try."""
@@ -66,9 +69,21 @@ class Dialect:
             self._weaker(body["response_format"])
         elif any(name in body and _names(name, text) for name in _CONTINUING):
             self.continues = ""
+        elif "logprobs" in body and "logprobs" in text and not _REFUSES.search(text):
+            return self._fewer(int(body.get("top_logprobs", body["logprobs"])), text)
         else:
             return self._drop(fault, body, text)
         return True
+
+    def ignores_schemas(self) -> None:
+        """The server took a schema without effect; from now on the model is told it instead."""
+        self.schema = "asked"
+
+    def _fewer(self, refused: int, text: str) -> bool:
+        """Ask for as many likely tokens as the refusal names, else for half of them."""
+        named = [int(number) for number in re.findall(r"\d+", text) if 0 < int(number) < refused]
+        self.logprobs = min(self.logprobs, max(named, default=refused // 2))
+        return self.logprobs > 0
 
     def _weaker(self, refused: Mapping[str, Any]) -> None:
         way: SchemaWay = "json_schema"

@@ -47,8 +47,9 @@ class RemoteEngine:
         endpoint: where it answers.
         model_name: how traces and recordings name it.
         tries: how often a call is made at most, if it fails for a reason that may pass.
-        total_s: seconds that an answer may take, with all tries; a request's own deadline may be shorter.
-        idle_s: seconds without a byte from the server after which a try has failed.
+        total_s: seconds for which an answer's beginning is waited while no other one goes on; a request's own
+            deadline may be longer.
+        idle_s: seconds without a byte after which an answer that began has failed.
     """
 
     streams = True
@@ -245,6 +246,7 @@ class RemoteEngine:
         flavour = facts.flavour
         known = {"top_k", "min_p", "repeat_penalty", "penalty_window"} - set(flavour.settings)
         lacks = sorted(known)
+        lacks += flavour.ignored
         lacks += [] if flavour.grammar else ["grammars"]
         lacks += [] if flavour.continues else ["going on with a begun answer"]
         lacks += [] if flavour.tokenizer else ["counting tokens"]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+import ssl
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from llmops_jupyter.engine.remote.pace import retry_after
 from llmops_jupyter.errors import ContextLengthError, EngineError, LLMOpsError
@@ -15,8 +17,16 @@ if TYPE_CHECKING:
 
     from llmops_jupyter.models.endpoint import Endpoint
 
+E = TypeVar("E", bound=BaseException)
 LONGEST = 300
 RETRIED = frozenset({408, 409, 425, 429})
+_STATUSES = {
+    "invalid_request": 400,
+    "authentication": 401,
+    "permission": 403,
+    "not_found": 404,
+    "rate_limit": 429,
+}
 NOT_IMPLEMENTED, BROKEN = 501, 500
 
 _CONTEXT = re.compile(
@@ -24,6 +34,8 @@ _CONTEXT = re.compile(
     r"|prompt is too long|too many tokens",
     re.IGNORECASE,
 )
+# Not that the look-up failed for the moment. Windows has numbers of its own.
+_NO_SUCH_HOST = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME), 11001, 11004}
 _SPENT = re.compile(
     r"insufficient_quota|billing|credit balance|exceeded your current quota", re.IGNORECASE
 )
@@ -39,6 +51,7 @@ class Fault(Exception):  # noqa: N818 - it never reaches the user, its `error` d
         status: of the answer; None if there was none.
         param: the field of the request that the server names.
         said: the server's own words.
+        met: whether there was a connection.
     """
 
     def __init__(
@@ -50,6 +63,7 @@ class Fault(Exception):  # noqa: N818 - it never reaches the user, its `error` d
         status: int | None = None,
         param: str = "",
         said: str = "",
+        met: bool = True,
     ) -> None:
         super().__init__(str(error))
         self.error = error
@@ -58,6 +72,7 @@ class Fault(Exception):  # noqa: N818 - it never reaches the user, its `error` d
         self.status = status
         self.param = param
         self.said = said
+        self.met = met
 
 
 def broken(endpoint: Endpoint, what: str) -> Fault:
@@ -79,22 +94,8 @@ def unreachable(endpoint: Endpoint, failure: httpx.HTTPError | httpx.InvalidURL)
 
     # The text of the library's errors names neither headers nor the key.
     text = scrubbed(str(failure), "") or type(failure).__name__
-    if "CERTIFICATE_VERIFY_FAILED" in text:
-        return Fault(
-            EngineError(
-                f"The certificate of {endpoint.host} is not trusted. Name your organisation's certificates "
-                "in the variable SSL_CERT_FILE, or correct the address."
-            )
-        )
     if isinstance(failure, httpx.ConnectTimeout | httpx.ConnectError):
-        advice = (
-            "Start the server, or correct the address and port"
-            if endpoint.local
-            else "Check the address, the network and the proxy"
-        )
-        return Fault(
-            EngineError(f"Nothing answers at {endpoint.url} ({text}). {advice}."), retry=True
-        )
+        return _unconnected(endpoint, failure, text)
     if isinstance(failure, httpx.TimeoutException):
         return Fault(
             EngineError(
@@ -107,12 +108,73 @@ def unreachable(endpoint: Endpoint, failure: httpx.HTTPError | httpx.InvalidURL)
     return Fault(EngineError(f"The call of {endpoint.url} failed ({text}). Check the address."))
 
 
+def _unconnected(endpoint: Endpoint, failure: Exception, text: str) -> Fault:
+    """There is no such host, it speaks no TLS that we trust, or nothing listens there."""
+    unknown = _cause(failure, socket.gaierror)
+    if unknown is not None and unknown.errno in _NO_SUCH_HOST:
+        words = f"There is no host {endpoint.host!r} ({text}). Correct the address, or check the network."
+        return Fault(EngineError(words), met=False)
+    if _cause(failure, ssl.SSLCertVerificationError) is not None:
+        words = (
+            f"The certificate of {endpoint.host} is not trusted. Name your organisation's certificates "
+            "in the variable SSL_CERT_FILE, or correct the address."
+        )
+        return Fault(EngineError(words), met=False)
+    if _cause(failure, ssl.SSLError) is not None:
+        words = (
+            f"{endpoint.url} does not speak TLS as it is spoken here ({text}). Register the address with "
+            "http:// if the server has no certificate, else check the server and the proxy."
+        )
+        return Fault(EngineError(words), met=False)
+    advice = (
+        "Start the server, or correct the address and port"
+        if endpoint.local
+        else "Check the address, the network and the proxy"
+    )
+    words = f"Nothing answers at {endpoint.url} ({text}). {advice}."
+    return Fault(EngineError(words), retry=True, met=False)
+
+
+def _cause(error: BaseException | None, kind: type[E]) -> E | None:
+    """The first error of a kind among those that led to an error."""
+    while error is not None and not isinstance(error, kind):
+        error = error.__cause__ or error.__context__
+    return error
+
+
 def refused(
     endpoint: Endpoint, status: int, headers: Mapping[str, str], body: str, key: str
 ) -> Fault:
     """The server answered with an error."""
-    found = _value(body)
-    detail = _detail(found)
+    return _refusal(endpoint, status, headers, _detail(_value(body)), key, f"answered {status}")
+
+
+def in_answer(endpoint: Endpoint, given: Any, key: str) -> Fault:
+    """The server sent an error, as JSON or its value, in place of an answer or of its next piece."""
+    found = _value(given) if isinstance(given, str) else given
+    detail = _detail(found if isinstance(found, Mapping) else {"error": found})
+    return _refusal(endpoint, _status(detail["kind"]), {}, detail, key, "sent an error")
+
+
+def _status(kind: str) -> int:
+    """The status that an error would have had that came without one."""
+    for word in kind.split():
+        if word.isdecimal() and 400 <= int(word) < 600:
+            return int(word)
+    for name, status in _STATUSES.items():
+        if name in kind.lower():
+            return status
+    return BROKEN
+
+
+def _refusal(
+    endpoint: Endpoint,
+    status: int,
+    headers: Mapping[str, str],
+    detail: Mapping[str, str],
+    key: str,
+    did: str,
+) -> Fault:
     said = scrubbed(detail["message"], key)
     param = detail["param"]
     quoted = f": {said}" if said else ""
@@ -138,26 +200,12 @@ def refused(
     if _SPENT.search(f"{detail['kind']} {said}") and status == 429:
         retry, advice = False, "Check the plan and the balance of the account"
     return Fault(
-        EngineError(f"{where} answered {status}{quoted}. {advice}."),
+        EngineError(f"{where} {did}{quoted}. {advice}."),
         retry=retry,
         wait_s=retry_after(headers) if retry else None,
         status=status,
         param=param,
         said=said,
-    )
-
-
-def in_stream(endpoint: Endpoint, given: Any, key: str) -> Fault:
-    """The server sent an error in place of the next piece."""
-    detail = _detail({"error": given})
-    code = given.get("code") if isinstance(given, Mapping) else None
-    status = code if isinstance(code, int) and 400 <= code < 600 else BROKEN
-    return refused(
-        endpoint,
-        status,
-        {},
-        json.dumps({"error": {"message": detail["message"], "type": detail["kind"]}}),
-        key,
     )
 
 
@@ -178,6 +226,8 @@ def _advice(endpoint: Endpoint, status: int, said: str) -> str:
         return "Wait, or add the model again with a lower --concurrency"
     if status >= BROKEN:
         return "See the server's log, and run it again"
+    if not said.strip():
+        return "Check the address, http or https among it, and see the server's log"
     return "Change what it names and run again"
 
 

@@ -30,6 +30,7 @@ class Flavour:
         forbid: the bias that stands for minus infinity.
         rows: requests that it can work on at once; None for as many as the endpoint's setting says.
         echoes: whether the log-probabilities of a given text are those of its tokens.
+        ignored: standard fields that it takes without effect.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Flavour:
     forbid: float = -100.0
     rows: int | None = None
     echoes: bool = True
+    ignored: tuple[str, ...] = ()
 
 
 _LLAMA = {"top_k": "top_k", "min_p": "min_p", "repeat_penalty": "repeat_penalty"}
@@ -81,6 +83,20 @@ _KNOWN = (
     ),
     # Its OpenAI interface passes none of its further settings on.
     Flavour("ollama", "ollama"),
+    # By its documentation of the interface.
+    Flavour(
+        "anthropic",
+        "anthropic",
+        schema="asked",
+        ignored=(
+            "seed",
+            "logprobs",
+            "top_logprobs",
+            "frequency_penalty",
+            "presence_penalty",
+            "logit_bias",
+        ),
+    ),
     Flavour("compatible", "openai-compatible"),
 )
 FLAVOURS: Mapping[str, Flavour] = {flavour.name: flavour for flavour in _KNOWN}
@@ -129,6 +145,8 @@ def hosted(endpoint: Endpoint) -> Flavour | None:
         return FLAVOURS[endpoint.flavour]
     if endpoint.host == "api.openai.com" or endpoint.host.endswith(".openai.azure.com"):
         return FLAVOURS["openai"]
+    if endpoint.host == "api.anthropic.com":
+        return FLAVOURS["anthropic"]
     return FLAVOURS["compatible"] if endpoint.host in PROVIDERS else None
 
 

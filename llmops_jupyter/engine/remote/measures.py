@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.engine.protocol import Prompt
 from llmops_jupyter.engine.remote import scoring
-from llmops_jupyter.engine.remote.body import MOST_LOGPROBS, message_value
+from llmops_jupyter.engine.remote.body import message_value
 from llmops_jupyter.engine.remote.calls import Calls
 from llmops_jupyter.engine.remote.faults import Fault
 from llmops_jupyter.engine.remote.pieces import logprobs_of
@@ -40,7 +40,7 @@ async def _score(calls: Calls, prompt: Prompt, labels: Sequence[str]) -> scoring
         body: dict[str, Any] = {"model": calls.endpoint.model, "temperature": 0.0}
         if isinstance(prompt, str):
             path = "/completions"
-            body.update(prompt=_before(prompt, beginning), max_tokens=1, logprobs=MOST_LOGPROBS)
+            body.update(prompt=_before(prompt, beginning), max_tokens=1, logprobs=dialect.logprobs)
         else:
             path = "/chat/completions"
             messages = [message_value(message) for message in prompt]
@@ -50,7 +50,7 @@ async def _score(calls: Calls, prompt: Prompt, labels: Sequence[str]) -> scoring
                     body.update(continue_final_message=True, add_generation_prompt=False)
             else:
                 beginning = ""
-            body.update(messages=messages, logprobs=True, top_logprobs=MOST_LOGPROBS)
+            body.update(messages=messages, logprobs=True, top_logprobs=dialect.logprobs)
             body[dialect.limit] = 1
         body = {name: value for name, value in body.items() if name not in dialect.dropped}
         try:

@@ -11,21 +11,54 @@ from llmops_jupyter.errors import EngineError
 from llmops_jupyter.records import FinishReason, TokenLogprob, ToolCall, Usage
 
 _REASONS: Mapping[str, FinishReason] = {
-    "stop": "stop",
-    "eos": "stop",
-    "end_turn": "stop",
     "length": "length",
     "max_tokens": "length",
+    "model_length": "length",
     "tool_calls": "tool_calls",
     "function_call": "tool_calls",
 }
+# What servers say of answers that they could not, and would not, bring to their end.
+_GIVEN_UP = frozenset({"abort", "aborted", "cancelled", "error", "insufficient_system_resource"})
+_FILTERED = frozenset({"content_filter", "safety", "recitation", "prohibited_content"})
 # Characters that a token has on average in English.
 TOKEN_CHARACTERS = 4
 
 
+class OddPieceError(ValueError):
+    """A piece has not the form of one."""
+
+
+def fields(value: Any) -> Mapping[str, Any]:
+    """A part of a piece that has fields; one that is not there has none.
+
+    Raises:
+        OddPieceError: it is something else.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise OddPieceError
+    return value
+
+
+class BrokenOffError(Exception):
+    """The server gave the answer up; the text is its word for why."""
+
+
 def finish_reason(given: str) -> FinishReason:
-    """Our word for the server's; one that is not known ends the answer like any other."""
-    return _REASONS.get(given, "stop")
+    """Our word for the server's; one that is not known ends the answer like any other.
+
+    Raises:
+        BrokenOffError: the answer ended because the server failed.
+    """
+    if given.lower() in _GIVEN_UP:
+        raise BrokenOffError(given)
+    return _REASONS.get(given.lower(), "stop")
+
+
+def filtered(given: str) -> bool:
+    """Whether the answer ended because of what the provider found in it."""
+    return given.lower() in _FILTERED
 
 
 def text_of(value: Any) -> str:
@@ -94,7 +127,8 @@ def logprobs_of(given: Any) -> list[TokenLogprob]:
     tokens, values = given.get("tokens"), given.get("token_logprobs")
     if not isinstance(tokens, list) or not isinstance(values, list):
         return []
-    tops = given.get("top_logprobs") or [None] * len(tokens)
+    tops = given.get("top_logprobs")
+    tops = tops if isinstance(tops, list) else [None] * len(tokens)
     return [
         TokenLogprob(text_of(token), float(value), _top(top))
         for token, value, top in zip(tokens, values, tops, strict=False)
@@ -119,21 +153,23 @@ def _finite(value: Any) -> bool:
 
 def usage_of(given: Any) -> Usage | None:
     """The tokens that a server reports; None if it reports none."""
-    if not isinstance(given, Mapping) or not (
-        given.get("prompt_tokens") or given.get("completion_tokens")
-    ):
+    if not (_count(given, "prompt_tokens") or _count(given, "completion_tokens")):
         return None
-    inputs, outputs = (
-        given.get("prompt_tokens_details") or {},
-        given.get("completion_tokens_details") or {},
-    )
-    cached = inputs.get("cached_tokens") or given.get("prompt_cache_hit_tokens")
+    asked = _count(given, "prompt_tokens")
+    cached = _count(given.get("prompt_tokens_details"), "cached_tokens")
     return Usage(
-        int(given.get("prompt_tokens") or 0),
-        int(given.get("completion_tokens") or 0),
-        int(cached or 0),
-        reasoning_tokens=int(outputs.get("reasoning_tokens") or 0),
+        asked,
+        # Some providers count reasoning, which is paid like the rest, in the total alone.
+        max(_count(given, "completion_tokens"), _count(given, "total_tokens") - asked),
+        cached or _count(given, "prompt_cache_hit_tokens"),
+        reasoning_tokens=_count(given.get("completion_tokens_details"), "reasoning_tokens"),
     )
+
+
+def _count(given: Any, name: str) -> int:
+    """A number of tokens; 0 if it is not there or is none."""
+    value: Any = given.get(name) if isinstance(given, Mapping) else None
+    return int(value) if _finite(value) and 0 <= value < 1 << 53 else 0
 
 
 def estimate(text: str) -> int:
@@ -156,7 +192,7 @@ class ToolCalls:
             if not isinstance(delta, Mapping):
                 continue
             call = self._call(delta)
-            function = delta.get("function") or {}
+            function = fields(delta.get("function"))
             name = str(function.get("name") or "")
             if name != call["name"]:  # some servers give it again with each piece
                 call["name"] += name
