@@ -17,6 +17,7 @@ PARTS = {
     "resume": "A second kernel",
     "tools": "Tools",
     "endpoints": "Endpoints",
+    "evaluation": "Evaluation",
     "gpu": "GPU",
 }
 

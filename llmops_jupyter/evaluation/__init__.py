@@ -1,0 +1,1 @@
+"""Evaluation: metrics, judges, comparisons, statistics, labels, gates."""
