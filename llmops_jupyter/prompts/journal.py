@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, Protocol
 
 from llmops_jupyter.prompts.options import Options
 from llmops_jupyter.prompts.prepare import Prepared
@@ -26,6 +26,24 @@ CONTENT = (
     "logprobs",
     "messages",
 )
+
+
+class Kept(Protocol):
+    """Where the finished rows of a map are kept, and where those come from that need not run."""
+
+    done: dict[int, Completion]
+
+    def keep(self, position: int, done: Completion) -> None:
+        """A row has its completion."""
+        ...
+
+    def finish(self) -> None:
+        """All rows have been run."""
+        ...
+
+
+# Makes it from the first row's request and the hash of what the prompt has become in each row.
+Keep = Callable[[Prepared, Sequence[str]], Kept]
 
 
 class Journal:
@@ -93,6 +111,23 @@ def map_key(prepared: Prepared, rows: str, count: int) -> str:
         json.dumps([options.adapter_pairs(), options.exact, count, *_of_tools(options)]),
         rows,
     ]
+    return _hashed(parts)
+
+
+def settings_key(prepared: Prepared) -> str:
+    """What decides the answers of a prompt beside the rows: content, model, adapters, sampling, tools."""
+    options = prepared.options
+    return _hashed(
+        [
+            prepared.content.to_json(),
+            prepared.engine.model_digest,
+            json.dumps(asdict(options.sampling), sort_keys=True),
+            json.dumps([options.adapter_pairs(), options.exact, *_of_tools(options)]),
+        ]
+    )
+
+
+def _hashed(parts: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(parts).encode("utf-8", "backslashreplace")).hexdigest()
 
 

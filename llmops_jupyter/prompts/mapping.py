@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from llmops_jupyter.engine.protocol import Finished, Request, Token
 from llmops_jupyter.errors import LLMOpsError, SchemaError
 from llmops_jupyter.prompts import reasoning
-from llmops_jupyter.prompts.journal import Journal, map_key
+from llmops_jupyter.prompts.journal import Kept
 from llmops_jupyter.prompts.prepare import Prepared
 from llmops_jupyter.prompts.run import (
     Answer,
@@ -81,7 +81,7 @@ class Map:
     Args:
         prepare_row: makes the request of a row from its variables.
         pairs: row ids with the rows.
-        fingerprint: of the rows and what is asked of them; finds the journal of an earlier run.
+        keep: makes what finished rows are kept in, from the first row's request.
         progress: told after each row.
         partial: gets the finished rows of a run that is broken off, before the error is raised on.
     """
@@ -91,7 +91,7 @@ class Map:
         tracer: Tracer,
         prepare_row: Callable[[Mapping[str, Any]], Prepared],
         pairs: Sequence[tuple[str, Mapping[str, Any]]],
-        fingerprint: str,
+        keep: Callable[[Prepared], Kept],
         progress: Callable[[Progress], None] | None,
         partial: Callable[[Table], None] | None = None,
     ) -> None:
@@ -99,7 +99,7 @@ class Map:
         self.prepare_row = prepare_row
         self.row_ids = [row_id for row_id, _ in pairs]
         self.rows = [row for _, row in pairs]
-        self.fingerprint = fingerprint
+        self.keep = keep
         self.progress = progress
         self.partial = partial
         self.results: dict[int, Completion] = {}
@@ -118,8 +118,7 @@ class Map:
         if not self.rows:
             return Table((), (), ())
         first = self.prepare_row(self.rows[0])
-        key = map_key(first, self.fingerprint, len(self.rows))
-        journal = Journal(self.tracer, key, len(self.rows))
+        journal = self.keep(first)
         self.results = {i: _resumed(first, done) for i, done in journal.done.items()}
         self.resumed = len(journal.done)
         self._report()
@@ -148,7 +147,7 @@ class Map:
             failures,
         )
 
-    def _generate(self, engine: Any, journal: Journal) -> None:
+    def _generate(self, engine: Any, journal: Kept) -> None:
         # Further passes write the answers of rows that have reasoned, and the next steps of those with tools.
         passes = 0
         while passes == 0 or self.second:
@@ -217,7 +216,7 @@ class Map:
             self.open[request.id] = row
             yield request
 
-    def _finish(self, row: _Row, event: Finished, journal: Journal) -> None:
+    def _finish(self, row: _Row, event: Finished, journal: Kept) -> None:
         del self.open[event.request_id]
         two_steps = row.prepared.content.cot and row.prepared.content.schema is None
         row.answer.end(event)

@@ -67,14 +67,19 @@ def _distinct(ids: Sequence[str], rows: Sequence[Mapping[Any, Any]]) -> Rows:
 
 
 class Fingerprint:
-    """A hash of what a prompt has become in each row; values that it does not use have no part in it."""
+    """A hash of what a prompt has become in each row; values that it does not use have no part in it.
+
+    `rows` has the hash of each row.
+    """
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
+        self.rows: list[str] = []
 
     def add(self, messages: Iterable[Message]) -> None:
         text = json.dumps([[m.role, m.content] for m in messages], ensure_ascii=True)
         self._hash.update(f"{text}\n".encode())
+        self.rows.append(hashlib.sha256(text.encode()).hexdigest())
 
     @property
     def digest(self) -> str:

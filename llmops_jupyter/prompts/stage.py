@@ -31,6 +31,7 @@ from llmops_jupyter.tracing import Tracer
 if TYPE_CHECKING:
     from llmops_jupyter.data import Datasets
     from llmops_jupyter.prompts.exchange import ExportedPrompt
+    from llmops_jupyter.prompts.journal import Keep, Kept
     from llmops_jupyter.prompts.mapping import Progress
     from llmops_jupyter.prompts.rows import Rows
 
@@ -199,6 +200,7 @@ class Prompts(Registry):
         progress: Callable[[Progress], None] | None = None,
         partial: Callable[[Table], None] | None = None,
         use_defaults: bool = True,
+        keep: Keep | None = None,
         **options: Any,
     ) -> Table:
         """A completion for each row: a list of mappings, a DataFrame, a data set or its reference.
@@ -206,8 +208,10 @@ class Prompts(Registry):
         A row's columns win over `variables`. Each row has its trace. Rows that fail are reported in
         the table's `failures`. If the call is interrupted or the process killed, the same call goes on
         where it stopped; with other rows, values or settings it begins anew. `partial` gets the table of
-        the rows that were finished by then.
+        the rows that were finished by then. `keep` makes what finished rows are kept in instead of the
+        journal, and which may have some of them already; see `journal.Kept`.
         """
+        from llmops_jupyter.prompts.journal import Journal, map_key
         from llmops_jupyter.prompts.mapping import Map
         from llmops_jupyter.prompts.rows import Fingerprint, read_rows
 
@@ -224,7 +228,12 @@ class Prompts(Registry):
         def prepare_row(row: Mapping[str, Any]) -> Prepared:
             return self._prepare(version, content, made, ChainMap(dict(row), shared))
 
-        return Map(self.tracer, prepare_row, pairs, fingerprint.digest, progress, partial).run()
+        def keep_rows(first: Prepared) -> Kept:
+            if keep is not None:
+                return keep(first, fingerprint.rows)
+            return Journal(self.tracer, map_key(first, fingerprint.digest, len(pairs)), len(pairs))
+
+        return Map(self.tracer, prepare_row, pairs, keep_rows, progress, partial).run()
 
     def export(self, folder: str | Path) -> list[Path]:
         """Write every version as reviewable text: one folder a prompt, one JSON file a version."""
