@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 if TYPE_CHECKING:
     from llmops_jupyter.data import Dataset, Datasets
+    from llmops_jupyter.evaluation import Evaluation
     from llmops_jupyter.models import Models
     from llmops_jupyter.prompts import Prompts
 
@@ -80,6 +81,21 @@ class Workspace:
                 lambda: self.data,
                 lambda: self.settings,
                 self.engine.adapter,
+            ),
+        )
+
+    @property
+    def evaluation(self) -> Evaluation:
+        from llmops_jupyter.evaluation import Evaluation
+
+        return self._stage(
+            "evaluation",
+            lambda: Evaluation(
+                lambda: self.prompts,
+                self.tracer,
+                self.engine,
+                lambda: self.data,
+                lambda: self.settings,
             ),
         )
 

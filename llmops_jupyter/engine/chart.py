@@ -2,49 +2,40 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Any
+
+from llmops_jupyter.render import plots
+from llmops_jupyter.render.plots import BAD, GOOD, INK, NEUTRAL, Picture, new_figure, paint
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from llmops_jupyter.engine.tune import Candidate, Tuning
 
-# On white and on near-black alike these keep a contrast of about 4 to 1; the page shows through.
-INK, CHOSEN, ALLOWED, REFUSED = "#7b7b7b", "#1a9850", "#4c78c8", "#c8553d"
-SIZE, DOTS_PER_INCH = (7.0, 3.8), 144
+SIZE = (7.0, 3.8)
 
 
-class Chart:
+class Chart(Picture):
     """The picture of a tuning, as a notebook shows it; in a terminal it is nothing."""
+
+    description = "speed against perplexity"
 
     def __init__(self, tuning: Tuning) -> None:
         self._tuning = tuning
 
-    def _repr_png_(self) -> bytes:
-        return png(self._tuning)
-
-    def __repr__(self) -> str:
-        return "<the picture: speed against perplexity>"
-
-    def __str__(self) -> str:
-        return ""
+    def figure(self) -> Figure:
+        return figure(self._tuning)
 
 
 def png(tuning: Tuning) -> bytes:
     """The picture as a PNG with a transparent ground."""
-    buffer = io.BytesIO()
-    figure(tuning).savefig(buffer, format="png", dpi=DOTS_PER_INCH, transparent=True)
-    return buffer.getvalue()
+    return plots.png(figure(tuning))
 
 
 def figure(tuning: Tuning) -> Figure:
     """Each candidate's change of perplexity with its interval, over its speed; the chosen one marked."""
-    from matplotlib.figure import Figure
-
-    found = Figure(figsize=SIZE, layout="constrained")
+    found = new_figure(*SIZE)
     axes = found.add_subplot()
-    axes.set_facecolor("none")
     base = tuning.candidates[0].speed.mixture
     for one in tuning.candidates:
         _draw(axes, one, base, _colour(tuning, one))
@@ -65,14 +56,14 @@ def figure(tuning: Tuning) -> Figure:
     axes.set_ylabel("perplexity, with 95 % interval")
     axes.set_title(tuning.model, fontsize=11)
     axes.margins(0.18)
-    _paint(axes)
+    paint(axes)
     return found
 
 
 def _colour(tuning: Tuning, one: Candidate) -> str:
     if one.kind == tuning.chosen.kind:
-        return CHOSEN
-    return ALLOWED if one.loses_at_most(tuning.loss) else REFUSED
+        return GOOD
+    return NEUTRAL if one.loses_at_most(tuning.loss) else BAD
 
 
 def _draw(axes: Any, one: Candidate, base: float, colour: str) -> None:
@@ -81,7 +72,7 @@ def _draw(axes: Any, one: Candidate, base: float, colour: str) -> None:
     if ratio is not None:
         ends = [[change - 100 * (ratio.low - 1)], [100 * (ratio.high - 1) - change]]
         axes.errorbar([speed], [change], yerr=ends, color=colour, capsize=3, linewidth=1.2)
-    marker = "*" if colour == CHOSEN else "o"
+    marker = "*" if colour == GOOD else "o"
     axes.plot([speed], [change], marker, color=colour, markersize=15 if marker == "*" else 7)
     name = f"{one.kind}{' (as it is)' if one.is_original else ''}"
     axes.annotate(
@@ -93,14 +84,3 @@ def _draw(axes: Any, one: Candidate, base: float, colour: str) -> None:
         fontsize=9,
         fontweight="bold" if marker == "*" else "normal",
     )
-
-
-def _paint(axes: Any) -> None:
-    """Axes, ticks and texts in a grey that both light and dark pages show."""
-    axes.tick_params(colors=INK, which="both")
-    axes.grid(visible=True, color=INK, alpha=0.2)
-    for text in (axes.xaxis.label, axes.yaxis.label, axes.title):
-        text.set_color(INK)
-    for name, spine in axes.spines.items():
-        spine.set_color(INK)
-        spine.set_visible(name in ("left", "bottom"))

@@ -209,7 +209,8 @@ class Prompts(Registry):
         the table's `failures`. If the call is interrupted or the process killed, the same call goes on
         where it stopped; with other rows, values or settings it begins anew. `partial` gets the table of
         the rows that were finished by then. `keep` makes what finished rows are kept in instead of the
-        journal, and which may have some of them already; see `journal.Kept`.
+        journal, and which may have some of them already (see `journal.Kept`); the settings of the call
+        are then not remembered with the version.
         """
         from llmops_jupyter.prompts.journal import Journal, map_key
         from llmops_jupyter.prompts.mapping import Map
@@ -222,7 +223,7 @@ class Prompts(Registry):
         shared, fingerprint = dict(variables or {}), Fingerprint()
         for _, row in pairs:
             fingerprint.add(fill(content.template, ChainMap(dict(row), shared)))
-        if version is not None:
+        if version is not None and keep is None:
             self.keep_defaults(version, made.defaults())
 
         def prepare_row(row: Mapping[str, Any]) -> Prepared:
