@@ -9,9 +9,13 @@ import llmops_jupyter as lo
 from llmops_jupyter.errors import DataError, OptionError, UnknownNameError
 from llmops_jupyter.evaluation import Metric, Variant
 
-exact = Metric("exact", each=lambda c: c.output == str(c.expected), digest="exact", needs_expected=True)
+exact = Metric(
+    "exact", each=lambda c: c.output == str(c.expected), digest="exact", needs_expected=True
+)
 length = Metric("length", each=lambda c: len(c.output), digest="length", unit="characters")
-ROWS = [{"id": f"r{n}", "q": str(n), "expected": f"echo {n}" if n % 2 else "other"} for n in range(8)]
+ROWS = [
+    {"id": f"r{n}", "q": str(n), "expected": f"echo {n}" if n % 2 else "other"} for n in range(8)
+]
 
 
 @pytest.fixture
@@ -202,7 +206,9 @@ def test_a_data_set_is_named_with_its_version(ws, engine, prompt):
         (7, DataError, "Rows are"),
     ],
 )
-def test_rows_that_cannot_be_used_are_refused_before_anything_runs(ws, engine, prompt, rows, error, says):
+def test_rows_that_cannot_be_used_are_refused_before_anything_runs(
+    ws, engine, prompt, rows, error, says
+):
     with pytest.raises(error, match=says):
         ws.evaluation.run(prompt, rows, exact)
     assert engine.requests == []
@@ -223,7 +229,11 @@ def test_rows_without_an_expected_answer_are_marked(ws, engine, prompt):
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("ask@1:temprature=0", "temperature"), ("ask@1:temperature=hot", "number"), ("ask@1:cold", "setting")],
+    [
+        ("ask@1:temprature=0", "temperature"),
+        ("ask@1:temperature=hot", "number"),
+        ("ask@1:cold", "setting"),
+    ],
 )
 def test_settings_of_a_variant_that_cannot_be_used_are_refused(ws, engine, prompt, text, says):
     with pytest.raises(OptionError, match=says):
@@ -250,7 +260,10 @@ def test_what_is_redacted_in_traces_is_redacted_in_recorded_answers(ws, engine, 
 
 
 def test_two_equal_rows_are_two_rows(ws, engine, prompt):
-    rows = [{"id": "a", "q": "1", "expected": "echo 1"}, {"id": "b", "q": "1", "expected": "echo 1"}]
+    rows = [
+        {"id": "a", "q": "1", "expected": "echo 1"},
+        {"id": "b", "q": "1", "expected": "echo 1"},
+    ]
     run = ws.evaluation.run(prompt, rows, exact)
     assert run.n_rows == 2
     assert run.value("exact") == 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from llmops_jupyter.errors import OptionError
@@ -49,9 +50,7 @@ def rows_needed(
         confidence: of the interval that is to exclude 0.
         design_effect: see `clusters.design_effect`.
     """
-    import warnings
-
-    from statsmodels.stats.power import TTestPower
+    from scipy.stats import norm
 
     _check(power, spread, design_effect)
     alpha = 1 - check_confidence(confidence)
@@ -60,16 +59,12 @@ def rows_needed(
     if not spread:
         return 2
     effect = abs(difference) / spread
-    from scipy.stats import norm
-
     about = ((norm.ppf(1 - alpha / 2) + norm.ppf(power)) / effect) ** 2
     if about * design_effect > MOST:
         return None
     if about < 1:
         return max(2, math.ceil(4 * design_effect))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found = TTestPower().solve_power(effect_size=effect, alpha=alpha, power=power)
+    found = _solved(lambda n: _power(effect, n, alpha) - power, max(2.0, about / 2), 4 * about + 20)
     return max(2, math.ceil(float(found) * design_effect))
 
 
@@ -86,15 +81,30 @@ def detectable(
     Raises:
         OptionError: there are fewer than two rows, or a value is out of range.
     """
-    from statsmodels.stats.power import TTestPower
-
     _check(power, spread, design_effect)
     alpha = 1 - check_confidence(confidence)
     effective = rows / design_effect
     if effective < 2:
         raise OptionError(f"{rows} rows are too few to compare anything; at least two are needed.")
-    effect = TTestPower().solve_power(nobs=effective, alpha=alpha, power=power)
-    return Plan(rows, float(effect) * spread, power, spread, design_effect)
+    most = 1.0
+    while _power(most, effective, alpha) < power:
+        most *= 2
+    effect = _solved(lambda size: _power(size, effective, alpha) - power, 0.0, most)
+    return Plan(rows, effect * spread, power, spread, design_effect)
+
+
+def _power(effect: float, rows: float, alpha: float) -> float:
+    """Of the paired t test; where its distribution overflows, the difference is always found."""
+    from statsmodels.stats.power import ttest_power
+
+    found = float(ttest_power(effect, rows, alpha))
+    return 1.0 if math.isnan(found) else found
+
+
+def _solved(function: Callable[[float], float], low: float, high: float) -> float:
+    from scipy.optimize import brentq
+
+    return float(brentq(function, low, high, xtol=1e-9, rtol=1e-9))
 
 
 def binary_spread(changed: float, difference: float = 0.0) -> float:
