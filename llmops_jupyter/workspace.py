@@ -95,7 +95,7 @@ class Workspace:
                 self.tracer,
                 self.engine,
                 lambda: self.data,
-                lambda: self.settings,
+                self.engine.memory_of,
             ),
         )
 

@@ -19,13 +19,21 @@ from llmops_jupyter.errors import LLMOpsError, OptionError
 if TYPE_CHECKING:
     from llmops_jupyter.workspace import Workspace
 
-GROUPS = {"prompt": "prompts", "model": "models", "data": "data", "trace": "traces"}
+GROUPS = {
+    "prompt": "prompts",
+    "model": "models",
+    "data": "data",
+    "evaluate": "evaluate",
+    "trace": "traces",
+}
 ONLY_IN_NOTEBOOKS = {
     ("prompt", "load"),
     ("trace", "record"),
     ("trace", "replay"),
     ("trace", "last"),
 }
+# What runs a prompt in a terminal stands in `prompting`.
+RUN = ("prompt", "run")
 INTERRUPTED = 130
 
 
@@ -88,7 +96,7 @@ def _add_group_commands(groups: Any, common: argparse.ArgumentParser) -> None:
         entry = groups.add_parser(group, help=f"what %{magic} does", allow_abbrev=False)
         commands = entry.add_subparsers(dest="command", required=True, metavar="COMMAND")
         for command in options.commands_of(magic).values():
-            if (magic, command.name) in ONLY_IN_NOTEBOOKS or command.name == "run":
+            if (magic, command.name) in ONLY_IN_NOTEBOOKS or (magic, command.name) == RUN:
                 continue
             sub = commands.add_parser(
                 command.name, help=command.summary, parents=[common], allow_abbrev=False

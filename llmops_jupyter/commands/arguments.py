@@ -89,6 +89,20 @@ TOOLS = (
         choices=("ask", "always", "never"),
     ),
 )
+DATA = Option(("--data",), "data set, or variable with rows", "text", "DATA", "rows")
+METRIC = Option(
+    ("--metric",),
+    "what scores the answers, such as exact, contains=Paris, judge:relevance, or a function of yours; may "
+    "be repeated",
+    "text",
+    "METRIC",
+    "metric",
+    repeat=True,
+)
+EXPECTED = Option(
+    ("--expected",), "column of expected answers; left out: expected", "text", "COLUMN"
+)
+FRESH = Option(("--fresh",), "compute answers anew that were recorded before", "flag")
 TRACE_FILTERS = (
     Option(("--prompt",), "only this prompt or version", "text", "NAME[@V]", "prompt"),
     Option(("--model",), "only this model", "text", "NAME", "model"),

@@ -217,6 +217,23 @@ def _text(name: str) -> str:
 
 
 def compare_(context: Context, values: Mapping[str, Any]) -> Result:
+    from llmops_jupyter.commands.evaluate import data_of, how, metrics_of, told
+
+    metrics = metrics_of(context, values["metric"])
+    options = how(context, values)
+    with told(context) as tell:
+        made = context.workspace.evaluation.compare_models(
+            values["models"],
+            data_of(context, values["data"]),
+            prompt=values["prompt"],
+            metric=metrics or None,
+            progress=tell,
+            **options,
+        )
+    return Result(made, (made, made.chart(), made.comparisons.chart()))
+
+
+def check_(context: Context, values: Mapping[str, Any]) -> Result:
     from llmops_jupyter.prompts.options import adapter_pairs
 
     ((adapter, scale),) = adapter_pairs(values["adapter"])

@@ -84,6 +84,20 @@ class Engines:
             found["others"] = [other for other in workers() if other["pid"] not in here]
         return found
 
+    def memory_of(self, model: str) -> int | None:
+        """Bytes that a model takes with one sequence; None for an endpoint, or where it is not known."""
+        from llmops_jupyter.models.memory import estimate
+
+        try:
+            found = self._models().resolve(model)
+        except UnknownNameError:
+            return None  # a cassette may answer for a model that is not here
+        if found.endpoint is not None:
+            return None
+        wanted = self._settings().context_length or DEFAULT_CONTEXT
+        n_ctx = min(wanted, found.metadata.context_length or wanted)
+        return estimate(found.metadata, n_ctx).total
+
     def record(self, path: str | Path, *, process: bool = False) -> Path:
         """Record every call from now on into a new cassette; `process` see `begin_recording`."""
         self._cassette, self._mode = begin_recording(path, self, process=process), "record"

@@ -117,7 +117,7 @@ def check_follows(store: Store, copy: Model, adapter: Model, scale: float) -> No
         )
     raise ModelError(
         f"{copy.ref} is a copy, and it is not known whether the adapter {weighted} does the same on it as "
-        f"on its parent. Measure it with: %model compare {copy.ref} {weighted}"
+        f"on its parent. Measure it with: %model check {copy.ref} {weighted}"
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from llmops_jupyter.config import Settings
 from llmops_jupyter.errors import OptionError
 from llmops_jupyter.evaluation import rows as evaluation_rows
 from llmops_jupyter.evaluation import runs
@@ -20,8 +19,9 @@ from llmops_jupyter.tracing import Tracer
 if TYPE_CHECKING:
     from llmops_jupyter.data import Datasets
     from llmops_jupyter.evaluation.comparison import Comparison, Comparisons
+    from llmops_jupyter.evaluation.models import ModelComparison
     from llmops_jupyter.evaluation.planning import Planned
-    from llmops_jupyter.prompts import Prompts
+    from llmops_jupyter.prompts import Content, Prompts
 
 
 class Evaluation:
@@ -38,14 +38,14 @@ class Evaluation:
         tracer: Tracer,
         engines: Engines,
         datasets: Callable[[], Datasets],
-        settings: Callable[[], Settings],
+        memory_of: Callable[[str], int | None],
     ) -> None:
         self._prompts = prompts
         self.tracer = tracer
         self.store = tracer.store
         self.engines = engines
         self._datasets = datasets
-        self._settings = settings
+        self._memory_of = memory_of
 
     def run(
         self,
@@ -192,6 +192,26 @@ class Evaluation:
             power=power,
             confidence=confidence,
         )
+
+    def compare_models(
+        self,
+        models: Sequence[str],
+        data: Any,
+        *,
+        prompt: Any = None,
+        metric: Any = None,
+        **run: Any,
+    ) -> ModelComparison:
+        """Models side by side on the same rows: quality, speed, memory; see `models.compare_models`."""
+        from llmops_jupyter.evaluation.models import compare_models
+
+        return compare_models(
+            self, models, data, memory_of=self._memory_of, prompt=prompt, metric=metric, **run
+        )
+
+    def scratch(self, template: str) -> Content:
+        """Content of a prompt that is not kept."""
+        return self._prompts().scratch(template)
 
     def rows(self, data: Any) -> EvaluationRows:
         """Rows as they are evaluated."""

@@ -108,6 +108,8 @@ def _values(session: Session, kind: str) -> list[str]:
         "session": lambda s: [c.name for c in s.workspace.prompts.sessions.list()],
         "trace": lambda s: ["last", *(t.trace_id[:8] for t in s.workspace.traces.newest(20))],
         "quantization": lambda _: _kinds(),
+        "run": lambda s: [str(r["run"]) for r in s.workspace.evaluation.list(20)],
+        "metric": lambda _: _metrics(),
         "source": lambda s: [c.source for c in s.workspace.models.discover()[0]],
     }
     return list(makers[kind](session))
@@ -117,6 +119,12 @@ def _kinds() -> list[str]:
     from llmops_jupyter.engine.quantize import BITS
 
     return list(BITS)
+
+
+def _metrics() -> list[str]:
+    from llmops_jupyter.evaluation.metrics import catalogue
+
+    return [entry.name for entry in catalogue()]
 
 
 def _variables(session: Session) -> list[str]:

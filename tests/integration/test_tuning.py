@@ -248,7 +248,7 @@ def test_a_copy_takes_an_adapter_once_the_two_were_compared(
     ws.models.add_copy(copy_of("Q4_0"), "poor", parent, "model quantize smollm2 Q4_0")
     said = {"model": "quick", "adapters": "style", "max_tokens": 2}
     prompt = ws.prompts.scratch("Hello")
-    with pytest.raises(ModelError, match="%model compare quick@1 style@1"):
+    with pytest.raises(ModelError, match="%model check quick@1 style@1"):
         ws.prompts.run(prompt, **said)
     assert main(["models", "compare", "quick@1", "style@1"]) == 0
     assert "style@1 may be used with quick@1" in capsys.readouterr().out

@@ -79,15 +79,15 @@ def test_an_adapter_runs_on_a_copy_only_where_it_was_found_to_follow(ws, engine,
         return engine.requests[-1].adapters
 
     assert runs("style", "base") == ((str(adapter.path), 1.0),)
-    with pytest.raises(ModelError, match=r"%model compare quick@1 style@1$"):
+    with pytest.raises(ModelError, match=r"%model check quick@1 style@1$"):
         runs("style")
-    with pytest.raises(ModelError, match=r"%model compare quick@1 style@1:0\.5$"):
+    with pytest.raises(ModelError, match=r"%model check quick@1 style@1:0\.5$"):
         ws.prompts.check("p", model="quick", adapters="style:0.5")
     measured(1.0, 0.01)
     assert runs("style") == ((str(adapter.path), 1.0),)
     assert runs("style:0.5") == ((str(adapter.path), 0.5),)
     for other in ("style:2", "style:-0.5"):
-        with pytest.raises(ModelError, match="%model compare"):
+        with pytest.raises(ModelError, match="%model check"):
             runs(other)
     measured(2.0, 0.4)
     with pytest.raises(ModelError, match="with the adapter, 0"):

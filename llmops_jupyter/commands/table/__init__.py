@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from llmops_jupyter.commands.command import Command
-from llmops_jupyter.commands.table import data, model, prompt, trace
+from llmops_jupyter.commands.table import data, evaluate, model, prompt, trace
 
 COMMANDS: tuple[Command, ...] = (
     *prompt.COMMANDS,
     *model.COMMANDS,
     *data.COMMANDS,
+    *evaluate.COMMANDS,
     *trace.COMMANDS,
 )

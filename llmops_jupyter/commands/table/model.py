@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from llmops_jupyter.commands.arguments import ALIAS, MODEL_REF, OUT, REGISTERED_NAME, REMOVE
+from llmops_jupyter.commands.arguments import (
+    ALIAS,
+    DATA,
+    EXPECTED,
+    FRESH,
+    METRIC,
+    MODEL_REF,
+    OUT,
+    REGISTERED_NAME,
+    REMOVE,
+    SAMPLING,
+)
 from llmops_jupyter.commands.command import Argument, Command, Option
 
 COMMANDS: tuple[Command, ...] = (
@@ -118,12 +129,34 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "model",
         "compare",
+        "Compare models on rows of yours: quality with intervals, speed, memory.",
+        (Argument("models", "the first is what the others are compared with", "+", "model"),),
+        (
+            DATA,
+            Option(
+                ("--prompt",),
+                "prompt to ask; left out: the rows' prompt, question, input or text as it is",
+                "text",
+                "REF",
+                "prompt",
+            ),
+            METRIC,
+            EXPECTED,
+            *(o for o in SAMPLING if o.name in ("temperature", "max_tokens", "seed")),
+            FRESH,
+            OUT,
+        ),
+        example="%model compare smollm2 smollm2-q8_0 --data qa --prompt ask --metric exact",
+    ),
+    Command(
+        "model",
+        "check",
         "Measure whether an adapter does the same on a copy of a model as on the model itself.",
         (
             Argument("copy", "a copy that quantize or tune made", complete="model"),
             Argument("adapter", "NAME or NAME:SCALE", complete="adapter"),
         ),
-        example="%model compare smollm2-q8_0 style",
+        example="%model check smollm2-q8_0 style",
     ),
     Command("model", "status", "Show what is loaded and how.", example="%model status"),
     Command(

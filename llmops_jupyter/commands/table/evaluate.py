@@ -1,0 +1,101 @@
+"""The commands of %evaluate."""
+
+from __future__ import annotations
+
+from llmops_jupyter.commands.arguments import (
+    ADAPTER,
+    DATA,
+    EXACT,
+    EXPECTED,
+    FRESH,
+    LIMIT,
+    METRIC,
+    MODEL,
+    OUT,
+    SAMPLING,
+)
+from llmops_jupyter.commands.command import Argument, Command, Option
+
+CLUSTER = Option(
+    ("--cluster",), "column of what rows belong together, such as document", "text", "COLUMN"
+)
+REPEAT = Option(("--repeat",), "answers for each row, where they are drawn", "int", "N")
+RUN = Argument("run", "number of a run, see %evaluate list", complete="run")
+HOW = (DATA, METRIC, EXPECTED, MODEL, *SAMPLING, EXACT, ADAPTER, REPEAT, CLUSTER, FRESH, OUT)
+CONFIDENCE = Option(("--confidence",), "of all looks together; left out: 0.95", "float", "SHARE")
+POWER = Option(
+    ("--power",), "probability of finding the difference; left out: 0.8", "float", "SHARE"
+)
+DETECT = Option(("--detect",), "the difference that you want to find, such as 0.05", "float", "D")
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        "evaluate",
+        "run",
+        "Run a variant on rows and score its answers; what was recorded is not computed again.",
+        (
+            Argument(
+                "variant",
+                "NAME@VERSION, NAME:model=M,temperature=0, column=NAME, or a variable",
+                complete="prompt",
+            ),
+        ),
+        HOW,
+        "%evaluate run ask@2 --data qa --metric exact --metric rouge-l",
+    ),
+    Command(
+        "evaluate",
+        "compare",
+        "Compare the first variant (or run) with each other one: by how much, how sure, or not yet.",
+        (Argument("variants", "two or more variants, or numbers of runs", "+", "prompt"),),
+        (
+            *HOW,
+            Option(("--slices",), "column whose values are looked at one by one", "text", "COLUMN"),
+            Option(("--margin",), "loss that does not matter: 'not worse'", "float", "D"),
+            DETECT,
+            CONFIDENCE,
+            Option(
+                ("--correction",),
+                "for several comparisons at once; left out: holm",
+                "text",
+                "HOW",
+                choices=("holm", "benjamini-hochberg", "none"),
+            ),
+            Option(
+                ("--final",), "no rows will be added: spend the whole error on this look", "flag"
+            ),
+            Option(("--common",), "compare the rows that both runs have", "flag"),
+        ),
+        "%evaluate compare ask@1 ask@2 --data qa --metric exact --slices topic",
+    ),
+    Command(
+        "evaluate",
+        "plan",
+        "Say what a comparison on these rows can show, before anything runs.",
+        (Argument("data", "data set, variable with rows, or a number of rows", complete="rows"),),
+        (
+            DETECT,
+            Option(
+                ("--changed",),
+                "share of rows that will change (yes-or-no metrics)",
+                "float",
+                "SHARE",
+            ),
+            Option(("--spread",), "standard deviation of the rows' differences", "float", "S"),
+            POWER,
+            CONFIDENCE,
+            OUT,
+        ),
+        "%evaluate plan qa --detect 0.05",
+    ),
+    Command("evaluate", "list", "Show the latest runs.", (), (LIMIT,), "%evaluate list"),
+    Command(
+        "evaluate",
+        "show",
+        "Show a run with its scores, the lowest first.",
+        (RUN,),
+        (METRIC, LIMIT, OUT),
+        "%evaluate show 3 --metric exact",
+    ),
+    Command("evaluate", "metrics", "Show the metrics that are there.", example="%evaluate metrics"),
+)
