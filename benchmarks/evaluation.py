@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import binom
 
+from benchmarks import scoring
 from benchmarks.report import Row
 from llmops_jupyter.evaluation.statistics import (
     always_valid,
@@ -43,6 +44,7 @@ def measure(*, quick: bool) -> list[Row]:
         _false("8 clusters of 3 to 24 rows", draws, *_clustered(random, draws)),
         _false("30 looks at up to 600 rows", draws, *_looks(random, draws)),
         _corrected(random, max(draws // 5, QUICK)),
+        *scoring.measure(quick=quick),
     ]
 
 

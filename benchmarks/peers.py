@@ -16,6 +16,7 @@ PACKAGES = {
     "jupyter_ai_magics": ("jupyter_ai_magics",),
     "mlflow": ("mlflow",),
     "openai": ("openai",),
+    "deepeval": ("deepeval",),
 }
 
 
