@@ -10,9 +10,10 @@ from typing import Any
 
 from llmops_jupyter.data.values import canonical
 from llmops_jupyter.errors import LLMOpsError, OptionError
+from llmops_jupyter.evaluation.metrics.functions import source_digest
 from llmops_jupyter.evaluation.outputs import Recorded, keeper, output_key
 from llmops_jupyter.evaluation.rows import EvaluationRow, EvaluationRows
-from llmops_jupyter.evaluation.variant import Variant, function_digest
+from llmops_jupyter.evaluation.variant import Variant
 from llmops_jupyter.prompts.content import Content
 from llmops_jupyter.prompts.mapping import Progress
 from llmops_jupyter.prompts.registry import PromptVersion
@@ -130,7 +131,7 @@ class Answering:
 
     def _from_function(self, function: Callable[..., Any]) -> Answers:
         places = self.work.places()
-        key = _hash(f"function\n{function_digest(function)}")
+        key = _hash(f"function\n{source_digest(function)}")
         recorded = Recorded(
             self.tracer,
             [output_key(key, row.digest, n) for row, n in places],

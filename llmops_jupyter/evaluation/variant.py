@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from llmops_jupyter.config import Settings
 from llmops_jupyter.errors import OptionError, did_you_mean
 from llmops_jupyter.prompts.content import Content
 from llmops_jupyter.prompts.options import SAMPLING
@@ -128,19 +124,3 @@ def _value(key: str, text: str) -> Any:
 
 def _shown(value: Any) -> str:
     return "+".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-
-
-def function_digest(function: Callable[..., Any]) -> str:
-    """The hash of a function's source; where there is none, one that never comes again."""
-    try:
-        source = inspect.getsource(function)
-    except (OSError, TypeError):
-        return uuid.uuid4().hex
-    closed = [repr(c.cell_contents)[:200] for c in getattr(function, "__closure__", None) or ()]
-    return hashlib.sha256("\n".join([source, *closed]).encode()).hexdigest()
-
-
-def sampled(variant: Variant, settings: Settings, defaults: Mapping[str, Any]) -> bool:
-    """Whether answers are drawn, so that a repetition may give another one."""
-    found = variant.options.get("temperature", defaults.get("temperature", settings.temperature))
-    return float(found) > 0

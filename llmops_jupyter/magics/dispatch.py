@@ -51,8 +51,10 @@ def run(session: Session, command: options.Command, values: dict[str, Any]) -> A
     from llmops_jupyter.magics.display import show_result
 
     module = import_module(f"llmops_jupyter.commands.{command.magic}")
-    result = getattr(module, name)(session, values)
-    session.end_progress()
+    try:
+        result = getattr(module, name)(session, values)
+    finally:
+        session.end_progress()
     session.assign(values.get("out"), result.value)
     show_result(session.shell, result)
     return None

@@ -104,7 +104,7 @@ class Status:
     def finish(self) -> None:
         """Show the last text for good, if any was shown."""
         if self.terminal:
-            sys.stderr.write("\n" if self.text else "")
+            sys.stderr.write(f"\r{self.text}\x1b[K\n" if self.text else "")
         elif self._handle is not None:
             self.show(self.text, force=True)
 

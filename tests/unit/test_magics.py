@@ -5,38 +5,20 @@ from __future__ import annotations
 import pickle
 
 import pytest
-from engine_fakes import FakeEngine, plug
+from engine_fakes import FakeEngine
 from gguf_files import write_gguf
 from IPython.core.error import UsageError
-from IPython.core.interactiveshell import InteractiveShell
+from shells import Notebook
 
 from llmops_jupyter.errors import LLMOpsError, OptionError
 from llmops_jupyter.records import Completion
-
-
-class Notebook:
-    """Runs cells as a notebook does; what they show and raise is kept."""
-
-    def __init__(self, ws):
-        self.ws = ws
-        self.engine = plug(ws)
-        self.shell = InteractiveShell()
-        self.shell.run_line_magic("load_ext", "llmops_jupyter")
-        self.names = self.shell.user_ns
-
-    def run(self, cell):
-        """The result of a cell; its error is raised."""
-        done = self.shell.run_cell(cell, store_history=True)
-        if done.error_in_exec is not None:
-            raise done.error_in_exec
-        return done.result
 
 
 @pytest.fixture
 def notebook(ws):
     made = Notebook(ws)
     yield made
-    made.shell.run_line_magic("unload_ext", "llmops_jupyter")
+    made.close()
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ class Metric:
             if self.name.startswith(NEGATED)
             else f"{NEGATED}{self.name}"
         )
-        opposite = replace(self, name=name, digest=f"{NEGATED}{self.digest}")
+        opposite = replace(self, name=name, digest=f"{NEGATED}{self.digest}", higher_is_better=True)
         batch, each = self.batch, self.each
         if batch is not None:
 
