@@ -136,7 +136,7 @@ class Workspace:
         return maintenance.check(self.store)
 
     def export(self, folder: str | Path) -> list[Path]:
-        """Write prompts, aliases and data sets as reviewable text."""
+        """Write prompts, aliases, data sets and suites as reviewable text."""
         from llmops_jupyter.data import export_dataset
 
         target = Path(folder).expanduser()
@@ -147,6 +147,7 @@ class Workspace:
             for latest in self.data.list():
                 for dataset in self.data.history(latest.name):
                     written += export_dataset(dataset, target / "data")
+            written += self.evaluation.export_suites(target / "suites")
         except OSError as e:
             raise EngineError(f"{str(target)!r} cannot be written: {e.strerror}.") from e
         return written
@@ -157,6 +158,7 @@ class Workspace:
         Everything is read and checked first; a fault in one file leaves nothing of any of them.
         """
         from llmops_jupyter.data import read_exported
+        from llmops_jupyter.evaluation.suites import read_folder
         from llmops_jupyter.prompts import read_exported as read_prompts
 
         source = Path(folder).expanduser()
@@ -164,10 +166,12 @@ class Workspace:
             raise UnknownNameError(f"There is no folder {str(source)!r}. Name an exported one.")
         datasets = [read_exported(path) for path in sorted((source / "data").glob("*.json"))]
         prompts = read_prompts(source / "prompts")
+        suites = read_folder(source / "suites")
         # Data sets go first: examples of prompts refer to them, by content.
         new_data = sum(dataset.add_to(self.data) for dataset in datasets)
         new_prompts = self.prompts.import_(prompts)
-        return {"prompts": len(new_prompts), "data": new_data}
+        new_suites = self.evaluation.import_suites(suites)
+        return {"prompts": len(new_prompts), "data": new_data, "suites": new_suites}
 
     def close(self) -> None:
         """Free models and close the file. Safe to call twice."""

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 def add_commands(groups: Any, common: argparse.ArgumentParser) -> None:
     """Add the three commands."""
     entries = (
-        ("export", "folder", "write prompts, aliases and data sets as reviewable text", run_export),
+        (
+            "export",
+            "folder",
+            "write prompts, aliases, data sets and suites as reviewable text",
+            run_export,
+        ),
         ("import", "folder", "read what export wrote; merges by content", run_import),
         ("backup", "target", "copy the store while it is in use", run_backup),
     )
@@ -33,7 +38,10 @@ def run_export(terminal: Terminal, values: Mapping[str, Any]) -> Result:
 
 def run_import(terminal: Terminal, values: Mapping[str, Any]) -> Result:
     new = terminal.workspace.import_(values["folder"])
-    text = f"{new['prompts']} prompt versions and {new['data']} data set versions were new"
+    text = (
+        f"{new['prompts']} prompt versions, {new['data']} data set versions and {new['suites']} suites were "
+        "new"
+    )
     return Result(new, (text,))
 
 

@@ -82,6 +82,12 @@ def show_(context: Context, values: Mapping[str, Any]) -> Result:
     return Result(value, (run.title(), Rows(run.summary_rows()), Rows(rows), *run.notes))
 
 
+def gate_(context: Context, values: Mapping[str, Any]) -> Result:
+    from llmops_jupyter.commands import gating
+
+    return gating.gate_(context, values)
+
+
 def metrics_(_: Context, __: Mapping[str, Any]) -> Result:
     from llmops_jupyter.evaluation.metrics import catalogue
 
