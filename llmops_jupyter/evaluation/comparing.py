@@ -119,6 +119,12 @@ def compare_all(
     return Comparisons(tuple(made), question.correction)
 
 
+def with_notes(comparisons: Comparisons, notes: Sequence[Sequence[str]]) -> Comparisons:
+    """The same with more to be said of each."""
+    made = [replace(c, notes=(*c.notes, *more)) for c, more in zip(comparisons, notes, strict=True)]
+    return replace(comparisons, comparisons=tuple(made))
+
+
 @dataclass(frozen=True)
 class _Draft:
     a: EvaluationRun

@@ -20,6 +20,7 @@ from llmops_jupyter.tracing import Tracer
 if TYPE_CHECKING:
     from llmops_jupyter.data import Datasets
     from llmops_jupyter.evaluation.comparison import Comparison, Comparisons
+    from llmops_jupyter.evaluation.judges import PairJudge
     from llmops_jupyter.evaluation.models import ModelComparison
     from llmops_jupyter.evaluation.outcomes import GateReport
     from llmops_jupyter.evaluation.planning import Planned
@@ -135,22 +136,38 @@ class Evaluation:
         Raises:
             DataError: the runs are on different rows.
         """
-        from llmops_jupyter.evaluation.comparing import Question, compare_all
+        from llmops_jupyter.evaluation.comparing import Question, compare_all, with_notes
+        from llmops_jupyter.evaluation.preferences import prefer
 
         question = Question(confidence, margin, detect, slices or "", final, common, correction)
         others = list(b) if isinstance(b, list | tuple) else [b]
         several = isinstance(b, list | tuple) or isinstance(metric, list | tuple)
-        first, rest, names = self._compared(a, others, data, metric, run)
+        single, judges = self._split(metric)
+        first, rest, names = self._compared(a, others, data, single, judges, run)
+        if slices:
+            for made in (first, *rest):
+                _check_column(made, slices)
         pairs = [(first, other, name) for other in rest for name in names]
+        notes: list[Sequence[str]] = [()] * len(pairs)
+        for other in rest:
+            for judge in judges:
+                one, two, said = prefer(
+                    self.store,
+                    judge,
+                    first,
+                    other,
+                    self.engines,
+                    common=common,
+                    tell=run.get("progress"),
+                )
+                pairs.append((one, two, judge.name))
+                notes.append(said)
         if not pairs:
             raise OptionError(
                 "There is nothing to compare by. Name a metric: metric='exact' or --metric."
             )
-        if slices:
-            for made in (first, *rest):
-                _check_column(made, slices)
-        made_all = compare_all(self.store, pairs, question)
-        return made_all if several else made_all[0]
+        found = with_notes(compare_all(self.store, pairs, question), notes)
+        return found if several else found[0]
 
     def get(self, run: int, *, cluster: str | None = None) -> EvaluationRun:
         """A run that was made earlier."""
@@ -279,9 +296,18 @@ class Evaluation:
         return [self.metric(one) for one in every if one is not None]
 
     def metric(self, given: Any) -> Metric:
-        """A metric from its name, for instance ``"contains=Paris"``, or from a function."""
+        """A metric from its name, such as ``"contains=Paris"`` or ``"judge:relevance"``, or from a function."""
         if isinstance(given, Metric):
             return given
+        if isinstance(given, str) and given.startswith("judge:"):
+            from llmops_jupyter.evaluation.judges import parse_judge
+
+            judge = parse_judge(given, self.store)
+            if isinstance(judge, Metric):
+                return judge
+            raise OptionError(
+                "judge:pairwise compares two variants: it goes with compare, not with single runs."
+            )
         from llmops_jupyter.evaluation.metrics import as_metric
 
         return as_metric(given)
@@ -289,12 +315,35 @@ class Evaluation:
     def _runner(self) -> Runner:
         return Runner(self._prompts(), self.tracer, self.engines)
 
+    def _split(self, given: Any) -> tuple[Sequence[Metric], Sequence[PairJudge]]:
+        """Metrics of single answers, and judges of pairs."""
+        from llmops_jupyter.evaluation.judges import PairJudge, parse_judge
+
+        single: list[Metric] = []
+        judges: list[PairJudge] = []
+        for one in given if isinstance(given, list | tuple) else [given]:
+            judge = (
+                parse_judge(one, self.store)
+                if isinstance(one, str) and one.startswith("judge:")
+                else one
+            )
+            if isinstance(judge, PairJudge):
+                judges.append(judge)
+            elif judge is not None:
+                single.append(self.metric(judge))
+        return single, judges
+
     def _compared(
-        self, a: Any, others: Sequence[Any], data: Any, metric: Any, run: Mapping[str, Any]
+        self,
+        a: Any,
+        others: Sequence[Any],
+        data: Any,
+        wanted: Sequence[Metric],
+        judges: Sequence[PairJudge],
+        run: Mapping[str, Any],
     ) -> tuple[EvaluationRun, Sequence[EvaluationRun], Sequence[str]]:
         """The runs of both sides, and the names of the metrics."""
         made: list[EvaluationRun] = []
-        wanted = self.metrics(metric)
         for side in (a, *others):
             if isinstance(side, int) and not isinstance(side, bool):
                 made.append(self.get(side, cluster=run.get("cluster")))
@@ -305,7 +354,7 @@ class Evaluation:
             else:
                 made.append(self.run(side, data, wanted, **run))
         names = [m.name for m in wanted]
-        if not names:
+        if not names and not judges:
             names = [n for n in made[0].metrics if all(n in other.metrics for other in made[1:])]
         missing = [[m for m in wanted if m.name not in one.metrics] for one in made]
         made = [
