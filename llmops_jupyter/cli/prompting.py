@@ -83,7 +83,7 @@ def run_prompt(terminal: Terminal, values: Mapping[str, Any]) -> Result:
     version = prompts.get(values["ref"])
     chosen = settings_of(values)
     if not values["over"]:
-        return _stream(terminal, version, terminal.variables, chosen, values)
+        return _stream(terminal, values["ref"], terminal.variables, chosen, values)
     show = terminal.progress()
     table = prompts.map(
         version,
@@ -99,7 +99,7 @@ def run_prompt(terminal: Terminal, values: Mapping[str, Any]) -> Result:
 
 def _stream(
     terminal: Terminal,
-    version: PromptVersion,
+    version: PromptVersion | str,
     variables: Mapping[str, Any],
     chosen: Mapping[str, Any],
     values: Mapping[str, Any],
@@ -108,7 +108,7 @@ def _stream(
 
     prompts = terminal.workspace.prompts
     write: Callable[[str], Any] = (lambda _: None) if values["json"] else sys.stdout.write
-    with prompts.stream(version, variables, **chosen) as run:
+    with prompts.stream(version, variables, unit=values.get("unit"), **chosen) as run:
         for piece in run:
             write(piece)
             sys.stdout.flush()

@@ -66,6 +66,9 @@ SCHEMA = Option(
     "variable",
 )
 TIMEOUT = Option(("--timeout",), "end the run after this many seconds", "float", "S")
+UNIT = Option(
+    ("--unit",), "user or the like, who gets the same version of a split each time", "text", "ID"
+)
 TOOLS = (
     Option(
         ("--tools",),

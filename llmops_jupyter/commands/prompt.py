@@ -7,7 +7,7 @@ from typing import Any
 
 from llmops_jupyter.commands.arguments import SETTINGS
 from llmops_jupyter.commands.view import Context, Result, Rows, line, minute, table
-from llmops_jupyter.errors import unknown_name
+from llmops_jupyter.errors import OptionError, unknown_name
 from llmops_jupyter.records import Sampling
 
 # Settings that are shown where they are used.
@@ -26,13 +26,15 @@ def settings_of(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def list_(context: Context, _: Mapping[str, Any]) -> Result:
     prompts = context.workspace.prompts
+    running = {s.name: s for s in prompts.splits.list() if s.ended_at is None}
     rows = [
         {
             "prompt": p.name,
             "version": p.version,
             "aliases": ", ".join(
                 f"{a} → {v.version}" for v in prompts.history(p.name) for a in v.aliases
-            ),
+            )
+            + (f"; split {running[p.name].words()}" if p.name in running else ""),
             "saved": minute(p.created_at),
             "template": p.template,
         }
@@ -48,6 +50,9 @@ def show_(context: Context, values: Mapping[str, Any]) -> Result:
         lines.append(f"aliases: {', '.join(found.aliases)}")
     if found.note:
         lines.append(f"note: {found.note}")
+    for split in context.workspace.prompts.splits.list(found.name):
+        if split.ended_at is None:
+            lines.append(f"split: {split.words()}")
     if found.defaults:
         usual = {n: f.default for n, f in Sampling.__dataclass_fields__.items() if n in LATER}
         kept = {
@@ -101,6 +106,32 @@ def alias_(context: Context, values: Mapping[str, Any]) -> Result:
 def rollback_(context: Context, values: Mapping[str, Any]) -> Result:
     found = context.workspace.prompts.rollback(values["ref"], values["note"] or "")
     return line(f"{values['ref']} → version {found.version}")
+
+
+def split_(context: Context, values: Mapping[str, Any]) -> Result:
+    from llmops_jupyter.prompts.splitting import parse_arms
+
+    prompts, note = context.workspace.prompts, values["note"] or ""
+    name, _, alias = values["ref"].partition("@")
+    if values["arms"]:
+        if alias or values["end"] or values["promote"] is not None:
+            raise OptionError(
+                "A split is begun by %prompt split NAME ALIAS=V:W,V:W, and ended by %prompt split NAME@ALIAS "
+                "--end or --promote V."
+            )
+        where, arms = parse_arms(values["arms"])
+        made = prompts.split(name, arms, alias=where, note=note)
+        return line(f"{made.words()}; ask for it with prompts.run({made.ref!r}, …, unit=…)")
+    if values["promote"] is not None or values["end"]:
+        prompts.end_split(values["ref"], promote=values["promote"], note=note)
+        now = prompts.get(f"{name}@{alias or 'production'}")
+        return line(
+            f"the split of {name}@{alias or 'production'} has ended: it is version {now.version}"
+        )
+    found = context.workspace.evaluation.split(
+        values["ref"], values["score"] or (), planned=values["planned"]
+    )
+    return Result(found, (found,))
 
 
 def sessions_(context: Context, values: Mapping[str, Any]) -> Result:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from llmops_jupyter.data import Datasets
     from llmops_jupyter.evaluation.comparison import Comparison, Comparisons
     from llmops_jupyter.evaluation.judges import PairJudge
+    from llmops_jupyter.evaluation.live import LiveComparison
     from llmops_jupyter.evaluation.models import ModelComparison
     from llmops_jupyter.evaluation.outcomes import GateReport
     from llmops_jupyter.evaluation.planning import Planned
@@ -265,6 +266,27 @@ class Evaluation:
         from llmops_jupyter.evaluation import suites
 
         return suites.import_all(self.store, read)
+
+    def split(
+        self, reference: str, scores: Sequence[str] = (), *, planned: int | None = None
+    ) -> LiveComparison:
+        """What came so far of the split of ``name@alias``; look as often as you like.
+
+        Args:
+            reference: of the split alias; ``name`` alone means its production.
+            scores: names of scores and of figures (latency, output tokens, cost, errors); left out, all.
+            planned: units in all for which the intervals are narrowest; 600 if left out.
+
+        Raises:
+            UnknownNameError: the alias was never split.
+        """
+        from llmops_jupyter.evaluation.live import PLANNED, analyse
+        from llmops_jupyter.prompts.splitting import PRODUCTION
+        from llmops_jupyter.store import aliases
+
+        name, alias = aliases.parse_reference(reference, "prompt")
+        found = self._prompts().splits.get(name, alias or PRODUCTION)
+        return analyse(self.store, found, scores, planned=planned or PLANNED)
 
     def compare_models(
         self,

@@ -111,7 +111,7 @@ def _rows(session: Session, name: str, option: str) -> Any:
 
 def _run(
     session: Session,
-    prompt: Content | PromptVersion,
+    prompt: Content | PromptVersion | str,
     values: Mapping[str, Any],
     over: Rows | None,
 ) -> Completion | Table:
@@ -125,12 +125,12 @@ def _run(
 
 def _run_one(
     session: Session,
-    prompt: Content | PromptVersion,
+    prompt: Content | PromptVersion | str,
     values: Mapping[str, Any],
     options: Mapping[str, Any],
 ) -> Completion:
     workspace, shell = session.workspace, session.shell
-    run = workspace.prompts.stream(prompt, shell.user_ns, **options)
+    run = workspace.prompts.stream(prompt, shell.user_ns, unit=values.get("unit"), **options)
     live = Live(shell, stream=_streams(session, values, run.prepared.engine.streams))
     try:
         with run:
@@ -150,7 +150,7 @@ def _run_one(
 
 def _run_over(
     session: Session,
-    prompt: Content | PromptVersion,
+    prompt: Content | PromptVersion | str,
     values: Mapping[str, Any],
     rows: Rows,
     options: Mapping[str, Any],
@@ -195,8 +195,8 @@ def _streams(session: Session, values: Mapping[str, Any], able: bool) -> bool:
 
 
 def run_(session: Session, values: Mapping[str, Any]) -> Completion | Table:
-    prompt = session.workspace.prompts.get(values["ref"])
-    result = _run(session, prompt, values, over=_over(session, values))
+    session.workspace.prompts.get(values["ref"])  # an unknown one is told before anything else
+    result = _run(session, values["ref"], values, over=_over(session, values))
     session.shown = (result, session.provenance().execution_count)
     return result
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from llmops_jupyter.engine.protocol import Engine, Request
@@ -38,7 +38,10 @@ class ExampleRows(Protocol):
 
 @dataclass(frozen=True)
 class Prepared:
-    """A request with all that its trace and its completion need to know."""
+    """A request with all that its trace and its completion need to know.
+
+    `attributes` are further ones of the root span.
+    """
 
     engine: Engine
     content: Content
@@ -49,6 +52,7 @@ class Prepared:
     asked: tuple[Message, ...]
     request: Request
     notes: tuple[str, ...] = ()
+    attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
 def check_schema_option(content: Content, schema: Any) -> None:

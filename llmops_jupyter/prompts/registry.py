@@ -10,6 +10,7 @@ from typing import Any
 
 from llmops_jupyter.errors import OptionError, PromptError, unknown_name
 from llmops_jupyter.prompts.content import Content, from_json, lost_order
+from llmops_jupyter.prompts.splitting import end_running
 from llmops_jupyter.prompts.template import variables_of
 from llmops_jupyter.store import Store, aliases
 
@@ -171,10 +172,11 @@ class Registry:
         )
 
     def alias(self, reference: str, alias: str, note: str = "") -> PromptVersion:
-        """Point an alias at a version."""
+        """Point an alias at a version; a split of its traffic ends with that."""
         found = self.get(reference)
         with self.store.write() as conn:
             aliases.set_alias(conn, KIND, found.name, alias, found.version, note)
+            end_running(conn, found.name, alias, self.store.now())
         return self.get(found.ref)
 
     def unalias(self, reference: str, note: str = "") -> None:
@@ -182,6 +184,7 @@ class Registry:
         name, selector = aliases.parse_reference(reference, KIND)
         with self.store.write() as conn:
             aliases.remove_alias(conn, KIND, name, selector or "", note)
+            end_running(conn, name, selector or "", self.store.now())
 
     def rollback(self, reference: str, note: str = "") -> PromptVersion:
         """Point the alias in ``name@alias`` at what it pointed at before its last move.
@@ -201,6 +204,7 @@ class Registry:
                     f"{name}@{alias} has not pointed at another version before: nothing to roll back."
                 )
             aliases.set_alias(conn, KIND, name, alias, target, f"rollback: {note}".rstrip(": "))
+            end_running(conn, name, alias, self.store.now())
             return _load(conn, name, target)
 
     def alias_log(self, name: str) -> Sequence[aliases.AliasChange]:

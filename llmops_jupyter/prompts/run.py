@@ -183,7 +183,7 @@ def root_span(tracer: Tracer, prepared: Prepared, request: Request | None = None
     return tracer.span(
         f"prompt {version.ref}" if version else "prompt",
         op=WORKFLOW,
-        attributes={"llmops.prompt.variables": dict(prepared.variables)},
+        attributes={"llmops.prompt.variables": dict(prepared.variables), **prepared.attributes},
         messages=prepared.messages,
         trace_id=None if current_span() else recorded_trace_id(engine, request or prepared.request),
         provider=engine.provider,

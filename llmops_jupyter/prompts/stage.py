@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
 from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.config import Settings
-from llmops_jupyter.errors import DataError, OptionError
+from llmops_jupyter.errors import DataError, OptionError, UnknownNameError
 from llmops_jupyter.prompts import content as contents
 from llmops_jupyter.prompts.content import Content, Examples
 from llmops_jupyter.prompts.conversation import Sessions
@@ -21,11 +23,12 @@ from llmops_jupyter.prompts.prepare import (
     check_schema_option,
     prepare,
 )
-from llmops_jupyter.prompts.registry import PromptVersion, Registry
+from llmops_jupyter.prompts.registry import KIND, PromptVersion, Registry
 from llmops_jupyter.prompts.run import Run
+from llmops_jupyter.prompts.splitting import PRODUCTION, Split, Splits, attributes_of
 from llmops_jupyter.prompts.template import check_template, fill
 from llmops_jupyter.records import Completion, Message, Table
-from llmops_jupyter.store import Store
+from llmops_jupyter.store import Store, aliases
 from llmops_jupyter.tracing import Tracer
 
 if TYPE_CHECKING:
@@ -61,6 +64,7 @@ class Prompts(Registry):
         self.settings = settings
         self.find_adapter = find_adapter
         self.sessions = Sessions(store)
+        self.splits = Splits(store)
 
     def scratch(
         self,
@@ -125,6 +129,7 @@ class Prompts(Registry):
         variables: Mapping[str, Any] | None = None,
         *,
         use_defaults: bool = True,
+        unit: str | None = None,
         **options: Any,
     ) -> Run:
         """A run to use in a `with` statement and to iterate over; see `Run`.
@@ -134,15 +139,22 @@ class Prompts(Registry):
         What is not given comes from the version's last run (unless `use_defaults` is false), then from the
         settings.
 
+        Where the alias of a reference such as ``"support@production"`` is split, `unit` (a user's id, say)
+        decides which version answers, always the same one; without it the session does, and without a
+        session each call is a unit of its own. Maps are no traffic: they run what the alias points at.
+
         With `tools`, functions or one function, the model may call them; see `lo.tool`. `tool_choice` is
         'auto', 'required', 'none' or a tool's name for the first step, or a list for the first steps;
         `max_steps` bounds how often the model is asked. Functions with side effects are called if `approve`
         is 'always', not if it is 'never', and with 'ask' if a person agrees; `allow`, a function that gets
         the call, decides instead.
         """
+        prompt, attributes = self._assigned(prompt, unit, options.get("session"))
         version, content = self._content(prompt)
         made = self._options(version if use_defaults else None, content, options)
         prepared = self._prepare(version, content, made, variables or {})
+        if attributes:
+            prepared = replace(prepared, attributes=attributes)
         if version is not None:
             self.keep_defaults(version, made.defaults())
         return Run(self.tracer, prepared)
@@ -251,6 +263,52 @@ class Prompts(Registry):
 
         read = read_exported(Path(source)) if isinstance(source, str | Path) else source
         return keep_exported(self, self._datasets(), list(read))
+
+    def split(
+        self, name: str, arms: Mapping[int, float], *, alias: str = PRODUCTION, note: str = ""
+    ) -> Split:
+        """Split the traffic of an alias between versions, or change the shares of a running split.
+
+        Args:
+            name: of the prompt.
+            arms: versions with their weights, such as ``{3: 90, 4: 10}``.
+            alias: whose traffic it is; it must point at a version.
+            note: why.
+        """
+        known = [v.version for v in self.history(name)]
+        return self.splits.begin(name, aliases.check_alias(alias), arms, known, note)
+
+    def end_split(self, reference: str, *, promote: int | None = None, note: str = "") -> None:
+        """End the split of ``name@alias``; with `promote`, that version gets the alias.
+
+        Raises:
+            UnknownNameError: no split runs, or there is no such version.
+        """
+        name, alias = aliases.parse_reference(reference, KIND)
+        if promote is None:
+            self.splits.end(name, alias or PRODUCTION)
+            return
+        if self.splits.running(name, alias or PRODUCTION) is None:
+            raise UnknownNameError(f"No split of {name}@{alias or PRODUCTION} runs.")
+        self.alias(f"{name}@{promote}", alias or PRODUCTION, note or "promoted from a split")
+
+    def _assigned(
+        self, prompt: Runnable, unit: str | None, session: Any
+    ) -> tuple[Runnable, Mapping[str, Any]]:
+        """The version that a unit gets where the alias is split, and what the trace says of it."""
+        if unit is not None and not isinstance(unit, str):
+            raise OptionError(f"unit is a text such as a user's id, not {type(unit).__name__}.")
+        if not isinstance(prompt, str) or "@" not in prompt:
+            return prompt, {}
+        name, selector = aliases.parse_reference(prompt, KIND)
+        if selector is None or selector.isdigit():
+            return prompt, {}
+        split = self.splits.running(name, selector)
+        if split is None:
+            return prompt, {}
+        known = unit if unit is not None else session or None
+        version = split.arm_of(known if known is not None else secrets.token_hex(8))
+        return f"{name}@{version}", attributes_of(split, version, known)
 
     def _content(self, prompt: Runnable) -> tuple[PromptVersion | None, Content]:
         if isinstance(prompt, Content):

@@ -18,6 +18,7 @@ from llmops_jupyter.commands.arguments import (
     SESSION,
     TIMEOUT,
     TOOLS,
+    UNIT,
     later,
 )
 from llmops_jupyter.commands.command import Argument, Command, Option
@@ -109,6 +110,30 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "prompt",
+        "split",
+        "Split the traffic of an alias between versions, or show what came of a split.",
+        (
+            Argument("ref", "NAME or NAME@ALIAS", complete="prompt"),
+            Argument("arms", "ALIAS=VERSION:WEIGHT,VERSION:WEIGHT; left out: show the split", "?"),
+        ),
+        (
+            Option(
+                ("--score",),
+                "score or figure to compare by; may be repeated; left out: all there are",
+                "text",
+                "NAME",
+                repeat=True,
+            ),
+            Option(("--promote",), "end the split and give the alias to this version", "int", "V"),
+            Option(("--end",), "end the split; the alias stays where it points", "flag"),
+            Option(("--planned",), "units for which intervals are narrowest", "int", "N"),
+            NOTE,
+            OUT,
+        ),
+        example="%prompt split support production=3:90,4:10",
+    ),
+    Command(
+        "prompt",
         "run",
         "Run a kept version; variables come from the notebook.",
         (REF,),
@@ -121,6 +146,7 @@ COMMANDS: tuple[Command, ...] = (
             SCHEMA,
             SESSION,
             TIMEOUT,
+            UNIT,
             *TOOLS,
             OVER,
             NO_STREAM,
