@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from llmops_jupyter.evaluation.comparison import Comparison
+    from llmops_jupyter.evaluation.statistics import Estimate
 
 ROW, WIDTH = 0.42, 7.0
 COLOURS = {"better": GOOD, "not worse": GOOD, "worse": BAD, "undecided": NEUTRAL}
@@ -167,6 +168,41 @@ class TradeOff(Picture):
         axes.set_title("quality, speed, memory (size of the point)", fontsize=11)
         axes.set_xlim(left=0)
         axes.margins(0.18)
+        paint(axes)
+        return found
+
+
+class Intervals(Picture):
+    """Values with their intervals, one under the other; the last one is what matters."""
+
+    description = "values with their intervals"
+
+    def __init__(self, named: Mapping[str, Estimate], title: str) -> None:
+        self.named, self.title = dict(named), title
+
+    def figure(self) -> Figure:
+        found = new_figure(WIDTH, ROW * (len(self.named) + 1.8))
+        axes = found.add_subplot()
+        for place, (name, estimate) in enumerate(self.named.items()):
+            last = place == len(self.named) - 1
+            colour = GOOD if last else NEUTRAL
+            low, high = estimate.interval.low, estimate.interval.high
+            if math.isfinite(low) and math.isfinite(high):
+                axes.plot([low, high], [-place, -place], color=colour, linewidth=3)
+            axes.plot([estimate.value], [-place], "D" if last else "o", color=colour, markersize=7)
+            axes.annotate(
+                name,
+                (estimate.value, -place),
+                xytext=(0, 7),
+                textcoords="offset points",
+                ha="center",
+                color=INK,
+                fontsize=8,
+            )
+        axes.set_yticks([])
+        axes.set_ylim(-len(self.named) + 0.4, 0.9)
+        axes.margins(x=0.12)
+        axes.set_xlabel(self.title)
         paint(axes)
         return found
 

@@ -25,13 +25,13 @@ from llmops_jupyter.evaluation.suites import AGAINST, Gate, Suite
 from llmops_jupyter.evaluation.summary import Summary, summarise
 
 if TYPE_CHECKING:
-    from llmops_jupyter.evaluation.stage import Evaluation
+    from llmops_jupyter.evaluation.base import Runs
 
 SHOWN = 10
 
 
 def run_suite(
-    evaluation: Evaluation,
+    evaluation: Runs,
     suite: Suite,
     *,
     prompt_difference: Callable[[str, str], str],
@@ -90,7 +90,7 @@ def _data(suite: Suite) -> Any:
 
 
 def _comparisons(
-    evaluation: Evaluation,
+    evaluation: Runs,
     suite: Suite,
     run: EvaluationRun,
     baseline: EvaluationRun | None,

@@ -40,7 +40,7 @@ def prefer(
     from llmops_jupyter.evaluation.judges.bias import pair_bias
 
     check_same_rows(a, b, common=common)
-    pairs = _pairs(a, b)
+    pairs = pairs_of(a, b)
     engine = engines.engine(judge.model)
     identifier = hashlib.sha256(f"{judge.digest}\n{engine.model_digest}".encode()).hexdigest()[:16]
     results: list[PairScored] = []
@@ -63,7 +63,7 @@ def prefer(
     )
 
 
-def _pairs(a: EvaluationRun, b: EvaluationRun) -> Pairs:
+def pairs_of(a: EvaluationRun, b: EvaluationRun) -> Pairs:
     """Answers to the same row and of the same repetition, both there."""
     others = {(i.case.row_id, i.row_hash, i.repetition): i for i in b.items if i.output_id}
     found = []
@@ -88,7 +88,7 @@ def _judged(
             (judge.name, identifier, *(other.output_id for _, other in pairs)),
         )
     }
-    keys = [(other.output_id, _scope(one, other)) for one, other in pairs]
+    keys = [(other.output_id, pair_scope(one, other)) for one, other in pairs]
     todo = [i for i, key in enumerate(keys) if key not in known]
     if todo:
         made = judge.compare([(pairs[i][0].case, pairs[i][1].case) for i in todo], engines)
@@ -110,7 +110,7 @@ def _judged(
     return [known[key] for key in keys]
 
 
-def _scope(one: Item, other: Item) -> str:
+def pair_scope(one: Item, other: Item) -> str:
     """Of the answer that another one was compared with, and the row."""
     return hashlib.sha256(f"pair\n{one.output_id}\n{other.row_hash}".encode()).hexdigest()[:16]
 
