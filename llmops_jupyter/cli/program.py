@@ -34,6 +34,8 @@ ONLY_IN_NOTEBOOKS = {
 }
 # What runs a prompt in a terminal stands in `prompting`.
 RUN = ("prompt", "run")
+# What asks a person stands in `labelling`.
+LABEL = ("evaluate", "label")
 INTERRUPTED = 130
 
 
@@ -108,6 +110,11 @@ def _add_group_commands(groups: Any, common: argparse.ArgumentParser) -> None:
 
 
 def _runner(magic: str, name: str) -> Callable[[Terminal, dict[str, Any]], Result]:
+    if (magic, name) == LABEL:
+        from llmops_jupyter.cli.labelling import run_label
+
+        return run_label
+
     def run_command(terminal: Terminal, values: dict[str, Any]) -> Result:
         module = import_module(f"llmops_jupyter.commands.{magic}")
         result: Result = getattr(module, f"{name.replace('-', '_')}_")(terminal, values)

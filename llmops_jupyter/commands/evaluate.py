@@ -82,6 +82,20 @@ def show_(context: Context, values: Mapping[str, Any]) -> Result:
     return Result(value, (run.title(), Rows(run.summary_rows()), Rows(rows), *run.notes))
 
 
+def agreement_(context: Context, values: Mapping[str, Any]) -> Result:
+    made = context.workspace.evaluation.agreement(
+        run_number(values["run"]), values["name"], values["judge"]
+    )
+    return Result(made, (made,))
+
+
+def correct_(context: Context, values: Mapping[str, Any]) -> Result:
+    made = context.workspace.evaluation.corrected(
+        run_number(values["run"]), values["judge"], values["name"]
+    )
+    return Result(made, (made, made.chart()))
+
+
 def gate_(context: Context, values: Mapping[str, Any]) -> Result:
     from llmops_jupyter.commands import gating
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from llmops_jupyter.magics.session import Session
 
-IN_NOTEBOOK = {("prompt", "run"), ("prompt", "load")}
+IN_NOTEBOOK = {("prompt", "run"), ("prompt", "load"), ("evaluate", "label")}
 
 
 def magic_function(session: Session, magic: str) -> Callable[..., Any]:

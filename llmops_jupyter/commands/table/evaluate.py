@@ -97,5 +97,71 @@ COMMANDS: tuple[Command, ...] = (
         (METRIC, LIMIT, OUT),
         "%evaluate show 3 --metric exact",
     ),
+    Command(
+        "evaluate",
+        "label",
+        "Label the answers of a run, or choose between those of two; blind, with keys, kept at once.",
+        (Argument("runs", "number of a run, or of two runs on the same rows", "+", "run"),),
+        (
+            Option(
+                ("--name",), "name of the labels; left out: correct, or preference", "text", "NAME"
+            ),
+            Option(
+                ("--labels",),
+                "labels, of two the first counts 1; left out: good,bad",
+                "text",
+                "A,B",
+            ),
+            Option(("--by",), "annotator; left out: who is logged in", "text", "WHO"),
+            Option(
+                ("--order",),
+                "random, or first where judges are least sure",
+                "text",
+                "HOW",
+                choices=("random", "uncertain"),
+            ),
+            Option(("--seed",), "of the order", "int", "S"),
+            Option(("--limit",), "how many answers at most", "int", "N"),
+            OUT,
+        ),
+        "%evaluate label 3 --name correct --labels good,bad --by ann",
+    ),
+    Command(
+        "evaluate",
+        "agreement",
+        "Show how far annotators agree, and a judge with them.",
+        (RUN, Argument("name", "name of the labels")),
+        (
+            Option(
+                ("--judge",), "metric of the run to compare with people", "text", "METRIC", "metric"
+            ),
+            OUT,
+        ),
+        "%evaluate agreement 3 correct --judge judge:relevance",
+    ),
+    Command(
+        "evaluate",
+        "correct",
+        "Correct a judge's mean over a run by labels of answers drawn at random.",
+        (
+            RUN,
+            Argument("judge", "metric of the run", complete="metric"),
+            Argument("name", "name of the labels"),
+        ),
+        (OUT,),
+        "%evaluate correct 3 judge:relevance correct",
+    ),
+    Command(
+        "evaluate",
+        "gate",
+        "Run a suite and decide its gates, by the bounds of intervals.",
+        (Argument("suite", "YAML file, or the name of a kept suite"),),
+        (
+            Option(("--junit",), "write JUnit's XML", "text", "FILE"),
+            Option(("--markdown",), "append a summary in Markdown", "text", "FILE"),
+            OUT,
+        ),
+        "%evaluate gate suite.yaml",
+    ),
     Command("evaluate", "metrics", "Show the metrics that are there.", example="%evaluate metrics"),
 )

@@ -1,0 +1,62 @@
+"""`llmops evaluate label`: one answer after the other, a key and Enter for each."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from llmops_jupyter.commands import Result
+from llmops_jupyter.commands.labelling import queue_of, summary
+from llmops_jupyter.errors import LLMOpsError
+from llmops_jupyter.evaluation.metrics.arguments import as_text
+
+if TYPE_CHECKING:
+    from llmops_jupyter.cli.program import Terminal
+    from llmops_jupyter.evaluation.labels import Queue, Shown
+
+
+def run_label(terminal: Terminal, values: Mapping[str, Any]) -> Result:
+    """Ask until everything is labelled, the input ends or 'q' comes; each label is kept at once."""
+    queue = queue_of(terminal.workspace, values)
+    keys = {str(i): label for i, label in enumerate(queue.labels, 1)}
+    said = ", ".join(f"{key} {label}" for key, label in keys.items())
+    while (shown := queue.current) is not None:
+        _print(shown, queue)
+        answer = _ask(f"{said}, s skip, u undo, q quit: ")
+        if answer in (None, "q"):
+            break
+        try:
+            if answer == "s":
+                queue.skip()
+            elif answer == "u":
+                queue.undo()
+            else:
+                queue.label(keys.get(str(answer), str(answer)))
+        except LLMOpsError as e:
+            print(e, file=sys.stderr)
+    facts = {"labelled": queue.done, "total": queue.total, "name": queue.name, "by": queue.by}
+    return Result(facts, (summary(queue),))
+
+
+def _print(shown: Shown, queue: Queue) -> None:
+    titles = ("left", "right") if queue.is_pairwise else ("answer",)
+    lines = [f"\n{queue.done} of {queue.total} labelled"]
+    if shown.input:
+        lines.append(f"asked: {_plain(shown.input)}")
+    lines += [f"{t}: {_plain(text)}" for t, text in zip(titles, shown.outputs, strict=True)]
+    if shown.expected is not None:
+        lines.append(f"expected: {_plain(as_text(shown.expected))}")
+    print("\n".join(lines), file=sys.stderr)
+
+
+def _plain(text: str) -> str:
+    """Without what a terminal would obey."""
+    return "".join(c if c == "\n" or c.isprintable() else "\ufffd" for c in text)
+
+
+def _ask(question: str) -> str | None:
+    sys.stderr.write(question)
+    sys.stderr.flush()
+    line = sys.stdin.readline()
+    return line.strip() if line else None
