@@ -4,28 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
-import shutil
-import socket
-import subprocess
-import sys
-import time
 from pathlib import Path
 
-import httpx
 import nbformat
 import pytest
+from labs import run_all, saved
 
-pytest.importorskip("jupyterlab", reason="needs JupyterLab (extra lab)")
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright (extra test)")
-
-CHROMIUM = next(
-    (p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None
-)
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium (Debian: apt-get install chromium)"),
-]
+pytestmark = pytest.mark.browser
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NAME = "01_quickstart.ipynb"
@@ -39,90 +24,6 @@ HOSTILE = (
     "<svg onload='window.pwned=3'></svg> [click](javascript:window.pwned=4)"
     "\n\n```\ncode\n   ```\n<img src='http://leak.invalid/fence' onerror='window.pwned=5'>"
 )
-
-
-@pytest.fixture
-def page():
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        tab = browser.new_page(viewport={"width": 1280, "height": 1600})
-        yield tab
-        browser.close()
-
-
-@pytest.fixture
-def lab(tmp_path):
-    """Start JupyterLab in a folder of its own; call it with variables, it returns its address."""
-    servers = []
-
-    def start(**variables):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        token = secrets.token_hex(8)
-        state = tmp_path / "jupyter"
-        server = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
-                *(f"--port={port}", "--ServerApp.port_retries=0"),
-                *(f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={tmp_path}"),
-                "--LabApp.news_url=",
-                "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-            ],
-            env={
-                **os.environ,
-                "LLMOPS_HOME": str(tmp_path / ".llmops"),
-                "JUPYTER_CONFIG_DIR": str(state / "config"),
-                "JUPYTER_RUNTIME_DIR": str(state / "runtime"),
-                "JUPYTERLAB_SETTINGS_DIR": str(state / "settings"),
-                "JUPYTERLAB_WORKSPACES_DIR": str(state / "workspaces"),
-                **variables,
-            },
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        servers.append(server)
-        address = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + 60
-        while True:
-            assert server.poll() is None, "JupyterLab ended"
-            assert time.monotonic() < deadline, "JupyterLab does not answer"
-            try:
-                httpx.get(f"{address}/api/status", params={"token": token}).raise_for_status()
-            except httpx.HTTPError:
-                time.sleep(0.2)
-            else:
-                return lambda name: f"{address}/lab/tree/{name}?token={token}"
-
-    yield start
-    for server in servers:
-        server.terminate()
-        server.wait(20)
-
-
-def run_all(page, address):
-    """Open a notebook and run all its cells; returns when the kernel is idle after the last."""
-    page.goto(address)
-    page.locator(".jp-Notebook .jp-CodeCell").first.wait_for(timeout=60_000)
-    page.get_by_title("Python 3").first.wait_for(timeout=60_000)
-    page.locator("[data-status=idle]").first.wait_for(timeout=60_000)
-    page.locator(".lm-MenuBar-itemLabel", has_text="Run").first.click()
-    page.locator("li[data-command='runmenu:run-all'] .lm-Menu-itemLabel").click()
-
-
-def saved(page, path, n_code):
-    """Save until the file on disk shows every code cell as run; returns the notebook."""
-    deadline = time.monotonic() + 240
-    while True:
-        page.keyboard.press("Control+s")
-        page.wait_for_timeout(500)
-        notebook = nbformat.read(path, 4)
-        ran = [c for c in notebook.cells if c.cell_type == "code" and c.execution_count]
-        wrong = [o for c in ran for o in c.outputs if o.output_type == "error"]
-        assert not wrong, wrong
-        if len(ran) == n_code and page.locator("[data-status=idle]").count():
-            return notebook
-        assert time.monotonic() < deadline, f"{len(ran)} of {n_code} cells ran"
 
 
 @pytest.mark.model

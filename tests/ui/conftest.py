@@ -1,0 +1,81 @@
+"""A real JupyterLab and a real browser; what needs them says so and is skipped where they are missing."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+
+import httpx
+import pytest
+
+CHROMIUM = next(
+    (p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None
+)
+
+
+@pytest.fixture
+def page():
+    pytest.importorskip("jupyterlab", reason="needs JupyterLab (extra lab)")
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright (extra test)")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium (Debian: apt-get install chromium)")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        tab = browser.new_page(viewport={"width": 1280, "height": 1600})
+        yield tab
+        browser.close()
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """Start JupyterLab in a folder of its own; call it with variables, it returns its address."""
+    servers = []
+
+    def start(**variables):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        token = secrets.token_hex(8)
+        state = tmp_path / "jupyter"
+        server = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
+                *(f"--port={port}", "--ServerApp.port_retries=0"),
+                *(f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={tmp_path}"),
+                "--LabApp.news_url=",
+                "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+            ],
+            env={
+                **os.environ,
+                "LLMOPS_HOME": str(tmp_path / ".llmops"),
+                "JUPYTER_CONFIG_DIR": str(state / "config"),
+                "JUPYTER_RUNTIME_DIR": str(state / "runtime"),
+                "JUPYTERLAB_SETTINGS_DIR": str(state / "settings"),
+                "JUPYTERLAB_WORKSPACES_DIR": str(state / "workspaces"),
+                **variables,
+            },
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        servers.append(server)
+        address = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + 60
+        while True:
+            assert server.poll() is None, "JupyterLab ended"
+            assert time.monotonic() < deadline, "JupyterLab does not answer"
+            try:
+                httpx.get(f"{address}/api/status", params={"token": token}).raise_for_status()
+            except httpx.HTTPError:
+                time.sleep(0.2)
+            else:
+                return lambda name: f"{address}/lab/tree/{name}?token={token}"
+
+    yield start
+    for server in servers:
+        server.terminate()
+        server.wait(20)
