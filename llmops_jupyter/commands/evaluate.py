@@ -82,6 +82,46 @@ def show_(context: Context, values: Mapping[str, Any]) -> Result:
     return Result(value, (run.title(), Rows(run.summary_rows()), Rows(rows), *run.notes))
 
 
+def optimize_(context: Context, values: Mapping[str, Any]) -> Result:
+    metrics = metrics_of(context, values["metric"])
+    if len(metrics) != 1:
+        raise OptionError("A search makes one metric better: name it with --metric.")
+    options = settings_of(values)
+    held = values["held_out"]
+    with told(context) as tell:
+        made = context.workspace.evaluation.optimize(
+            values["ref"],
+            data_of(context, values["data"]),
+            metrics[0],
+            held_out=data_of(context, held) if held else None,
+            budget=500 if values["budget"] is None else values["budget"],
+            proposer=values["proposer"],
+            shots=_sizes(values["shots"]),
+            seed=options.pop("seed", 0),
+            expected=values["expected"],
+            cluster=values["cluster"],
+            think=values["think"],
+            progress=tell,
+            **options,
+        )
+    views: tuple[Any, ...] = (made, made.chart())
+    if made.comparison is not None:
+        views = (*views, made.comparison.chart())
+    if values["save"]:
+        kept = made.save(values["save"])
+        views = (*views, f"kept as {kept.ref}; no alias was moved")
+    return Result(made, views)
+
+
+def _sizes(text: str | None) -> tuple[int, ...]:
+    if text is None:
+        return (2, 4)
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(part.isdigit() for part in parts):
+        raise OptionError(f"--shots takes sizes such as 2,4, not {text!r}.")
+    return tuple(int(part) for part in parts)
+
+
 def agreement_(context: Context, values: Mapping[str, Any]) -> Result:
     made = context.workspace.evaluation.agreement(
         run_number(values["run"]), values["name"], values["judge"]

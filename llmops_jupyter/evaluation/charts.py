@@ -207,6 +207,41 @@ class Intervals(Picture):
         return found
 
 
+class Rounds(Picture):
+    """Means of candidates over the rounds of a search; the one that was chosen stands out."""
+
+    description = "scores of the candidates over the rounds"
+
+    def __init__(
+        self, lines: Mapping[str, Sequence[tuple[int, float]]], chosen: str, metric: str
+    ) -> None:
+        self.lines, self.chosen, self.metric = dict(lines), chosen, metric
+
+    def figure(self) -> Figure:
+        found = new_figure(WIDTH, 3.4)
+        axes = found.add_subplot()
+        for name, rounds in self.lines.items():
+            best = name == self.chosen
+            rows, means = [n for n, _ in rounds], [mean for _, mean in rounds]
+            colour = GOOD if best else NEUTRAL if name == "original" else INK
+            width = 2.5 if best or name == "original" else 1.0
+            axes.plot(rows, means, "o-", color=colour, linewidth=width, markersize=4, alpha=0.9)
+            if best or name == "original":
+                axes.annotate(
+                    cut(name, 40),
+                    (rows[-1], means[-1]),
+                    xytext=(6, 4),
+                    textcoords="offset points",
+                    color=colour,
+                    fontsize=9,
+                )
+        axes.set_xlabel("training rows")
+        axes.set_ylabel(f"mean of {self.metric}")
+        axes.margins(x=0.2)
+        paint(axes)
+        return found
+
+
 class Power(Picture):
     """The least difference that a comparison finds, over the number of rows."""
 

@@ -13,9 +13,11 @@ from llmops_jupyter.evaluation.metrics.metric import Metric
 from llmops_jupyter.evaluation.runs import EvaluationRun
 
 if TYPE_CHECKING:
+    from llmops_jupyter.evaluation.answering import Tell
     from llmops_jupyter.evaluation.comparison import Comparison, Comparisons
     from llmops_jupyter.evaluation.live import LiveComparison
     from llmops_jupyter.evaluation.models import ModelComparison
+    from llmops_jupyter.evaluation.optimizing.record import Optimization
     from llmops_jupyter.evaluation.planning import Planned
 
 
@@ -152,6 +154,61 @@ class Evaluation(Annotation, Gatekeeping):
         return compare_models(
             self, models, data, memory_of=self._memory_of, prompt=prompt, metric=metric, **run
         )
+
+    def optimize(
+        self,
+        prompt: Any,
+        data: Any,
+        metric: Any,
+        *,
+        held_out: Any = None,
+        budget: int = 500,
+        proposer: str | None = None,
+        shots: Sequence[int] = (2, 4),
+        seed: int = 0,
+        expected: str | None = None,
+        cluster: str | None = None,
+        think: bool = False,
+        progress: Tell | None = None,
+        **options: Any,
+    ) -> Optimization:
+        """Search for a better instruction and few-shot set, and say how much better on rows it never saw.
+
+        The method is told in `optimizing.record.METHOD`. Nothing is promoted: `save` keeps the result.
+
+        Args:
+            prompt: the original.
+            data: training rows, with expected answers.
+            metric: what is to become better.
+            held_out: rows of the comparison; left out, 30 % of the rows by a hash of their ids.
+            budget: answers that may be computed in all.
+            proposer: a model that proposes instructions; left out, none does.
+            shots: sizes of few-shot sets; () for none.
+            seed: of all draws.
+            expected: the column of expected answers; 'expected' if there is one.
+            cluster: the column of what belongs together, so that a split does not divide it.
+            think: whether a chain of thought is tried as well.
+            progress: told how far it is.
+            options: settings of the runs: model, temperature and the like.
+        """
+        from llmops_jupyter.evaluation.optimizing.search import Search, make_plan
+
+        plan = make_plan(
+            self,
+            prompt,
+            data,
+            metric,
+            held_out=held_out,
+            budget=budget,
+            proposer=proposer,
+            sizes=shots,
+            seed=seed,
+            expected=expected,
+            cluster=cluster,
+            think=think,
+            options=options,
+        )
+        return Search(self, plan, progress).run()
 
     def _side(
         self, side: Any, data: Any, wanted: Sequence[Metric], run: Mapping[str, Any]
