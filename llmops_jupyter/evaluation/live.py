@@ -117,7 +117,7 @@ class LiveComparison:
                 "value": number(d.value, d.yes_no, d.unit),
                 "first version": number(d.against, d.yes_no, d.unit),
                 "difference": _points(d.estimate.value, d),
-                "95 % interval": f"{_points(d.estimate.interval.low, d)} to {_points(d.estimate.interval.high, d)}",
+                "95 % interval": _interval(d),
                 "verdict": "the split is off" if self.is_off else _words(d),
             }
             for d in self.differences
@@ -351,6 +351,11 @@ def _points(value: float, d: LiveDifference) -> str:
     if d.yes_no and math.isfinite(value):
         return f"{100 * value:+.1f} points"
     return number(value, d.yes_no, d.unit, signed=True)
+
+
+def _interval(d: LiveDifference) -> str:
+    low, high = d.estimate.interval.low, d.estimate.interval.high
+    return f"{_points(low, d).removesuffix(' points')} to {_points(high, d)}"
 
 
 def _words(d: LiveDifference) -> str:

@@ -122,7 +122,7 @@ def score(
         )
         for place, one in zip(places, made, strict=True):
             found[place] = one
-        if progress is not None:
+        if progress is not None and (metric.batch is not None or len(todo) > CHUNK):
             progress(
                 f"{metric.name}: {min(begin + CHUNK, len(todo)):,}/{len(todo):,} answers scored"
             )

@@ -93,6 +93,7 @@ class Splits:
         arms: Mapping[int, float],
         known: Sequence[int],
         note: str = "",
+        salt: str | None = None,
     ) -> Split:
         """Begin a split, or give the running one other shares.
 
@@ -102,6 +103,7 @@ class Splits:
             arms: versions with their weights.
             known: the versions that there are.
             note: why.
+            salt: of another split, to assign as it did; else the running one's, else a new one.
 
         Raises:
             OptionError: the arms make no split.
@@ -115,16 +117,18 @@ class Splits:
                     f"%prompt alias {name}@{found[0][0]} {alias}"
                 )
             before = _running(conn, name, alias)
-            salt = secrets.token_hex(8)
             if before is not None:
-                salt = before.salt
+                salt = salt or before.salt
                 old = [version for version, _ in before.arms]
                 found.sort(key=lambda arm: old.index(arm[0]) if arm[0] in old else len(old))
                 _end(conn, name, alias, self.store.now())
             conn.execute(
                 "INSERT INTO prompt_splits(name, alias, arms, salt, started_at, note) "
                 "VALUES (?, ?, ?, ?, ?, ?)",
-                (name, alias, json.dumps(found), salt, self.store.now(), note),
+                (
+                    *(name, alias, json.dumps(found), salt or secrets.token_hex(8)),
+                    *(self.store.now(), note),
+                ),
             )
             made = _running(conn, name, alias)
         assert made is not None

@@ -265,7 +265,13 @@ class Prompts(Registry):
         return keep_exported(self, self._datasets(), list(read))
 
     def split(
-        self, name: str, arms: Mapping[int, float], *, alias: str = PRODUCTION, note: str = ""
+        self,
+        name: str,
+        arms: Mapping[int, float],
+        *,
+        alias: str = PRODUCTION,
+        note: str = "",
+        salt: str | None = None,
     ) -> Split:
         """Split the traffic of an alias between versions, or change the shares of a running split.
 
@@ -274,9 +280,10 @@ class Prompts(Registry):
             arms: versions with their weights, such as ``{3: 90, 4: 10}``.
             alias: whose traffic it is; it must point at a version.
             note: why.
+            salt: of another split, to assign units as it did.
         """
         known = [v.version for v in self.history(name)]
-        return self.splits.begin(name, aliases.check_alias(alias), arms, known, note)
+        return self.splits.begin(name, aliases.check_alias(alias), arms, known, note, salt)
 
     def end_split(self, reference: str, *, promote: int | None = None, note: str = "") -> None:
         """End the split of ``name@alias``; with `promote`, that version gets the alias.

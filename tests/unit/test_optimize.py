@@ -186,6 +186,11 @@ def test_settings_of_the_original_hold_for_all_candidates(ws, prompt):
     engine.requests.clear()
     ws.evaluation.optimize(prompt, rows(100), "exact", budget=300)
     assert {r.sampling.temperature for r in engine.requests} == {0.25}
+    engine.told = names_labels
+    engine.model_digest = "n" * 64
+    kept = ws.evaluation.optimize(prompt, rows(100), "exact", budget=300, shots=()).save()
+    assert kept.ref == "sort@2"
+    assert kept.defaults["temperature"] == 0.25
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,6 +53,7 @@ class Optimization:
         held_out: rows of the comparison.
         seconds: that it took.
         notes: what the user should know.
+        settings: of the runs: model, temperature and the like.
     """
 
     prompt: str
@@ -68,6 +70,7 @@ class Optimization:
     original: Content = field(repr=False)
     notes: tuple[str, ...] = ()
     yes_no: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
     _prompts: Prompts | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -76,11 +79,17 @@ class Optimization:
         return self.comparison is not None and self.comparison.verdict == "better"
 
     def save(self, name: str | None = None, *, note: str = "") -> PromptVersion:
-        """Keep the best as a version of a prompt, the original's if no name is given; no alias moves."""
+        """Keep the best as a version of a prompt, the original's if no name is given; no alias moves.
+
+        It is run with the settings with which it was found.
+        """
         assert self._prompts is not None
         target = name or self.prompt.partition("@")[0]
         said = note or f"optimised: {self.best.name}"
-        return self._prompts.save(target, self.best.content, note=said)
+        saved = self._prompts.save(target, self.best.content, note=said)
+        if self.settings and not saved.defaults:
+            self._prompts.keep_defaults(saved, self.settings)
+        return self._prompts.get(saved.ref)
 
     def diff(self) -> str:
         """What the best changed, as text."""

@@ -116,6 +116,7 @@ class Search:
             original=plan.content,
             notes=tuple(self.notes),
             yes_no=self.yes_no,
+            settings=plan.options,
             _prompts=self.evaluation.prompts,
         )
 
