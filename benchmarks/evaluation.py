@@ -14,6 +14,7 @@ from scipy.stats import binom
 
 from benchmarks import scoring
 from benchmarks.report import Row
+from llmops_jupyter.evaluation.looks import FIRST, PLANNED
 from llmops_jupyter.evaluation.statistics import (
     always_valid,
     clustered_mean,
@@ -43,6 +44,9 @@ def measure(*, quick: bool) -> list[Row]:
         _false("scores on 12 same rows, signs reversed", draws, *_scores(random, draws)),
         _false("8 clusters of 3 to 24 rows", draws, *_clustered(random, draws)),
         _false("30 looks at up to 600 rows", draws, *_looks(random, draws)),
+        _false(
+            "30 looks as compare makes them: the first one plain", draws, *_compared(random, draws)
+        ),
         _corrected(random, max(draws // 5, QUICK)),
         *scoring.measure(quick=quick),
     ]
@@ -147,6 +151,32 @@ def _looks(random: Any, draws: int) -> tuple[int, int, str]:
             spread = math.sqrt((squares[n - 1] - n * mean**2) / (n - 1))
             se = spread / math.sqrt(n)
             ever = ever or 0 not in always_valid(mean, se, spread / math.sqrt(300), 0.95)
+            once = once or abs(mean) > 1.96 * se
+        ours += ever
+        naive += once
+    return ours, naive, "a fixed-size interval at each look"
+
+
+def _compared(random: Any, draws: int) -> tuple[int, int, str]:
+    """The first look with a plain interval that spends 4/5 of the error, later ones with the rest."""
+    ours = naive = 0
+    counts = np.linspace(30, 600, 30).astype(int)
+    first, later = 1 - FIRST * 0.05, 1 - (1 - FIRST) * 0.05
+    for _ in range(draws):
+        a = random.random(600) < 0.6
+        b = np.where(random.random(600) < 0.4, random.random(600) < 0.6, a)
+        values = b.astype(float) - a
+        sums, squares = np.cumsum(values), np.cumsum(values**2)
+        n = counts[0]
+        gained, lost = int((values[:n] > 0).sum()), int((values[:n] < 0).sum())
+        ever = 0 not in bonett_price(gained, lost, n, first)
+        once = False
+        for n in counts:
+            mean = sums[n - 1] / n
+            se = math.sqrt(max((squares[n - 1] - n * mean**2) / (n - 1), 1e-12) / n)
+            if n > counts[0]:
+                planned = se * math.sqrt(n / (PLANNED * counts[0]))
+                ever = ever or 0 not in always_valid(mean, se, planned, later)
             once = once or abs(mean) > 1.96 * se
         ours += ever
         naive += once

@@ -10,6 +10,7 @@ from llmops_jupyter.evaluation.base import Runs
 from llmops_jupyter.evaluation.runs import EvaluationRun
 
 if TYPE_CHECKING:
+    from llmops_jupyter.evaluation.judges import Calibration
     from llmops_jupyter.evaluation.labels import Label, Queue
     from llmops_jupyter.evaluation.people import Agreement, CorrectedRun
 
@@ -73,3 +74,24 @@ class Annotation(Runs):
 
         found = self.found(run)
         return people.corrected(self.store, found, judge, name)
+
+    def calibrate(self, run: EvaluationRun | int, judge: str, name: str) -> Calibration:
+        """A judge brought in line with people's labels of a run's answers; see `judges.calibrate`.
+
+        The labels that it uses never correct this judge afterwards; `calibration.judge.metric()` is used as
+        any other metric.
+
+        Args:
+            run: whose answers have labels.
+            judge: such as ``"judge:relevance@model"``.
+            name: of the labels; those whose value is 0.5 or more stand for the rubric's label of 1.
+
+        Raises:
+            OptionError: it is no judge with two labels.
+            DataError: there are fewer than 20 labels.
+        """
+        from llmops_jupyter.evaluation import people
+
+        return people.calibrate_judge(
+            self.store, self.found(run), self.metric(judge), name, self.engines
+        )

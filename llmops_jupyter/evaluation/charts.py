@@ -230,8 +230,9 @@ class Rounds(Picture):
                 axes.annotate(
                     cut(name, 40),
                     (rows[-1], means[-1]),
-                    xytext=(6, 4),
+                    xytext=(-4, 6),
                     textcoords="offset points",
+                    ha="right",
                     color=colour,
                     fontsize=9,
                 )
@@ -272,6 +273,7 @@ class Power(Picture):
         axes.set_xlabel("rows")
         axes.set_ylabel(f"difference found ({self.power:.0%} power)")
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        for set_formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+            set_formatter(lambda value, _: f"{value:g}")
         paint(axes)
         return made

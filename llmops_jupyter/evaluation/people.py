@@ -9,11 +9,11 @@ from itertools import combinations
 from typing import Any
 
 from llmops_jupyter import render
-from llmops_jupyter.errors import DataError, unknown_name
+from llmops_jupyter.errors import DataError, OptionError, unknown_name
 from llmops_jupyter.evaluation import labels as people
-from llmops_jupyter.evaluation.judges.calibration import tuned_on
+from llmops_jupyter.evaluation.judges import Calibration, Judge, calibrate, tuned_on
 from llmops_jupyter.evaluation.labels import Label
-from llmops_jupyter.evaluation.metrics.metric import Scored
+from llmops_jupyter.evaluation.metrics.metric import Engines, Metric, Scored
 from llmops_jupyter.evaluation.runs import EvaluationRun
 from llmops_jupyter.evaluation.scoring import ScoredMetric
 from llmops_jupyter.evaluation.statistics import (
@@ -239,6 +239,41 @@ def corrected(
         )
     result = corrected_mean(human, judged, others, confidence=confidence)
     return CorrectedRun(judge, name, result, len(human), tuple(sorted(reasons.items())))
+
+
+def calibrate_judge(
+    store: Store, run: EvaluationRun, metric: Metric, name: str, engines: Engines
+) -> Calibration:
+    """A judge calibrated on people's labels of a run's answers.
+
+    Raises:
+        OptionError: the metric is no judge that says yes or no.
+        DataError: there are too few labels.
+    """
+    judge = metric.facts.get("judge")
+    if not isinstance(judge, Judge) or not judge.rubric.is_yes_no:
+        raise OptionError(
+            f"{metric.name} is no judge that says yes or no. Write for instance judge:relevance"
+        )
+    by_output: dict[int, list[Label]] = {}
+    for label in _labels(store, run, name):
+        by_output.setdefault(label.output_id, []).append(label)
+    cases = {item.output_id: item.case for item in run.items}
+    words = {value: label for label, value in judge.rubric.labels}
+    chosen, said = [], []
+    for output_id, found in by_output.items():
+        most = people.majority(found)
+        if most is not None:
+            chosen.append(output_id)
+            said.append(words[1.0 if most[1] >= 0.5 else 0.0])
+    return calibrate(
+        judge,
+        [cases[i] for i in chosen],
+        said,
+        engines.engine(judge.model),
+        output_ids=chosen,
+        store=store,
+    )
 
 
 def with_labels(store: Store, run: EvaluationRun, name: str) -> EvaluationRun:

@@ -46,6 +46,10 @@ def check_work(work: Work, metrics: Sequence[Metric]) -> None:
             )
 
 
+# Scores of a judge from which its correlation with length is told.
+SWAYED = 20
+
+
 class Runner:
     """Runs variants in one workspace."""
 
@@ -84,7 +88,7 @@ class Runner:
             items=tuple(items),
             metrics={m.name: m for m in scored},
             started_at=self.store.now(),
-            notes=tuple(_notes(scored)),
+            notes=tuple(_notes(scored, items)),
             resumed=answers.resumed,
             cluster=work.cluster,
         )
@@ -99,7 +103,7 @@ class Runner:
         ]
         every = {**run.metrics, **{m.name: m for m in scored}}
         self._finish(run.id, list(every.values()))
-        return replace(run, metrics=every, notes=(*run.notes, *_notes(scored)))
+        return replace(run, metrics=every, notes=(*run.notes, *_notes(scored, run.items)))
 
     def _facts(self, variant: Variant) -> dict[str, Any]:
         """What a variant is, as JSON values."""
@@ -199,7 +203,7 @@ class Runner:
             )
 
 
-def _notes(scored: Sequence[scoring.ScoredMetric]) -> list[str]:
+def _notes(scored: Sequence[scoring.ScoredMetric], items: Sequence[Item]) -> list[str]:
     """What a reader must know of metrics that did not score everything."""
     notes = []
     for metric in scored:
@@ -213,4 +217,24 @@ def _notes(scored: Sequence[scoring.ScoredMetric]) -> list[str]:
         ]
         if silent and len(silent) == len(metric.scores):
             notes.append(f"{metric.name} decided nothing: {silent[0].explanation}")
+        if metric.source == "judge":
+            notes += _length_bias(metric, items)
     return notes
+
+
+def _length_bias(metric: scoring.ScoredMetric, items: Sequence[Item]) -> list[str]:
+    """A judge that may go by the length of answers is told."""
+    if sum(s.value is not None for s in metric.scores) < SWAYED:
+        return []
+    from llmops_jupyter.evaluation.judges.bias import length_correlation
+
+    found = length_correlation([item.case for item in items], metric.scores)
+    if found is None or 0 in found.interval:
+        return []
+    low, high = found.interval.low, found.interval.high
+    return [
+        (
+            f"{metric.name} goes with the length of answers (rank correlation {found.value:+.2f}, {low:+.2f} to "
+            f"{high:+.2f}): longer ones are better, or seem so to it"
+        )
+    ]

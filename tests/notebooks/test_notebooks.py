@@ -16,7 +16,11 @@ pytest.importorskip("nbval", reason="needs nbval (extra test)")
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(p.name for p in FOLDER.glob("*.ipynb"))
 # They register the model's file, which replay does not stand in for.
-NEED_THE_FILE = {"02_models_and_speed.ipynb", "03_endpoints_and_tools.ipynb"}
+NEED_THE_FILE = {
+    "02_models_and_speed.ipynb",
+    "03_endpoints_and_tools.ipynb",
+    "04_evaluate_and_compare.ipynb",
+}
 # They start a server of llama-cpp-python, unless they are replayed.
 NEED_A_SERVER = {"03_endpoints_and_tools.ipynb"}
 SERVER = ("fastapi", "uvicorn", "sse_starlette", "starlette_context", "pydantic_settings")

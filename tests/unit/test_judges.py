@@ -360,6 +360,25 @@ def test_another_model_behind_the_same_name_judges_anew(ws):
     assert len(engines[1].prompts) > 1
 
 
+def test_a_judge_that_goes_by_length_is_told_of_in_the_run(ws):
+    found = rubric("relevance")
+    decide = knows(found)
+    right = {item.output for item in found.check}
+    engine = JudgeEngine(
+        lambda p: (
+            decide(p)
+            if p["answer"] in right or len(p["answer"]) < 4
+            else 0.9
+            if len(p["answer"]) > 30
+            else 0.1
+        )
+    )
+    ws.engine.engine = lambda model=None: engine
+    rows = [{"question": "why?", "a": "x" * n} for n in range(5, 60)]
+    run = ws.evaluation.run("column=a", rows, "judge:relevance")
+    assert any("goes with the length of answers" in note for note in run.notes)
+
+
 # Calibration.
 
 

@@ -270,6 +270,37 @@ def test_too_few_labels_say_how_many_there_are(ws):
         ws.evaluation.corrected(run, "kind", "ok")
 
 
+def test_a_judge_is_calibrated_on_labels_which_then_do_not_correct_it(ws):
+    from judge_fakes import JudgeEngine
+
+    from llmops_jupyter.evaluation.judges import rubric
+
+    right = {item.output: item.label == "yes" for item in rubric("relevance").check}
+
+    def decide(parts):
+        answer = parts["answer"]
+        if answer in right:
+            return 0.95 if right[answer] else 0.05
+        if not answer[1:].isdigit():
+            return 0.5
+        return 0.97 if int(answer[1:]) % 2 else 0.7
+
+    ws.engine.engine = lambda model=None: JudgeEngine(decide)
+    rows = [{"question": str(n), "a": f"a{n}"} for n in range(80)]
+    run = ws.evaluation.run("column=a", rows, "judge:relevance")
+    assert run.value("judge:relevance") == 1.0
+    queue = ws.evaluation.label(run, name="ok", by="ann", limit=60)
+    all_of(queue, lambda s: "good" if int(s.outputs[0][1:]) % 2 else "bad")
+    made = ws.evaluation.calibrate(run, "judge:relevance", "ok")
+    assert made.kappa_after.value > 0.9 > made.kappa_before.value
+    again = ws.evaluation.run("column=a", rows, made.judge.metric())
+    assert again.value("judge:relevance (calibrated)") == pytest.approx(0.5)
+    with pytest.raises(DataError, match="the judge was calibrated on it"):
+        ws.evaluation.corrected(again, "judge:relevance (calibrated)", "ok")
+    with pytest.raises(OptionError, match="is no judge"):
+        ws.evaluation.calibrate(run, "exact", "ok")
+
+
 # The magic and the terminal.
 
 
