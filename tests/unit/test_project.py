@@ -162,10 +162,10 @@ def test_every_room_has_its_floor() -> None:
     assert floors == packages()
 
 
-def test_everything_below_the_magics_is_kept_from_ipython() -> None:
+def test_everything_below_the_widgets_is_kept_from_ipython() -> None:
     order = layers()
-    magics = next(i for i, layer in enumerate(order) if "llmops_jupyter.magics" in layer)
-    below = set().union(*order[magics + 1 :])
+    panels = next(i for i, layer in enumerate(order) if "llmops_jupyter.panels" in layer)
+    below = set().union(*order[panels + 1 :])
     assert set(contract("forbidden")["source_modules"]) == below
 
 
