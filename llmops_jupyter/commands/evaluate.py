@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from llmops_jupyter.commands.prompt import settings_of
-from llmops_jupyter.commands.view import Context, Result, Rows, table
+from llmops_jupyter.commands.view import Context, Result, Rows, line, table
 from llmops_jupyter.errors import OptionError
 from llmops_jupyter.evaluation.metrics.metric import Metric
 from llmops_jupyter.evaluation.variant import Variant
@@ -80,6 +80,12 @@ def show_(context: Context, values: Mapping[str, Any]) -> Result:
     rows = run.worst(metric, LOWEST if values["limit"] is None else values["limit"])
     value = run if values.get("out") else {**run.as_dict(), "rows": rows}
     return Result(value, (run.title(), Rows(run.summary_rows()), Rows(rows), *run.notes))
+
+
+def forget_(context: Context, values: Mapping[str, Any]) -> Result:
+    number = run_number(values["run"])
+    gone = context.workspace.evaluation.forget(number)
+    return line(f"run {number}: {gone} answers deleted, with their scores and labels; traces stay")
 
 
 def optimize_(context: Context, values: Mapping[str, Any]) -> Result:

@@ -134,6 +134,13 @@ class Runs:
     def _runner(self) -> Runner:
         return Runner(self.prompts, self.tracer, self.engines)
 
+    def forget(self, run: int) -> int:
+        """Delete a run's answers, scores, labels and rows where nothing else has them; see `runs.forget`.
+
+        Traces have copies of their own; `traces.prune` deletes those.
+        """
+        return runs.forget(self.store, run)
+
     @property
     def prompts(self) -> Prompts:
         """The workspace's prompts."""

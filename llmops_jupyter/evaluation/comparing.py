@@ -90,6 +90,15 @@ class Aligned:
     def rows(self) -> list[str]:
         return [p.a_item.row_hash for p in self.pairs]
 
+    def outputs(self, a: EvaluationRun, b: EvaluationRun) -> list[int]:
+        """All answers of both runs to these rows, repetitions included."""
+        mine = set(self.rows())
+        return [
+            item.output_id
+            for item in (*a.items, *b.items)
+            if item.output_id is not None and item.row_hash in mine
+        ]
+
 
 def compare_runs(
     store: Store,
@@ -150,6 +159,7 @@ def _draft(
         store,
         family,
         aligned.rows(),
+        aligned.outputs(a, b),
         confidence=question.confidence,
         final=question.final,
         among=among,
@@ -325,6 +335,7 @@ def _finish(store: Store, draft: _Draft, question: Question, p_value: float | No
         b,
         draft.metric,
         aligned.rows(),
+        aligned.outputs(a, b),
         final=question.final,
         result=made.as_dict(),
     )

@@ -141,13 +141,7 @@ class Comparison:
 
     def row(self) -> dict[str, Any]:
         """The comparison as a row of a table for people."""
-        p = (
-            ""
-            if self.p_value is None
-            else f"{self.p_value:.3f}"
-            if self.p_value >= 0.001
-            else "<0.001"
-        )
+        p = p_text(self.p_value)
         return {
             "metric": self.metric,
             self.a if self.a != self.b else "a": number(self.a_value, self.yes_no, self.unit),
@@ -169,7 +163,7 @@ class Comparison:
                 f"{self.confidence:.0%} interval": replace(
                     self, interval=s.interval
                 ).interval_text(),
-                "p (all slices)": "" if s.p_value is None else f"{s.p_value:.3f}",
+                "p (all slices)": p_text(s.p_value),
             }
             for s in self.slices
         ]
@@ -338,6 +332,13 @@ class Comparisons(Sequence[Comparison]):
                     "</details>"
                 )
         return {"text/html": "".join(blocks), "text/plain": str(self)}
+
+
+def p_text(p_value: float | None) -> str:
+    """A p-value for people."""
+    if p_value is None:
+        return ""
+    return f"{p_value:.3f}" if p_value >= 0.001 else "<0.001"
 
 
 def _finite(value: float) -> float | None:

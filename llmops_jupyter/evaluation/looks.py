@@ -49,15 +49,17 @@ def family_of(a: EvaluationRun, b: EvaluationRun, identifier: str) -> str:
     return hashlib.sha256("\n".join([*keys, identifier]).encode()).hexdigest()
 
 
-def rows_hash(rows: Sequence[str]) -> str:
-    """Of a set of rows."""
-    return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()
+def rows_hash(rows: Sequence[str], outputs: Sequence[int]) -> str:
+    """Of a set of rows with the answers to them."""
+    parts = [*sorted(rows), *map(str, sorted(outputs))]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def look(
     store: Store,
     family: str,
     rows: Sequence[str],
+    outputs: Sequence[int],
     *,
     confidence: float,
     final: bool = False,
@@ -69,6 +71,7 @@ def look(
         store: with the earlier ones.
         family: see `family_of`.
         rows: hashes of the rows that are compared.
+        outputs: the answers of both; others to the same rows make another look.
         confidence: that all looks together are to have.
         final: no rows will be added after this look.
         among: comparisons that are made at once; later looks share the error between them.
@@ -77,7 +80,7 @@ def look(
     earlier = store.rows(
         "SELECT run_a, n, rows_hash, final FROM comparisons WHERE family = ? ORDER BY id", (family,)
     )
-    now, mine = rows_hash(rows), set(rows)
+    now, mine = rows_hash(rows, outputs), set(rows)
     seen: dict[str, None] = {}
     hashes: list[str] = []
     first_n, announced = len(rows), False
@@ -115,6 +118,7 @@ def keep(
     b: EvaluationRun,
     metric: str,
     rows: Sequence[str],
+    outputs: Sequence[int],
     *,
     final: bool,
     result: Mapping[str, Any],
@@ -125,7 +129,8 @@ def keep(
             "INSERT INTO comparisons(family, run_a, run_b, metric, n, rows_hash, final, data_name, "
             "data_hash, result, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                *(family, a.id, b.id, metric, len(set(rows)), rows_hash(rows), int(final)),
+                *(family, a.id, b.id, metric, len(set(rows))),
+                *(rows_hash(rows, outputs), int(final)),
                 *(a.data_name, a.data_hash, json.dumps(result, ensure_ascii=False), store.now()),
             ),
         )

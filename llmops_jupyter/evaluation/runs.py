@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -303,3 +304,56 @@ def listed(store: Store, limit: int = 50) -> Sequence[Mapping[str, Any]]:
         }
         for row in rows
     ]
+
+
+def forget(store: Store, run_id: int) -> int:
+    """Delete a run's answers, with their scores and labels, and its rows, where nothing else has them.
+
+    What stays is that it was there, and hashes, by which looks are counted. Returns the number of answers.
+
+    Raises:
+        UnknownNameError: there is no such run.
+    """
+    of_run = "SELECT output_id FROM evaluation_items WHERE run_id = ? AND output_id IS NOT NULL"
+    if store.row("SELECT 1 FROM evaluation_runs WHERE id = ?", (run_id,)) is None:
+        raise UnknownNameError(f"There is no evaluation run {run_id}. %evaluate list shows them.")
+    with store.write() as conn:
+        mine = {row[0] for row in conn.execute(of_run, (run_id,))}
+        hashes = {
+            row[0]
+            for row in conn.execute(
+                "SELECT row_hash FROM evaluation_items WHERE run_id = ?", (run_id,)
+            )
+        }
+        conn.execute(
+            "UPDATE evaluation_items SET output_id = NULL, input = '', error = 'forgotten' WHERE run_id = ?",
+            (run_id,),
+        )
+        conn.execute(
+            "UPDATE evaluation_runs SET variant = '{}', label = '(forgotten)', metrics = '[]' WHERE id = ?",
+            (run_id,),
+        )
+        conn.execute(
+            "UPDATE comparisons SET result = '{}' WHERE run_a = ? OR run_b = ?", (run_id, run_id)
+        )
+        gone = 0
+        for output_id in mine:
+            used = "SELECT 1 FROM evaluation_items WHERE output_id = ? LIMIT 1"
+            if conn.execute(used, (output_id,)).fetchone() is None:
+                conn.execute("DELETE FROM scores WHERE output_id = ?", (output_id,))
+                conn.execute("DELETE FROM evaluation_outputs WHERE id = ?", (output_id,))
+                gone += 1
+        for row_hash in hashes:
+            _forget_row(conn, run_id, row_hash)
+    return gone
+
+
+def _forget_row(conn: sqlite3.Connection, run_id: int, row_hash: str) -> None:
+    """Delete a row that no data set and no other run has."""
+    used = conn.execute(
+        "SELECT 1 FROM dataset_items WHERE row_hash = ? UNION ALL "
+        "SELECT 1 FROM evaluation_items WHERE row_hash = ? AND run_id != ? AND output_id IS NOT NULL",
+        (row_hash, row_hash, run_id),
+    ).fetchone()
+    if used is None:
+        conn.execute("DELETE FROM dataset_rows WHERE hash = ?", (row_hash,))

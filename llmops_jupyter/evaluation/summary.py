@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llmops_jupyter.evaluation.scoring import Item, ScoredMetric
 from llmops_jupyter.evaluation.statistics import (
@@ -87,6 +87,8 @@ def summarise(
         made = _estimate(
             values, names if clusters is not None else None, metric.is_yes_no, confidence
         )
+        if metric.bounds is not None and math.isfinite(made.interval.low):
+            made = replace(made, interval=made.interval.within(*metric.bounds))
     return Summary(metric.name, made, scored, reasons, metric.is_yes_no, metric.unit)
 
 

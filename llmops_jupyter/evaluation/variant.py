@@ -8,11 +8,13 @@ from typing import Any
 
 from llmops_jupyter.errors import OptionError, did_you_mean
 from llmops_jupyter.prompts.content import Content
-from llmops_jupyter.prompts.options import SAMPLING
+from llmops_jupyter.prompts.options import SAMPLING, TOOLS
 from llmops_jupyter.prompts.registry import PromptVersion
 
-OPTIONS = ("model", "adapters", "exact", "timeout", *SAMPLING)
+OPTIONS = ("model", "adapters", "exact", "timeout", "schema", *TOOLS, *SAMPLING)
 COLUMN = "column"
+# Settings that are objects and say nothing in a label.
+HIDDEN = ("schema", "tools", "allow")
 _NUMBERS = {"max_tokens", "seed", "top_k", "penalty_window", "logprobs"}
 
 
@@ -22,7 +24,8 @@ class Variant:
 
     Args:
         prompt: a reference, a `PromptVersion` or scratch `Content`.
-        options: settings of the run: model, adapters, exact, timeout and the fields of `Sampling`.
+        options: settings of the run: model, adapters, exact, timeout, schema, tools and what belongs to them,
+            and the fields of `Sampling`.
         column: the column that has the answers already.
         function: a function of a row that returns an answer (a text or a `Completion`).
         name: for people; made from the rest if left out.
@@ -57,7 +60,8 @@ class Variant:
         base = (
             self.prompt if isinstance(self.prompt, str) else getattr(self.prompt, "ref", "scratch")
         )
-        shown = ",".join(f"{k}={_shown(v)}" for k, v in self.options.items() if v is not None)
+        plain = {k: v for k, v in self.options.items() if v is not None and k not in HIDDEN}
+        shown = ",".join(f"{k}={_shown(v)}" for k, v in plain.items())
         return f"{base}:{shown}" if shown else str(base)
 
     def with_options(self, **options: Any) -> Variant:

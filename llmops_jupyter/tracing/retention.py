@@ -72,7 +72,8 @@ def prune(
     models are neither counted nor deleted.
 
     Scores and messages that nothing refers to any longer go with them. Traces that a data set was made
-    from stay readable there, since data sets keep their own rows. Returns the number of traces.
+    from stay readable there, since data sets keep their own rows, and so do evaluations (see
+    `Evaluation.forget`). Returns the number of traces.
 
     Raises:
         OptionError: neither an age nor a size was given, or the size is negative.
@@ -98,7 +99,8 @@ def delete_traces(conn: sqlite3.Connection, ids: list[str]) -> None:
         for row in rows:
             unindex_span(conn, row[0])
         conn.execute("DELETE FROM spans WHERE trace_id = ?", (trace_id,))
-        conn.execute("DELETE FROM scores WHERE trace_id = ?", (trace_id,))
+        # Scores of an evaluation's answers belong to these, which keep their own text.
+        conn.execute("DELETE FROM scores WHERE trace_id = ? AND output_id IS NULL", (trace_id,))
 
 
 def drop_orphans(store: Store) -> None:

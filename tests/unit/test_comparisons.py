@@ -219,6 +219,21 @@ def test_other_rows_are_another_comparison_and_another_metric_too(ws):
     assert compare(ws, [*rows, *fresh]).look == 3
 
 
+def test_answers_that_were_drawn_anew_make_another_look(ws):
+    import random
+
+    drawn = random.Random(0)
+    engine = plug(ws)
+    engine.answer = lambda _: drawn.choice(["yes", "no"])
+    one, two = (ws.prompts.save(name, "{{ n }}").ref for name in ("one", "two"))
+    rows = [{"n": str(n), "k": "x"} for n in range(40)]
+    first = ws.evaluation.compare(one, two + ":temperature=0.9", rows, right)
+    again = ws.evaluation.compare(one, two + ":temperature=0.9", rows, right)
+    anew = ws.evaluation.compare(one, two + ":temperature=0.9", rows, right, fresh=True)
+    assert (first.look, again.look, anew.look) == (1, 1, 2)
+    assert anew.p_value is None
+
+
 def test_the_first_look_leaves_a_part_of_the_error_for_later_ones(ws):
     rows = answers([0, 1] * 30, [1, 1, 0, 1] * 15)
     kept = compare(ws, rows)

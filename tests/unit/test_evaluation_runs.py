@@ -295,3 +295,33 @@ def test_an_engine_that_fails_as_a_whole_loses_nothing(ws, prompt):
         ws.evaluation.run(prompt, ROWS, exact)
     plug(ws, FakeEngine())
     assert ws.evaluation.run(prompt, ROWS, exact).resumed == 3
+
+
+def test_a_prompt_with_tools_is_evaluated_with_them(ws, engine):
+    def clock() -> str:
+        """The time."""
+        return "noon"
+
+    prompt = ws.prompts.save("when", "{{ q }}", tools=[clock]).ref
+    run = ws.evaluation.run(prompt, ROWS[:2], exact, tools=[clock])
+    assert run.label == "when@1"
+    assert [t.name for t in engine.requests[0].tools] == ["clock"]
+
+
+def test_scores_and_labels_outlive_the_traces_and_go_when_the_run_is_forgotten(ws, engine, prompt):
+    run = ws.evaluation.run(prompt, ROWS[:3], exact)
+    other = ws.evaluation.run(prompt, ROWS[2:5], exact)
+    ws.evaluation.label(run, name="ok", by="ann").label("good", note="secret note")
+    ws.traces.prune(older_than="0s")
+    assert ws.evaluation.get(run.id).value("exact") == run.value("exact")
+    assert len(ws.evaluation.labels(run.id, "ok")) == 1
+    assert ws.evaluation.forget(run.id) == 2  # the third answer is the other run's as well
+    with ws.store.write() as conn:
+        dump = "\n".join(conn.iterdump())
+    assert "echo 0" not in dump
+    assert ws.evaluation.get(other.id).value("exact") == other.value("exact")
+    with pytest.raises(DataError, match="no longer in the store"):
+        ws.evaluation.get(run.id)
+    assert ws.evaluation.list()[1]["variant"] == "(forgotten)"
+    with pytest.raises(UnknownNameError):
+        ws.evaluation.forget(99)

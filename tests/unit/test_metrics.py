@@ -275,6 +275,11 @@ def test_what_a_function_may_return(made, wanted):
     assert scored(lambda output: made, "x") == wanted
 
 
+def test_a_built_in_function_is_a_metric():
+    assert value(len, "abc") == 3
+    assert value(str.isdigit, "12") == 1.0
+
+
 def test_a_numpy_number_is_a_number():
     import numpy as np
 

@@ -191,5 +191,13 @@ COMMANDS: tuple[Command, ...] = (
         ),
         "%evaluate optimize ask --data qa.train --held-out qa.test --metric exact --budget 400",
     ),
+    Command(
+        "evaluate",
+        "forget",
+        "Delete a run's answers with their scores and labels, where no other run has them.",
+        (RUN,),
+        (),
+        "%evaluate forget 3",
+    ),
     Command("evaluate", "metrics", "Show the metrics that are there.", example="%evaluate metrics"),
 )

@@ -44,9 +44,15 @@ def function(
     if bounds is not None and not bounds[0] < bounds[1]:
         raise OptionError(f"The bounds of {shown!r} are the least and the greatest score: (0, 1).")
     parameters = _parameters(f, shown)
+
+    def each(case: Case) -> Any:
+        if not parameters:  # one parameter without a name, as len has it
+            return f(case.output)
+        return f(**_arguments(parameters, case, shown))
+
     return Metric(
         shown,
-        each=lambda case: f(**_arguments(parameters, case, shown)),
+        each=each,
         digest=f"function\n{source_digest(f)}",
         bounds=bounds,
         higher_is_better=higher_is_better,
@@ -75,11 +81,11 @@ def source_digest(f: Callable[..., Any]) -> str:
 
 
 def _parameters(f: Callable[..., Any], shown: str) -> dict[str, bool]:
-    """The names of a function's parameters, and whether each must be given."""
+    """The names of a function's parameters, and whether each must be given; none for one without a name."""
     try:
         found = inspect.signature(f).parameters.values()
     except (TypeError, ValueError):
-        return {"output": True} if callable(f) else {}
+        return {}
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     if any(
         p.kind is inspect.Parameter.POSITIONAL_ONLY and p.default is p.empty for p in found
