@@ -25,6 +25,7 @@ from llmops_jupyter.tracing import Tracer
 Tell = Callable[[str], None]
 # Answers of columns that are kept in one transaction.
 TOGETHER = 500
+RECORDED = "recorded before"
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Answering:
 
         def show(progress: Progress) -> None:
             if self.tell is not None:
-                self.tell(f"{variant.label}: {progress}")
+                self.tell(f"{variant.label}: {progress.text(RECORDED)}")
 
         table = self.prompts.map(
             prompt,
@@ -149,10 +150,8 @@ class Answering:
             except Exception as e:  # noqa: BLE001 - a user's function may raise anything; the run goes on
                 failures[position] = f"{type(e).__name__}: {e}"
             if self.tell is not None:
-                self.tell(
-                    f"{self.work.variant.label}: "
-                    + str(_progress(position + 1, len(places), resumed, len(failures), began))
-                )
+                done = _progress(position + 1, len(places), resumed, len(failures), began)
+                self.tell(f"{self.work.variant.label}: {done.text(RECORDED)}")
         return Answers(key, recorded, failures, resumed)
 
     def _call(self, function: Callable[..., Any], row: EvaluationRow) -> Completion:

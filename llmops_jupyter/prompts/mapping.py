@@ -43,9 +43,13 @@ class Progress:
     remaining_s: float | None
 
     def __str__(self) -> str:
+        return self.text("from the run that was broken off")
+
+    def text(self, resumed: str) -> str:
+        """The progress on one line; `resumed` says what the rows are that did not run."""
         parts = [f"{self.done}/{self.total} rows"]
         if self.resumed:
-            parts.append(f"{self.resumed} from the run that was broken off")
+            parts.append(f"{self.resumed} {resumed}")
         if self.failed:
             parts.append(f"{self.failed} failed")
         if self.remaining_s is not None and self.done < self.total:

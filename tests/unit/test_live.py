@@ -17,7 +17,7 @@ def split(ws):
     for word in ("one", "two"):
         ws.prompts.save("support", f"{word}: {{{{ q }}}}")
     ws.prompts.alias("support@1", "production")
-    return ws.prompts.split("support", {1: 50, 2: 50})
+    return ws.prompts.split("support", {1: 50, 2: 50}, salt="test")
 
 
 def traffic(ws, split, units, *, calls=1, good=lambda version, n: True):
@@ -40,12 +40,12 @@ def test_a_clear_difference_is_found(ws, split):
 
 
 def test_calls_of_one_unit_count_once(ws, split):
-    traffic(ws, split, 50, calls=3, good=lambda version, n: version == 2 or n % 2 == 0)
+    traffic(ws, split, 60, calls=3, good=lambda version, n: version == 2 or n % 2 == 0)
     made = ws.evaluation.split("support@production")
-    assert sum(t.units for t in made.traffic) == 50
-    assert sum(t.calls for t in made.traffic) == 150
+    assert sum(t.units for t in made.traffic) == 60
+    assert sum(t.calls for t in made.traffic) == 180
     by_name = {d.score: d for d in made.differences}
-    assert by_name["thumb"].estimate.n == 50
+    assert by_name["thumb"].estimate.n == 60
     assert {"latency", "output tokens", "cost", "errors"} <= set(by_name)
 
 

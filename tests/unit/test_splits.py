@@ -44,7 +44,7 @@ def test_a_unit_always_gets_the_same_version_in_every_process(ws, support, own_h
 
 
 def test_versions_get_their_shares(support):
-    split = support.split("support", {2: 10, 3: 60, 4: 30})
+    split = support.split("support", {2: 10, 3: 60, 4: 30}, salt="test")
     counts = dict.fromkeys((2, 3, 4), 0)
     for n in range(20_000):
         counts[split.arm_of(f"user-{n}")] += 1
@@ -52,7 +52,7 @@ def test_versions_get_their_shares(support):
 
 
 def test_other_shares_move_only_the_units_that_must_move(support):
-    before = support.split("support", {3: 90, 4: 10})
+    before = support.split("support", {3: 90, 4: 10}, salt="test")
     after = support.split("support", {4: 30, 3: 70})
     assert [v for v, _ in after.arms] == [3, 4]
     units = [f"user-{n}" for n in range(5_000)]
@@ -63,9 +63,9 @@ def test_other_shares_move_only_the_units_that_must_move(support):
 
 
 def test_another_split_assigns_anew(support):
-    one = support.split("support", {3: 50, 4: 50})
+    one = support.split("support", {3: 50, 4: 50}, salt="one")
     support.end_split("support@production")
-    two = support.split("support", {3: 50, 4: 50})
+    two = support.split("support", {3: 50, 4: 50}, salt="two")
     same = sum(one.arm_of(str(n)) == two.arm_of(str(n)) for n in range(2_000))
     assert 900 < same < 1_100
 
