@@ -88,7 +88,7 @@ class Runner:
             items=tuple(items),
             metrics={m.name: m for m in scored},
             started_at=self.store.now(),
-            notes=tuple(_notes(scored, items)),
+            notes=(*_alike(items, work.repeats), *_notes(scored, items)),
             resumed=answers.resumed,
             cluster=work.cluster,
         )
@@ -220,6 +220,21 @@ def _notes(scored: Sequence[scoring.ScoredMetric], items: Sequence[Item]) -> lis
         if metric.source == "judge":
             notes += _length_bias(metric, items)
     return notes
+
+
+def _alike(items: Sequence[Item], repeats: int) -> list[str]:
+    """Repetitions that say nothing are told."""
+    answers: dict[int, set[str]] = {}
+    for item in items:
+        answers.setdefault(item.position, set()).add(item.case.output)
+    if repeats == 1 or any(len(found) > 1 for found in answers.values()):
+        return []
+    return [
+        (
+            f"all {repeats} answers of each row are the same: nothing is drawn at temperature 0, so repeating says "
+            "nothing"
+        )
+    ]
 
 
 def _length_bias(metric: scoring.ScoredMetric, items: Sequence[Item]) -> list[str]:

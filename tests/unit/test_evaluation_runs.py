@@ -167,6 +167,7 @@ def test_repetitions_are_answers_of_their_own_and_count_as_one_row(ws, engine, p
     assert run.n_rows == 3
     assert run.summary()[0].estimate.n == 3
     assert ws.evaluation.run(prompt, ROWS[:3], exact, repeat=5).resumed == 12
+    assert any("all 4 answers of each row are the same" in note for note in run.notes)
 
 
 def test_clusters_make_the_interval_wider(ws, engine, prompt):
