@@ -88,6 +88,20 @@ def value(metric, output, expected=None, **more):
         ("numeric", "minus −4", -4, True),
         ("numeric", "none", 4, False),
         ("numeric", "1e3", 1000, True),
+        ("numeric", "It is GPT-4", 4, False),
+        ("numeric", "10-5", 5, True),
+        ("numeric", "3,14", 3.14, True),
+        ("numeric", "1.234.567 in all", 1234567, True),
+        ("numeric", "1.234,5", 1234.5, True),
+        ("numeric", "in H2O", 2, False),
+        ("numeric", "5kg", 5, True),
+        ("numeric", "(-3)", -3, True),
+        ("iexact", "-5", "5", False),
+        ("iexact", ".5", "5", False),
+        ("iexact", "-5.", "-5", True),
+        ("exact", "3", 3.0, True),
+        ("exact", "3.0", 3.0, True),
+        ("rouge-l>=0.5", "我喜欢猫", "我喜欢狗", True),
         ("python", "```python\nprint(1)\n```", None, True),
         ("python", "print(1", None, False),
         ("python", "", None, False),
@@ -177,6 +191,21 @@ def test_embedding_is_the_cosine_to_the_nearest_expected_answer():
     assert [h.value for h in held] == [0.0, 1.0]
 
 
+def test_nothing_to_look_for_is_no_score():
+    assert "is empty" in scored("contains", "any", "").error
+    assert "list is empty" in scored("contains-all", "any", []).error
+    assert "no value of 'city'" in scored("contains={{ city }}", "None here", city=None).error
+    assert "no expected answer" in scored("exact", "3", math.nan).error
+
+
+def test_bounds_go_with_negation_and_arguments():
+    assert value("not-latency<2", "x", completion=DONE) == 0.0
+    made = parse("embedding=minilm>=0.8")
+    assert made.name == "embedding=minilm>=0.8"
+    assert made.facts["model"] == "minilm"
+    assert value("contains=a>=3", "is a>=3?") == 1.0
+
+
 def test_arguments_are_filled_from_the_row():
     assert value("contains={{ city }}", "I love Rome", city="Rome") == 1.0
     assert value("contains=Order {{ n }}", "Order 7 is late", n=7) == 1.0
@@ -208,6 +237,9 @@ def test_rows_without_an_expected_answer_are_marked():
         ("numeric=-1", "a number from 0"),
         ("latency<soon", "the bound is a number"),
         ("not-length", "has no opposite"),
+        ("exact>=0.5", "takes no bound"),
+        ("rouge-l>=50", "says nothing"),
+        ("contains-any=,", "nothing but commas"),
         ("contains=", "is empty"),
         ("field=", "path of a field"),
         ("tool-called=", "name of a tool"),
@@ -293,6 +325,15 @@ def test_an_async_function_is_refused():
 
     with pytest.raises(OptionError, match="async"):
         function(later)
+
+    class Later:
+        async def __call__(self, output):
+            return 1
+
+    with pytest.raises(OptionError, match="async"):
+        function(Later())
+    with pytest.raises(OptionError, match=r"write exact\(\)"):
+        as_metric(exact)
     with pytest.raises(OptionError, match="takes nothing"):
         function(lambda: 1)
     with pytest.raises(OptionError, match="not int"):
@@ -308,6 +349,28 @@ def test_other_source_or_other_plain_values_are_another_metric():
     held = object()
     one, two = (function(lambda output: held is None, name="x") for _ in range(2))
     assert one.digest != two.digest
+
+
+LIMIT = 3
+
+
+def test_functions_on_one_line_and_values_around_them_tell_them_apart(monkeypatch):
+    one, two = function(lambda output: 1, name="m"), function(lambda output: 2, name="m")
+    assert one.digest != two.digest
+
+    def short(output):
+        return len(output) < LIMIT
+
+    def calls(output):
+        return short(output)
+
+    before, outer = function(short).digest, function(calls).digest
+    assert function(short).digest == before
+    monkeypatch.setitem(short.__globals__, "LIMIT", 9)
+    assert function(short).digest != before
+    assert function(calls).digest != outer
+    held = (object(),)
+    assert function(lambda output: held).digest != function(lambda output: held).digest
 
 
 def test_the_opposite_of_the_opposite_is_the_thing_itself():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from llmops_jupyter.data.values import canonical
 from llmops_jupyter.errors import DataError, OptionError
 from llmops_jupyter.evaluation.metrics.metric import Case, Metric
-from llmops_jupyter.prompts.template import Part, check_template, fill_part
+from llmops_jupyter.prompts.template import Part, check_template, fill_part, variables_of
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ def given(name: str, argument: Any, *, required: bool = False) -> Given:
             )
         if "{{" in argument:
             check_template(argument)
+        if not argument.replace(",", "").strip():
+            raise OptionError(f"The argument of {name} has nothing but commas. Write {name}=A,B")
         return Given(argument)
     if isinstance(argument, Sequence) and argument and all(isinstance(a, str) for a in argument):
         return Given(tuple(argument))
@@ -75,10 +78,17 @@ def given(name: str, argument: Any, *, required: bool = False) -> Given:
 
 def as_texts(value: Any) -> list[str]:
     """The expected answers as texts: of a list each one."""
-    if value is None:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
         raise DataError("the row has no expected answer")
     values = value if isinstance(value, list | tuple) else [value]
-    return [as_text(one) for one in values]
+    return [text for one in values for text in _forms(one)]
+
+
+def _forms(value: Any) -> list[str]:
+    """An expected answer as text; a whole number that became a float is also the whole number."""
+    if isinstance(value, float) and value.is_integer():
+        return [str(int(value)), as_text(value)]
+    return [as_text(value)]
 
 
 def as_text(value: Any) -> str:
@@ -106,4 +116,7 @@ def number_of(name: str, text: Any, what: str, *, least: float = 0.0) -> float:
 def _filled(text: str, case: Case) -> str:
     if "{{" not in text:
         return text
+    missing = [n for n in variables_of(text) if n in case.row and case.row[n] is None]
+    if missing:
+        raise DataError(f"the row has no value of {missing[0]!r}")
     return fill_part(Part("user", text, 1), case.row).content

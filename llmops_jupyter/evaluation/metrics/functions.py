@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import re
 import uuid
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 from llmops_jupyter.errors import DataError, OptionError
 from llmops_jupyter.evaluation.metrics.metric import Case, Metric
 
 GIVEN = ("case", "output", "expected", "row", "input", "completion")
-# Values of these kinds that a function closes over decide its score, and can be written down.
-PLAIN = (str, int, float, bool, bytes, tuple, frozenset, type(None))
+# Values of these kinds decide a function's score as they are written.
+PLAIN = (str, int, float, complex, bool, bytes, type(None), type(...))
 
 
 def function(
@@ -39,7 +41,7 @@ def function(
         OptionError: it cannot be called so.
     """
     shown = str(name or getattr(f, "__name__", type(f).__name__))
-    if inspect.iscoroutinefunction(f):
+    if inspect.iscoroutinefunction(f) or inspect.iscoroutinefunction(type(f).__call__):
         raise OptionError(f"The metric {shown!r} is async. Give a plain function.")
     if bounds is not None and not bounds[0] < bounds[1]:
         raise OptionError(f"The bounds of {shown!r} are the least and the greatest score: (0, 1).")
@@ -61,23 +63,80 @@ def function(
 
 
 def source_digest(f: Callable[..., Any]) -> str:
-    """The hash of a function's source and of the plain values that it holds.
+    """The hash of a function's code and of all plain values that it holds or takes from around it.
 
-    A function without a source, or one that holds other values, has one that never comes again, so that
-    nothing that was recorded of it is used again.
+    Lists, tuples, sets and mappings of plain values are plain, functions count with their own digest. A
+    function that holds anything else has a digest that never comes again, so that nothing that was recorded
+    of it is used again.
     """
     try:
-        parts = [inspect.getsource(f)]
-    except (OSError, TypeError):
+        return hashlib.sha256("\n".join(_decides(f, set())).encode()).hexdigest()
+    except _Unknown:
         return uuid.uuid4().hex
-    cells = [c.cell_contents for c in getattr(f, "__closure__", None) or ()]
-    held = [*cells, *(getattr(f, "__defaults__", None) or ())]
-    held += list((getattr(f, "__kwdefaults__", None) or {}).values())
-    for value in held:
-        if not isinstance(value, PLAIN):
-            return uuid.uuid4().hex
-        parts.append(repr(value))
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+class _Unknown(Exception):  # noqa: N818 - an answer, not a fault
+    """A value that cannot be written down."""
+
+
+def _decides(f: Any, seen: set[int]) -> list[str]:
+    """Texts of all that decides what a function returns."""
+    code = getattr(f, "__code__", None)
+    if code is None:
+        return [_held(f, seen)]
+    seen.add(id(f))
+    parts = [*_code(code), *(_held(v, seen) for v in getattr(f, "__defaults__", None) or ())]
+    named = getattr(f, "__kwdefaults__", None) or {}
+    parts += [f"{name}={_held(value, seen)}" for name, value in sorted(named.items())]
+    parts += [_held(cell.cell_contents, seen) for cell in getattr(f, "__closure__", None) or ()]
+    around = getattr(f, "__globals__", {})
+    for name in sorted(_names(code)):
+        if name in around:
+            parts.append(f"{name}={_held(around[name], seen)}")
+    return parts
+
+
+def _code(code: Any) -> list[str]:
+    """Instructions and constants, those of functions inside too."""
+    parts = [code.co_code.hex(), repr(code.co_names), repr(code.co_varnames)]
+    for constant in code.co_consts:
+        parts += _code(constant) if hasattr(constant, "co_code") else [repr(constant)]
+    return parts
+
+
+def _names(code: Any) -> set[str]:
+    found = set(code.co_names)
+    for constant in code.co_consts:
+        if hasattr(constant, "co_code"):
+            found |= _names(constant)
+    return found
+
+
+def _held(value: Any, seen: set[int]) -> str:
+    """A value as text.
+
+    Raises:
+        _Unknown: it cannot be written down.
+    """
+    if isinstance(value, PLAIN):
+        return repr(value)
+    if isinstance(value, list | tuple):
+        return f"{type(value).__name__}({','.join(_held(v, seen) for v in value)})"
+    if isinstance(value, set | frozenset):
+        return f"set({','.join(sorted(_held(v, seen) for v in value))})"
+    if isinstance(value, dict):
+        return f"dict({','.join(f'{_held(k, seen)}:{_held(v, seen)}' for k, v in value.items())})"
+    if isinstance(value, re.Pattern):
+        return f"pattern({value.pattern!r}, {value.flags})"
+    if isinstance(value, ModuleType):
+        return f"module({value.__name__}, {getattr(value, '__version__', '')})"
+    if hasattr(value, "__code__"):
+        return "function" if id(value) in seen else f"function({';'.join(_decides(value, seen))})"
+    if type(value).__module__.startswith("llmops_jupyter."):  # a workspace, a stage of it
+        return f"a {type(value).__qualname__}"
+    if isinstance(value, type) or inspect.isbuiltin(value) or inspect.ismethoddescriptor(value):
+        return f"{getattr(value, '__module__', '')}.{value.__qualname__}"
+    raise _Unknown
 
 
 def _parameters(f: Callable[..., Any], shown: str) -> dict[str, bool]:

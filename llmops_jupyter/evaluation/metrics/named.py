@@ -21,7 +21,8 @@ from llmops_jupyter.evaluation.metrics.metric import (
 )
 
 NONE, MAY, MUST = "", "may", "must"
-_COMPARED = re.compile(r"([a-z][a-z0-9-]*)\s*(>=|<=|>|<)\s*(\S+)")
+OURS = "llmops_jupyter.evaluation.metrics."
+_COMPARED = re.compile(r"([a-z][a-z0-9-]*)(?:=(.*?))?\s*(>=|<=|>|<)\s*(\S+)", re.DOTALL)
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
     "<=": operator.le,
@@ -123,16 +124,21 @@ def parse(spec: str) -> Metric:
         OptionError: there is no such metric, or its argument cannot be used.
     """
     text = spec.strip()
-    compared = _COMPARED.fullmatch(text)
-    if compared and compared[1] in BY_NAME:
-        return bounded(_made(compared[1], None), compared[2], compared[3])
-    name, equals, argument = text.partition("=")
-    negated = name.startswith(NEGATED) and name not in BY_NAME
-    metric = _made(name.removeprefix(NEGATED) if negated else name, argument if equals else None)
-    if negated and not BY_NAME[name.removeprefix(NEGATED)].yes_no:
+    bare = text.removeprefix(NEGATED)
+    negated = bare != text and text.partition("=")[0] not in BY_NAME
+    compared = _COMPARED.fullmatch(bare if negated else text)
+    if compared and compared[1] in BY_NAME and not BY_NAME[compared[1]].yes_no:
+        made = bounded(_made(compared[1], compared[2]), compared[3], compared[4])
+        return ~made if negated else made
+    if compared and compared[1] in BY_NAME and compared[2] is None:
         raise OptionError(
-            f"{name.removeprefix(NEGATED)} is a number, which has no opposite. Give it a bound, for "
-            f"instance {name.removeprefix(NEGATED)}<0.5"
+            f"{compared[1]} says yes or no and takes no bound. Write {compared[1]} alone."
+        )
+    name, equals, argument = (bare if negated else text).partition("=")
+    metric = _made(name, argument if equals else None)
+    if negated and not BY_NAME[name].yes_no:
+        raise OptionError(
+            f"{name} is a number, which has no opposite. Give it a bound, for instance {name}<0.5"
         )
     return ~metric if negated else metric
 
@@ -147,6 +153,11 @@ def as_metric(value: Any) -> Metric:
         return value
     if isinstance(value, str):
         return parse(value)
+    if callable(value) and str(getattr(value, "__module__", "")).startswith(OURS):
+        name = getattr(value, "__name__", "metric")
+        raise OptionError(
+            f"{name} makes a metric: write {name}(), or the text {name.replace('_', '-')!r}."
+        )
     if callable(value):
         return function(value)
     raise OptionError(
@@ -166,6 +177,11 @@ def bounded(metric: Metric, sign: str, limit: float | str) -> Metric:
         wanted = float(limit)
     except (TypeError, ValueError):
         raise OptionError(f"{metric.name}{sign}{limit}: the bound is a number.") from None
+    if metric.bounds is not None and not metric.bounds[0] <= wanted <= metric.bounds[1]:
+        low, high = metric.bounds
+        raise OptionError(
+            f"{metric.name} lies between {low:g} and {high:g}; a bound of {wanted:g} says nothing."
+        )
     holds = _OPERATORS[sign]
 
     def decide(value: Any) -> Scored:

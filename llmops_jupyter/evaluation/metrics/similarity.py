@@ -12,7 +12,9 @@ from llmops_jupyter.errors import missing_dependency
 from llmops_jupyter.evaluation.metrics.arguments import as_texts
 from llmops_jupyter.evaluation.metrics.metric import Case, Engines, Metric
 
-_WORD = re.compile(r"\w+", re.UNICODE)
+# Chinese and Japanese are written without spaces: each character counts as a word.
+_SINGLE = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_WORD = re.compile(rf"[{_SINGLE}]|[^\W{_SINGLE}]+")
 _ARTICLES = {"a", "an", "the"}
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
 UNIT = (0.0, 1.0)
@@ -21,7 +23,8 @@ UNIT = (0.0, 1.0)
 def rouge_l() -> Metric:
     """F1 of the longest common subsequence of words (ROUGE-L; Lin 2004, with equal weights).
 
-    Words are runs of letters, digits and underscores, in lower case; nothing is stemmed.
+    Words are runs of letters, digits and underscores in lower case, and single characters of Chinese and
+    Japanese; nothing is stemmed.
     """
 
     def compare(output: str, wanted: str) -> float:
@@ -103,7 +106,7 @@ def embedding(model: str | None = None) -> Metric:
 
 
 def words(text: str) -> list[str]:
-    """Runs of letters, digits and underscores, in lower case."""
+    """Runs of letters, digits and underscores in lower case; single characters of Chinese and Japanese."""
     return _WORD.findall(text.lower())
 
 

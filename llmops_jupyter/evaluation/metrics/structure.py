@@ -15,9 +15,10 @@ from llmops_jupyter.evaluation.metrics.arguments import as_texts, number_of
 from llmops_jupyter.evaluation.metrics.metric import Case, Metric, Scored
 
 TOLERANCE = 1e-6
-# A number with thousands in groups of three, or plain; a decimal point; a power of ten.
+# Digits with what divides them; no part of a word (H2O, GPT-4), and a minus only where nothing stands before.
 _NUMBER = re.compile(
-    r"[-+−]?(?:\d{1,3}(?:[,'\u00a0\u202f]\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?|[-+−]?\.\d+"
+    r"(?<![^\W\d_])(?<![^\W\d_]-)(?:(?<![\w)])[-+−])?"
+    r"(?:\d(?:[\d.,'\u00a0\u202f]*\d)?|(?<!\d)\.\d+)(?:[eE][-+]?\d+(?!\w))?"
 )
 _FENCE = re.compile(r"^\s*```[\w-]*\s*\n(.*?)\n?\s*```\s*$", re.DOTALL)
 YES_NO = (0.0, 1.0)
@@ -25,9 +26,12 @@ YES_NO = (0.0, 1.0)
 
 def json_valid() -> Metric:
     """The whole answer is JSON."""
-    return Metric(
-        "json", each=lambda case: _parsed(case.output)[1] == "", digest="json", bounds=YES_NO
-    )
+
+    def each(case: Case) -> Scored:
+        fault = _parsed(case.output)[1]
+        return Scored(float(not fault), str(not fault).lower(), fault)
+
+    return Metric("json", each=each, digest="json", bounds=YES_NO)
 
 
 def schema(given: str | Mapping[str, Any]) -> Metric:
@@ -100,7 +104,8 @@ def numeric(tolerance: float | str = TOLERANCE) -> Metric:
     """The last number of the answer is the expected one, within a tolerance.
 
     The tolerance is relative for expected values beyond 1, else absolute. Thousands may be grouped by commas,
-    apostrophes or thin spaces; a decimal comma is not read.
+    dots, apostrophes or thin spaces; of commas and dots the last kind is the decimal mark, and one alone is
+    unless three digits follow a comma. Digits inside words (H2O, GPT-4) are no numbers.
     """
     allowed = number_of("numeric", tolerance, "the tolerance")
 
@@ -143,9 +148,21 @@ def python() -> Metric:
 def last_number(text: str) -> float | None:
     """The last number of a text; None if there is none."""
     found = _NUMBER.findall(text)
-    if not found:
-        return None
-    return float(re.sub(r"[,'\u00a0\u202f]", "", found[-1]).replace("−", "-"))
+    return _read_number(found[-1]) if found else None
+
+
+def _read_number(text: str) -> float:
+    """A number with its groups and its decimal mark."""
+    plain = re.sub(r"['\u00a0\u202f]", "", text).replace("−", "-")
+    dots, commas = plain.count("."), plain.count(",")
+    if dots and commas:
+        mark = "." if plain.rfind(".") > plain.rfind(",") else ","
+        plain = plain.replace("," if mark == "." else ".", "").replace(mark, ".")
+    elif commas == 1 and not re.search(r",\d{3}$", plain):
+        plain = plain.replace(",", ".")
+    elif commas or dots > 1:
+        plain = plain.replace(",", "").replace(".", "")
+    return float(plain)
 
 
 def _parsed(text: str) -> tuple[Any, str]:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-import string
 import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from llmops_jupyter.errors import OptionError
+from llmops_jupyter.errors import DataError, OptionError
 from llmops_jupyter.evaluation.metrics.arguments import Given, given
 from llmops_jupyter.evaluation.metrics.metric import Case, Metric
 
-# What surrounds a word without being a part of it.
-MARKS = string.punctuation + "“”„‘’‚«»…–—¿¡"
+# What surrounds an answer without being a part of it; a sign or a point before a digit is a part.
+MARKS = ".,;:!?\"'()[]{}`*_“”„‘’‚«»…–—¿¡- "
+_SIGNED = re.compile(r"[-+.](?=[.\d])")
 
 
 def exact(text: str | None = None) -> Metric:
@@ -28,13 +28,13 @@ def iexact(text: str | None = None) -> Metric:
 
 def contains(text: str | None = None) -> Metric:
     """The answer contains the text, else the expected answer."""
-    return _compared("contains", text, lambda output, wanted: wanted in output)
+    return _compared("contains", text, lambda output, wanted: _some(wanted) in output)
 
 
 def icontains(text: str | None = None) -> Metric:
     """As `contains`, whatever the case."""
     return _compared(
-        "icontains", text, lambda output, wanted: wanted.casefold() in output.casefold()
+        "icontains", text, lambda output, wanted: _some(wanted).casefold() in output.casefold()
     )
 
 
@@ -45,7 +45,9 @@ def starts_with(text: str | None = None) -> Metric:
 
 def ends_with(text: str | None = None) -> Metric:
     """The answer ends with the text, white space after it aside."""
-    return _compared("ends-with", text, lambda output, wanted: output.rstrip().endswith(wanted))
+    return _compared(
+        "ends-with", text, lambda output, wanted: output.rstrip().endswith(_some(wanted))
+    )
 
 
 def contains_any(texts: str | Sequence[str] | None = None) -> Metric:
@@ -88,8 +90,21 @@ def regex(pattern: str) -> Metric:
 
 def folded(text: str) -> str:
     """A text without differences of case, form and white space, and without marks around it."""
-    plain = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    return plain.strip(MARKS + " ")
+    plain = " ".join(unicodedata.normalize("NFKC", text).casefold().split()).rstrip(MARKS)
+    while plain and plain[0] in MARKS and not _SIGNED.match(plain):
+        plain = plain[1:]
+    return plain
+
+
+def _some(text: str) -> str:
+    """A text that is looked for; every answer contains the empty one.
+
+    Raises:
+        DataError: it is empty.
+    """
+    if not text:
+        raise DataError("the text to look for is empty")
+    return text
 
 
 def _compared(name: str, text: str | None, compare: Callable[[str, str], bool]) -> Metric:
@@ -106,6 +121,9 @@ def _listed(name: str, texts: Any, decide: Callable[[list[bool]], bool]) -> Metr
 
     def each(case: Case) -> bool:
         output = case.output.casefold()
-        return decide([one.casefold() in output for one in wanted.several(case)])
+        texts = wanted.several(case)
+        if not texts:
+            raise DataError("there is nothing to look for: the list is empty")
+        return decide([_some(one).casefold() in output for one in texts])
 
     return wanted.metric(name, each)
