@@ -250,10 +250,10 @@ def test_a_copy_takes_an_adapter_once_the_two_were_compared(
     prompt = ws.prompts.scratch("Hello")
     with pytest.raises(ModelError, match="%model check quick@1 style@1"):
         ws.prompts.run(prompt, **said)
-    assert main(["models", "compare", "quick@1", "style@1"]) == 0
+    assert main(["models", "check", "quick@1", "style@1"]) == 0
     assert "style@1 may be used with quick@1" in capsys.readouterr().out
     assert ws.prompts.run(prompt, **said).usage.output_tokens > 0
-    assert main(["models", "compare", "poor", "style"]) == 0
+    assert main(["models", "check", "poor", "style"]) == 0
     assert "style is not to be used with poor" in capsys.readouterr().out
     with pytest.raises(ModelError, match="does something else"):
         ws.prompts.run(prompt, **{**said, "model": "poor"})
