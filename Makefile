@@ -38,7 +38,7 @@ demo: $(STAMPS)/demo $(STAMPS)/minilm ## answer a question with the bundled mode
 	@echo
 	@echo "To go on in JupyterLab, run: make lab"
 
-test: $(STAMPS)/test ## run every test that this machine can run
+test: $(STAMPS)/test $(STAMPS)/minilm ## run every test that this machine can run
 	@$(BIN)/python -m pytest -ra tests $(ARGS)
 
 lint: $(STAMPS)/lint ## check style, types and the order of the rooms
