@@ -27,6 +27,7 @@ def queue_of(workspace: Workspace, values: Mapping[str, Any]) -> Queue:
         order=values["order"] or "random",
         seed=values["seed"] or 0,
         limit=values["limit"],
+        overlap=values["overlap"],
     )
 
 

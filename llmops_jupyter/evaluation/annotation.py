@@ -10,9 +10,11 @@ from llmops_jupyter.evaluation.base import Runs
 from llmops_jupyter.evaluation.runs import EvaluationRun
 
 if TYPE_CHECKING:
+    from llmops_jupyter.evaluation.agreement import Agreement
     from llmops_jupyter.evaluation.judges import Calibration
-    from llmops_jupyter.evaluation.labels import Label, Queue
-    from llmops_jupyter.evaluation.people import Agreement, CorrectedRun
+    from llmops_jupyter.evaluation.labelled import Label
+    from llmops_jupyter.evaluation.labels import Queue
+    from llmops_jupyter.evaluation.people import CorrectedRun
 
 
 class Annotation(Runs):
@@ -28,6 +30,7 @@ class Annotation(Runs):
         order: str = "random",
         seed: int = 0,
         limit: int | None = None,
+        overlap: float | None = None,
     ) -> Queue:
         """A queue of answers for a person to label; see `labels.queue`.
 
@@ -39,34 +42,41 @@ class Annotation(Runs):
             order: 'random', or 'uncertain' for those first of which judges are least sure.
             seed: of the order.
             limit: how many answers at most.
+            overlap: the share of answers that all annotators get first, before others of their own.
         """
         from llmops_jupyter.evaluation.labels import queue
 
-        given = runs if isinstance(runs, list | tuple) else [runs]
-        found = [self.found(one) for one in given]
         return queue(
             self.tracer,
-            found,
+            self._all_found(runs),
             name=name,
             labels=labels,
             by=by or getpass.getuser(),
             order=order,
             seed=seed,
             limit=limit,
+            overlap=overlap,
         )
 
-    def labels(self, run: EvaluationRun | int, name: str) -> Sequence[Label]:
-        """The labels of a run's answers."""
-        from llmops_jupyter.evaluation.labels import given
+    def labels(self, runs: Any, name: str) -> Sequence[Label]:
+        """The labels of a run's answers, or of the pairs of two runs."""
+        from llmops_jupyter.evaluation.labelled import given
 
-        return given(self.store, self.found(run), name)
+        return given(self.store, self._all_found(runs), name)
 
-    def agreement(self, run: EvaluationRun | int, name: str, judge: str | None = None) -> Agreement:
-        """How far annotators agree, and a judge of the run with them; see `people.agreement`."""
-        from llmops_jupyter.evaluation import people
+    def agreement(self, runs: Any, name: str, judge: str | None = None) -> Agreement:
+        """How far annotators agree on a run's answers, and a judge of the run with them; or on pairs.
 
-        found = self.found(run)
-        return people.agreement(self.store, found, name, judge)
+        Raises:
+            DataError: there are no labels of this name.
+            UnknownNameError: there never were, or the run has no such judge.
+        """
+        from llmops_jupyter.evaluation.agreement import agreement
+
+        return agreement(self.store, self._all_found(runs), name, judge)
+
+    def _all_found(self, runs: Any) -> list[EvaluationRun]:
+        return [self.found(one) for one in (runs if isinstance(runs, list | tuple) else [runs])]
 
     def corrected(self, run: EvaluationRun | int, judge: str, name: str) -> CorrectedRun:
         """A judge's mean over a run, corrected by labels; see `people.corrected`."""

@@ -66,6 +66,7 @@ def pairs(
     tell: Callable[[str], None] | None,
 ) -> tuple[list[Pair], list[Sequence[str]]]:
     """What is to be compared, and what is to be said of each; runs have what they are compared by."""
+    from llmops_jupyter.evaluation.people import selection_notes
     from llmops_jupyter.evaluation.preferences import prefer
 
     names = [m.name for m in wanted.metrics]
@@ -81,7 +82,7 @@ def pairs(
         for name in wanted.labels:
             one, two = _labelled(store, first, other, name)
             found.append((one, two, f"{HUMAN}{name}"))
-            notes.append(())
+            notes.append(selection_notes(store, (first, other), name))
     return found, notes
 
 

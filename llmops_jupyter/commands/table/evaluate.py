@@ -122,6 +122,12 @@ COMMANDS: tuple[Command, ...] = (
             ),
             Option(("--seed",), "of the order", "int", "S"),
             Option(("--limit",), "how many answers at most", "int", "N"),
+            Option(
+                ("--overlap",),
+                "share of answers that all annotators get; left out, all get the same",
+                "float",
+                "SHARE",
+            ),
             OUT,
         ),
         "%evaluate label 3 --name correct --labels good,bad --by ann",
