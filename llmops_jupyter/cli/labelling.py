@@ -19,24 +19,34 @@ if TYPE_CHECKING:
 def run_label(terminal: Terminal, values: Mapping[str, Any]) -> Result:
     """Ask until everything is labelled, the input ends or 'q' comes; each label is kept at once."""
     queue = queue_of(terminal.workspace, values)
-    keys = {str(i): label for i, label in enumerate(queue.labels, 1)}
-    said = ", ".join(f"{key} {label}" for key, label in keys.items())
+    keys = queue.keys()
+    said = ", ".join(
+        f"{'/'.join(k for k in keys if keys[k] == name)} {name}" for name in queue.labels
+    )
     while (shown := queue.current) is not None:
         _print(shown, queue)
-        answer = _ask(f"{said}, s skip, u undo, q quit: ")
-        if answer in (None, "q"):
+        typed = _ask(f"{said}, s skip, u undo, q quit; a note may follow: ")
+        if typed == "q":
             break
         try:
-            if answer == "s":
-                queue.skip()
-            elif answer == "u":
-                queue.undo()
-            else:
-                queue.label(keys.get(str(answer), str(answer)))
+            _decide(queue, keys, typed)
         except LLMOpsError as e:
             print(e, file=sys.stderr)
     facts = {"labelled": queue.done, "total": queue.total, "name": queue.name, "by": queue.by}
     return Result(facts, (summary(queue),))
+
+
+def _decide(queue: Queue, keys: Mapping[str, str], typed: str) -> None:
+    """Do what was typed: a command, a key or a label, after which a note may stand."""
+    if typed == "s":
+        queue.skip()
+    elif typed == "u":
+        queue.undo()
+    elif typed in queue.labels:
+        queue.label(typed)
+    else:
+        first, _, note = typed.partition(" ")
+        queue.label(keys.get(first.lower(), first), note.strip())
 
 
 def _print(shown: Shown, queue: Queue) -> None:
@@ -55,8 +65,9 @@ def _plain(text: str) -> str:
     return "".join(c if c == "\n" or c.isprintable() else "\ufffd" for c in text)
 
 
-def _ask(question: str) -> str | None:
+def _ask(question: str) -> str:
+    """The line that was typed; 'q' at the end of the input."""
     sys.stderr.write(question)
     sys.stderr.flush()
     line = sys.stdin.readline()
-    return line.strip() if line else None
+    return line.strip() if line else "q"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.commands.labelling import queue_of, summary
-from llmops_jupyter.magics.display import is_terminal, say, show
+from llmops_jupyter.magics.display import Status, is_terminal, say, show
 
 if TYPE_CHECKING:
     from llmops_jupyter.magics.session import Session
@@ -18,6 +18,8 @@ def label_(session: Session, values: Mapping[str, Any]) -> None:
     if is_terminal(session.shell):
         say(summary(queue))
         return
-    from llmops_jupyter.panels.labelling import Labelling
+    from llmops_jupyter.panels.labelling import Labelling, progress
 
-    show(Labelling(queue))
+    line = Status(session.shell)
+    show(Labelling(queue, tell=lambda text: line.show(text, force=True)))
+    line.show(progress(queue), force=True)

@@ -1,5 +1,5 @@
-// The labelling widget: shows one task at a time, sends what the person decides. Data is only ever set as
-// text, never as markup.
+// The labelling widget: shows one task at a time, sends what the person decided and waits for the next.
+// Data is only ever set as text, never as markup.
 
 const element = (name, className, text) => {
   const made = document.createElement(name);
@@ -8,10 +8,57 @@ const element = (name, className, text) => {
   return made;
 };
 
+const button = (text, act, className) => {
+  const made = element("button", className, text);
+  made.type = "button";
+  made.onclick = act;
+  return made;
+};
+
 const block = (title, text, className) => {
   const part = element("section", `llmops-label-part ${className || ""}`);
+  part.setAttribute("aria-label", title);
   part.append(element("h4", "", title), element("pre", "", text));
   return part;
+};
+
+const head = (task) => {
+  const made = element("div", "llmops-label-head");
+  const bar = element("progress");
+  bar.max = task.total;
+  bar.value = task.done;
+  const said = `${task.done} of ${task.total} labelled`;
+  bar.setAttribute("aria-label", said);
+  made.append(bar, element("span", "", said));
+  if (!task.over) made.append(element("span", "llmops-label-number", `no. ${task.number}`));
+  return made;
+};
+
+const body = (task) => {
+  const made = element("div", "llmops-label-body");
+  if (task.over) {
+    made.append(element("p", "llmops-label-over", "Everything is labelled. Thank you."));
+    return made;
+  }
+  if (task.input) made.append(block("asked", task.input));
+  const answers = element("div", "llmops-label-answers");
+  task.outputs.forEach((text, i) => {
+    const title = task.outputs.length > 1 ? ["left", "right"][i] : "answer";
+    answers.append(block(title, text, "llmops-label-answer"));
+  });
+  made.append(answers);
+  if (task.expected) {
+    const details = element("details");
+    details.append(element("summary", "", "expected answer (e)"), element("pre", "", task.expected));
+    made.append(details);
+  }
+  const note = element("input", "llmops-label-note");
+  note.type = "text";
+  note.placeholder = "note (n)";
+  note.value = task.note || "";
+  note.setAttribute("aria-label", "note");
+  made.append(note);
+  return made;
 };
 
 function render({ model, el }) {
@@ -20,82 +67,70 @@ function render({ model, el }) {
   root.setAttribute("role", "group");
   root.setAttribute("aria-label", "Labelling");
   el.append(root);
+  const status = element("p", "llmops-label-said");
+  status.setAttribute("role", "status");
+  let waiting = false;
 
+  // One decision at a time: while the kernel is busy, the one that was made waits there, and others are not
+  // taken, since nobody has seen yet what they would be about.
   const send = (action, more = {}) => {
+    if (waiting) return;
+    waiting = true;
+    root.setAttribute("aria-busy", "true");
+    for (const made of root.querySelectorAll("button")) made.setAttribute("aria-disabled", "true");
+    status.textContent = "";
     model.send({ action, number: model.get("task").number, ...more });
   };
 
   const noteOf = () => root.querySelector(".llmops-label-note")?.value ?? "";
 
+  const label = (name) => send("label", { label: name, note: noteOf() });
+
+  const buttons = (task) => {
+    const made = element("div", "llmops-label-buttons");
+    if (!task.over) {
+      for (const { name, keys } of model.get("labels")) {
+        const shown = keys.filter((key) => key !== name).join(", ");
+        const choice = button(shown ? `${name} (${shown})` : name, () => label(name));
+        choice.classList.add("llmops-label-choice");
+        choice.setAttribute("aria-keyshortcuts", keys.join(" "));
+        choice.setAttribute("aria-pressed", String(task.given === name));
+        made.append(choice);
+      }
+      made.append(button("skip (s)", () => send("skip")));
+    }
+    const undo = button("undo (u)", () => send("undo"));
+    undo.disabled = !task.undo;
+    made.append(undo);
+    return made;
+  };
+
   const draw = () => {
     const task = model.get("task");
-    const labels = model.get("labels");
     const hadFocus = root.contains(document.activeElement);
-    root.replaceChildren();
+    waiting = false;
+    root.removeAttribute("aria-busy");
+    root.replaceChildren(head(task), body(task), buttons(task), status);
+    status.textContent = task.said || "";
+    if (hadFocus) root.focus({ preventScroll: true });
+  };
 
-    const head = element("div", "llmops-label-head");
-    const bar = element("progress");
-    bar.max = task.total;
-    bar.value = task.done;
-    bar.setAttribute("aria-label", `${task.done} of ${task.total} labelled`);
-    head.append(bar, element("span", "", `${task.done} of ${task.total} labelled`));
-    root.append(head);
-
-    const body = element("div", "llmops-label-body");
-    if (task.over) {
-      body.append(element("p", "llmops-label-over", "Everything is labelled. Thank you."));
-    } else {
-      if (task.input) body.append(block("asked", task.input));
-      const answers = element("div", "llmops-label-answers");
-      task.outputs.forEach((text, i) => {
-        const title = task.outputs.length > 1 ? ["left", "right"][i] : "answer";
-        answers.append(block(title, text, "llmops-label-answer"));
-      });
-      body.append(answers);
-      if (task.expected) {
-        const details = element("details");
-        details.append(element("summary", "", "expected answer"), element("pre", "", task.expected));
-        body.append(details);
-      }
-      const note = element("input", "llmops-label-note");
-      note.type = "text";
-      note.placeholder = "note (n)";
-      note.setAttribute("aria-label", "note");
-      body.append(note);
-    }
-    root.append(body);
-
-    const buttons = element("div", "llmops-label-buttons");
-    if (!task.over) {
-      labels.forEach((label, i) => {
-        const button = element("button", "llmops-label-choice", `${label} (${i + 1})`);
-        button.type = "button";
-        if (task.given === label) button.setAttribute("aria-pressed", "true");
-        button.onclick = () => send("label", { label, note: noteOf() });
-        buttons.append(button);
-      });
-      const skip = element("button", "", "skip (s)");
-      skip.type = "button";
-      skip.onclick = () => send("skip");
-      buttons.append(skip);
-    }
-    const undo = element("button", "", "undo (u)");
-    undo.type = "button";
-    undo.disabled = !task.undo;
-    undo.onclick = () => send("undo");
-    buttons.append(undo);
-    root.append(buttons);
-
-    const said = element("p", "llmops-label-said", task.said || "");
-    said.setAttribute("role", "status");
-    root.append(said);
-    if (hadFocus) root.focus();
+  const actions = {
+    s: () => send("skip"),
+    u: () => model.get("task").undo && send("undo"),
+    ArrowLeft: () => send("back"),
+    ArrowRight: () => send("on"),
+    n: () => root.querySelector(".llmops-label-note")?.focus(),
+    e: () => {
+      const details = root.querySelector("details");
+      if (details) details.open = !details.open;
+    },
   };
 
   root.addEventListener("keydown", (event) => {
     // The notebook has keys of its own; what is typed here is meant for the task.
     event.stopPropagation();
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.isComposing) return;
     if (event.target instanceof HTMLInputElement) {
       if (event.key === "Escape" || event.key === "Enter") {
         event.preventDefault();
@@ -103,21 +138,12 @@ function render({ model, el }) {
       }
       return;
     }
-    const labels = model.get("labels");
-    const task = model.get("task");
-    const place = Number.parseInt(event.key, 10);
-    if (!task.over && place >= 1 && place <= labels.length) {
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    const chosen = model.get("labels").find(({ keys }) => keys.includes(key));
+    const act = chosen && !model.get("task").over ? () => label(chosen.name) : actions[key];
+    if (act) {
       event.preventDefault();
-      send("label", { label: labels[place - 1], note: noteOf() });
-    } else if (event.key === "s" || event.key === "ArrowRight") {
-      event.preventDefault();
-      if (!task.over) send("skip");
-    } else if (event.key === "u" || event.key === "ArrowLeft") {
-      event.preventDefault();
-      if (task.undo) send("undo");
-    } else if (event.key === "n") {
-      event.preventDefault();
-      root.querySelector(".llmops-label-note")?.focus();
+      act();
     }
   });
 

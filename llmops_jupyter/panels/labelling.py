@@ -13,6 +13,8 @@ from llmops_jupyter.errors import LLMOpsError
 from llmops_jupyter.evaluation.metrics.arguments import as_text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from llmops_jupyter.evaluation.labels import Queue
 
 HERE = Path(__file__).parent
@@ -21,47 +23,76 @@ MOST = 20_000
 
 
 class Labelling(anywidget.AnyWidget):
-    """Shows the tasks of a queue one after the other."""
+    """Shows the tasks of a queue one after the other.
+
+    The browser sends what the person decided and waits; the kernel keeps it and answers with the next task.
+    Each answer has another `turn`, so that the browser knows that it was heard even if nothing else changed.
+
+    Args:
+        queue: what is to be labelled.
+        tell: told how far it is after each decision, for a line that a saved notebook keeps.
+    """
 
     _esm = HERE / "labelling.js"
     _css = HERE / "labelling.css"
     task = traitlets.Dict().tag(sync=True)
     labels = traitlets.List().tag(sync=True)
 
-    def __init__(self, queue: Queue) -> None:
-        super().__init__(labels=list(queue.labels))
+    def __init__(self, queue: Queue, tell: Callable[[str], None] | None = None) -> None:
+        keys = queue.keys()
+        super().__init__(
+            labels=[
+                {"name": name, "keys": [key for key, label in keys.items() if label == name]}
+                for name in queue.labels
+            ]
+        )
         self.queue = queue
-        self._undo = 0
+        self._tell = tell
+        self._turn = 0
         self.on_msg(self._received)
         self._show()
 
     def _received(self, _: Any, content: Any, __: Any) -> None:
         """What the person decided; a decision about a task that is no longer shown is not taken."""
-        current = self.queue.current
-        number = 0 if current is None else current.number
-        action = content.get("action")
-        said = ""
+        said = "That failed, and nothing was kept."
         try:
-            if action == "undo":
-                self.queue.undo()
-                self._undo -= 1
-            elif content.get("number") != number or current is None:
-                said = "That was about another answer: nothing was kept. Please decide again."
-            elif action == "label":
-                self.queue.label(str(content.get("label")), note=str(content.get("note") or ""))
-                self._undo += 1
-            elif action == "skip":
-                self.queue.skip()
-                self._undo += 1
+            said = self._decide(content)
         except LLMOpsError as e:
             said = str(e)
-        self._show(said)
+        finally:
+            self._show(said)  # whatever happened: the browser waits for it
+        if self._tell is not None:
+            self._tell(progress(self.queue))
+
+    def _decide(self, content: Any) -> str:
+        shown, action = self.queue.current, content.get("action")
+        number = 0 if shown is None else shown.number
+        if action != "undo" and content.get("number") != number:
+            return "That was about another answer: nothing was kept. Please decide again."
+        if action == "undo":
+            self.queue.undo()
+        elif action == "label":
+            self.queue.label(str(content.get("label")), note=str(content.get("note") or ""))
+        elif action == "skip":
+            self.queue.skip()
+        elif action == "back":
+            self.queue.go(self.queue.total if shown is None else max(1, number - 1))
+        elif action == "on" and shown is not None:
+            self.queue.go(min(self.queue.total, number + 1))
+        return ""
 
     def _show(self, said: str = "") -> None:
+        self._turn += 1
         shown = self.queue.current
-        facts = {"done": self.queue.done, "total": self.queue.total, "undo": self._undo > 0}
+        facts = {
+            "turn": self._turn,
+            "done": self.queue.done,
+            "total": self.queue.total,
+            "undo": self.queue.can_undo,
+            "said": said,
+        }
         if shown is None:
-            self.task = {**facts, "number": 0, "over": True, "said": said}
+            self.task = {**facts, "number": 0, "over": True}
             return
         self.task = {
             **facts,
@@ -71,20 +102,23 @@ class Labelling(anywidget.AnyWidget):
             "outputs": [_cut(text) for text in shown.outputs],
             "expected": "" if shown.expected is None else _cut(as_text(shown.expected)),
             "given": shown.given,
-            "said": said,
+            "note": shown.note,
         }
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
+        """With what a notebook shows where there is no widget: the state at the time of showing."""
         made = super()._repr_mimebundle_(**options)
         if made is None:
             return None
         data, metadata = made if isinstance(made, tuple) else (made, {})
-        text = (
-            f"{self.queue.done} of {self.queue.total} answers labelled as {self.queue.name!r} by "
-            f"{self.queue.by}. Run the cell again to go on."
-        )
-        static = {"text/plain": text, "text/html": f"<p>{html.escape(text)}</p>"}
-        return {**data, **static}, metadata
+        text = progress(self.queue) if self._tell is None else "(labelling widget)"
+        return {**data, "text/plain": text, "text/html": f"<p>{html.escape(text)}</p>"}, metadata
+
+
+def progress(queue: Queue) -> str:
+    """How far a queue is, and how one goes on."""
+    said = f"{queue.done} of {queue.total} answers labelled as {queue.name!r} by {queue.by}."
+    return said if queue.remaining == 0 else f"{said} Run the cell again to go on."
 
 
 def _cut(text: str) -> str:

@@ -4,49 +4,19 @@ from __future__ import annotations
 
 import io
 
-import numpy as np
 import pytest
+from annotators import ROWS, all_of, judge
 from shells import Notebook
 
 import llmops_jupyter as lo
-from llmops_jupyter.errors import DataError, OptionError, UnknownNameError
+from llmops_jupyter.errors import DataError, OptionError
 from llmops_jupyter.evaluation import Metric, Scored
-from llmops_jupyter.evaluation.judges import tuned_on
-
-ROWS = [
-    {
-        "id": f"r{n:02}",
-        "question": f"q{n}",
-        "a": f"answer {n}",
-        "b": f"{'other' if n % 2 else 'answer'} {n}",
-        "expected": str(n),
-    }
-    for n in range(30)
-]
-
-
-def probable(case):
-    """A judge that is sure of some answers and less of others."""
-    n = int(case.row["expected"])
-    share = 0.5 + (n % 10) / 20
-    return Scored(1.0, "yes", f"yes {share:.2f}, no {1 - share:.2f}")
-
-
-judge = Metric("judge", each=probable, digest="judge", bounds=(0.0, 1.0), source="judge")
+from llmops_jupyter.evaluation.labels import keys_of
 
 
 @pytest.fixture
 def run(ws):
     return ws.evaluation.run("column=a", ROWS, judge)
-
-
-def all_of(queue, decide):
-    """Label everything; the inputs in the order in which they were shown."""
-    seen = []
-    while (shown := queue.current) is not None:
-        seen.append(shown.input)
-        queue.label(decide(shown))
-    return seen
 
 
 def test_each_label_is_kept_at_once_and_a_new_queue_goes_on(ws, run, own_home):
@@ -163,28 +133,6 @@ def test_people_s_labels_are_a_metric_of_two_runs(ws, run):
         ws.evaluation.compare(run, other, metric="human:nope")
 
 
-def test_agreement_of_annotators_and_of_a_judge_with_them(ws, run):
-    rng = np.random.default_rng(0)
-    all_of(
-        ws.evaluation.label(run, name="ok", by="ann"),
-        lambda s: "good" if int(s.expected) % 3 else "bad",
-    )
-    all_of(
-        ws.evaluation.label(run, name="ok", by="bob"),
-        lambda s: "good" if int(s.expected) % 3 and rng.random() < 0.9 else "bad",
-    )
-    made = ws.evaluation.agreement(run, "ok", "judge")
-    assert made.answers == 30
-    ((_, _, kappa),) = made.kappas
-    assert 0.6 < kappa.value < 1
-    assert made.alpha.value == pytest.approx(kappa.value, abs=0.05)
-    assert made.judge[1].value == 0.0  # it always says yes
-    assert len(made.disagreements) >= 1
-    assert "ann and bob" in str(made)
-    with pytest.raises(UnknownNameError, match="Did you mean 'ok'"):
-        ws.evaluation.agreement(run, "okay")
-
-
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -210,95 +158,135 @@ def test_labels_may_be_grades_or_have_values(ws, run):
         named.label("grea")
 
 
-# Correction of a judge.
+@pytest.mark.parametrize(
+    ("labels", "keys"),
+    [
+        (("good", "bad"), {"1": "good", "2": "bad", "g": "good", "b": "bad"}),
+        (("yes", "no"), {"1": "yes", "2": "no", "y": "yes", "o": "no"}),  # n is for notes
+        (("2", "1", "0"), {"2": "2", "1": "1", "0": "0"}),
+        (("0", "0.5", "1"), {"0": "0", "1": "1", "a": "0.5"}),
+        (("b", "a"), {"b": "b", "a": "a", "1": "b", "2": "a"}),
+    ],
+)
+def test_each_label_has_keys(labels, keys):
+    assert keys_of(labels) == keys
 
 
-def biased(ws, n=300):
-    """A judge that is too kind, and what people would say."""
-    rng = np.random.default_rng(4)
-    truth = rng.random(n) < 0.5
-    says = np.where(truth, rng.random(n) < 0.95, rng.random(n) < 0.3)
-    rows = [
-        {"id": str(i), "question": str(i), "a": f"a{i}", "truth": int(t), "says": int(s)}
-        for i, (t, s) in enumerate(zip(truth, says, strict=True))
-    ]
-    kind = Metric(
-        "kind", each=lambda c: bool(c.row["says"]), digest="kind", source="judge", bounds=(0, 1)
-    )
-    return ws.evaluation.run("column=a", rows, kind), truth.mean(), says.mean()
+@pytest.mark.parametrize(
+    "labels", [("a", "b", "a"), ("a", " "), {"a": float("nan"), "b": 1}, {"a": "x", "b": 1}, {}]
+)
+def test_labels_that_make_no_sense(ws, run, labels):
+    with pytest.raises(OptionError, match="abel"):
+        ws.evaluation.label(run, name="n", by="ann", labels=labels)
 
 
-def test_a_kind_judge_is_corrected_by_random_labels(ws):
-    run, truth, said = biased(ws)
-    queue = ws.evaluation.label(run, name="ok", by="ann", limit=80)
-    all_of(queue, lambda s: "good" if s.row["truth"] else "bad")
-    made = ws.evaluation.corrected(run, "kind", "ok")
-    assert said > truth + 0.08
-    assert made.estimate.interval.low < truth < made.estimate.interval.high
-    assert made.estimate.interval.width < made.result.labels_alone.interval.width
-    assert made.used == 80
-    assert made.chart()._repr_png_().startswith(b"\x89PNG")
-    assert "people would give" in str(made)
+def test_undo_brings_the_earlier_label_back(ws, run):
+    queue = ws.evaluation.label(run, name="n", by="ann", limit=2)
+    queue.label("good", note="first")
+    queue.go(1)
+    assert (queue.current.given, queue.current.note) == ("good", "first")
+    queue.label("bad")
+    queue.undo()
+    (kept,) = ws.evaluation.labels(run, "n")
+    assert (kept.label, kept.note) == ("good", "first")
+    queue.skip()
+    queue.undo()
+    assert len(ws.evaluation.labels(run, "n")) == 1
+    queue.undo()
+    assert ws.evaluation.labels(run, "n") == []
+    with pytest.raises(OptionError, match="nothing to take back"):
+        queue.undo()
 
 
-def test_labels_of_uncertain_answers_and_of_calibration_do_not_correct(ws):
-    run, _, _ = biased(ws)
-    uncertain = ws.evaluation.label(run, name="ok", by="ann", order="uncertain", limit=30)
-    all_of(uncertain, lambda _: "good")
-    with pytest.raises(DataError, match=r"30 left out \(not drawn at random\)"):
-        ws.evaluation.corrected(run, "kind", "ok")
-    all_of(
-        ws.evaluation.label(run, name="fine", by="ann", limit=30),
-        lambda s: "good" if s.row["truth"] else "bad",
-    )
-    used = [label.output_id for label in ws.evaluation.labels(run, "fine")][:20]
-    with ws.store.write() as conn:
-        conn.execute(
-            "INSERT INTO judge_calibrations(judge, model_digest, result, tuned_on, at) VALUES ('kind', 'm', '', ?, '')",
-            (str(used),),
+def test_notes_are_redacted_like_traces(own_home):
+    with lo.open(redact="pii") as ws:
+        run = ws.evaluation.run("column=a", ROWS, judge)
+        ws.evaluation.label(run, name="n", by="ann").label("bad", note="ask ann@example.org")
+        assert "example.org" not in ws.evaluation.labels(run, "n")[0].note
+
+
+def test_a_pair_s_row_does_not_tell_which_answer_is_whose(ws, run):
+    other = ws.evaluation.run("column=b", ROWS, judge)
+    shown = ws.evaluation.label((run, other), name="p", by="ann").current
+    assert set(shown.row) == {"id", "question", "expected"}
+
+
+def test_labels_of_pairs_are_read_by_run_and_agreed_upon(ws, run):
+    other = ws.evaluation.run("column=b", ROWS, judge)
+    for by in ("ann", "bob"):
+        all_of(
+            ws.evaluation.label((run, other), name="p", by=by),
+            lambda s: "left" if s.outputs[0].startswith("other") else "right",
         )
-    assert tuned_on(ws.store, "kind") == set(used)
-    made = ws.evaluation.corrected(run, "kind", "fine")
-    assert made.used == 10
-    assert dict(made.left_out) == {"the judge was calibrated on it": 20}
+    kept = ws.evaluation.labels((run, other), "p")
+    assert {(label.label, label.value) for label in kept} == {("second", 1.0)}
+    assert ws.evaluation.agreement((run, other), "p").rates == {"second": 1.0}
+    with pytest.raises(OptionError, match="left, right and tie"):
+        ws.evaluation.label((run, other), name="p", by="ann", labels=("a", "b"))
 
 
-def test_too_few_labels_say_how_many_there_are(ws):
-    run, _, _ = biased(ws)
-    all_of(ws.evaluation.label(run, name="ok", by="ann", limit=4), lambda _: "good")
-    with pytest.raises(DataError, match="there are 4 and 296"):
-        ws.evaluation.corrected(run, "kind", "ok")
+def test_annotators_share_some_answers_and_have_others_of_their_own(ws, run):
+    seen = {
+        by: all_of(
+            ws.evaluation.label(run, name="n", by=by, limit=10, overlap=0.4), lambda _: "good"
+        )
+        for by in ("ann", "bob")
+    }
+    assert seen["ann"][:4] == seen["bob"][:4]
+    assert seen["ann"][4:] != seen["bob"][4:]
+    with pytest.raises(OptionError, match="overlap goes with order='random'"):
+        ws.evaluation.label(run, name="n", by="ann", order="uncertain", overlap=0.5)
+    with pytest.raises(OptionError, match="a share from 0 to 1"):
+        ws.evaluation.label(run, name="n", by="ann", overlap=3)
 
 
-def test_a_judge_is_calibrated_on_labels_which_then_do_not_correct_it(ws):
-    from judge_fakes import JudgeEngine
+def test_uncertain_means_near_the_middle_of_grades_and_where_metrics_disagree(ws):
+    grade = Metric(
+        "grade", each=lambda c: 1.0 + int(c.row["expected"]) % 5, digest="g", bounds=(1.0, 5.0)
+    )
+    run = ws.evaluation.run("column=a", ROWS, grade)
+    queue = ws.evaluation.label(run, name="n", by="ann", order="uncertain", limit=6)
+    assert {int(text[1:]) % 5 for text in all_of(queue, lambda _: "good")} == {2}
+    opposite = Metric(
+        "not-grade",
+        # What code says of itself is no probability.
+        each=lambda c: (
+            Scored(0.0, explanation="expected 1, found 2")
+            if c.row["expected"] == "4"
+            else Scored(float(int(c.row["expected"]) % 5 > 2))
+        ),
+        digest="o",
+        bounds=(0.0, 1.0),
+    )
+    both = ws.evaluation.run("column=a", ROWS, [grade, opposite])
+    queue = ws.evaluation.label(both, name="m", by="ann", order="uncertain")
+    assert queue.current.input == "q4"
 
-    from llmops_jupyter.evaluation.judges import rubric
 
-    right = {item.output: item.label == "yes" for item in rubric("relevance").check}
+def test_uncertain_pairs_are_those_whose_scores_differ_least(ws):
+    near = Metric(
+        "near",
+        each=lambda c: 0.5 if c.output.startswith("answer") else int(c.row["expected"]) / 30,
+        digest="near",
+        bounds=(0.0, 1.0),
+    )
+    a, b = (ws.evaluation.run(f"column={name}", ROWS, near) for name in "ab")
+    queue = ws.evaluation.label((a, b), name="p", by="ann", order="uncertain")
+    assert queue.current.input == "q15"
 
-    def decide(parts):
-        answer = parts["answer"]
-        if answer in right:
-            return 0.95 if right[answer] else 0.05
-        if not answer[1:].isdigit():
-            return 0.5
-        return 0.97 if int(answer[1:]) % 2 else 0.7
 
-    ws.engine.engine = lambda model=None: JudgeEngine(decide)
-    rows = [{"question": str(n), "a": f"a{n}"} for n in range(80)]
-    run = ws.evaluation.run("column=a", rows, "judge:relevance")
-    assert run.value("judge:relevance") == 1.0
-    queue = ws.evaluation.label(run, name="ok", by="ann", limit=60)
-    all_of(queue, lambda s: "good" if int(s.outputs[0][1:]) % 2 else "bad")
-    made = ws.evaluation.calibrate(run, "judge:relevance", "ok")
-    assert made.kappa_after.value > 0.9 > made.kappa_before.value
-    again = ws.evaluation.run("column=a", rows, made.judge.metric())
-    assert again.value("judge:relevance (calibrated)") == pytest.approx(0.5)
-    with pytest.raises(DataError, match="the judge was calibrated on it"):
-        ws.evaluation.corrected(again, "judge:relevance (calibrated)", "ok")
-    with pytest.raises(OptionError, match="is no judge"):
-        ws.evaluation.calibrate(run, "exact", "ok")
+def test_without_a_metric_nothing_is_uncertain(ws):
+    run = ws.evaluation.run("column=a", ROWS)
+    with pytest.raises(OptionError, match="order='random'"):
+        ws.evaluation.label(run, name="n", by="ann", order="uncertain")
+
+
+def test_a_comparison_by_uncertain_labels_says_so(ws, run):
+    other = ws.evaluation.run("column=b", ROWS, judge)
+    queue = ws.evaluation.label((run, other), name="p", by="ann", order="uncertain")
+    all_of(queue, lambda _: "left")
+    made = ws.evaluation.compare(run, other, metric="human:p")
+    assert "15 of 15 labels 'p' are of answers that were picked as uncertain" in str(made)
 
 
 # The magic and the terminal.
@@ -342,57 +330,14 @@ def test_control_characters_do_not_reach_the_terminal(ws, monkeypatch, capsys):
     assert "\x1b[2J" not in capsys.readouterr().err
 
 
-# The widget.
+def test_a_note_may_follow_a_key_and_labels_that_are_numbers_are_their_own_keys(
+    ws, run, monkeypatch
+):
+    from llmops_jupyter.cli.program import run as llmops
 
-
-@pytest.fixture
-def widget(ws, run):
-    pytest.importorskip("anywidget")
-    from llmops_jupyter.panels.labelling import Labelling
-
-    return Labelling(ws.evaluation.label(run, name="ok", by="ann", limit=3))
-
-
-def decide(widget, **content):
-    widget._received(widget, {"number": widget.task["number"], **content}, [])
-
-
-def test_the_widget_shows_a_task_and_takes_decisions(ws, run, widget):
-    assert widget.labels == ["good", "bad"]
-    assert widget.task["total"] == 3
-    decide(widget, action="label", label="good", note="why not")
-    decide(widget, action="skip")
-    decide(widget, action="undo")
-    decide(widget, action="undo")
-    assert widget.task["done"] == 0
-    for _ in range(3):
-        decide(widget, action="label", label="bad")
-    assert widget.task["over"]
-    assert len(ws.evaluation.labels(run, "ok")) == 3
-
-
-def test_a_decision_about_an_answer_that_is_gone_is_not_taken(ws, run, widget):
-    number = widget.task["number"]
-    decide(widget, action="label", label="good")
-    widget._received(widget, {"action": "label", "label": "bad", "number": number}, [])
-    assert "nothing was kept" in widget.task["said"]
-    assert [k.label for k in ws.evaluation.labels(run, "ok")] == ["good"]
-    decide(widget, action="label", label="nonsense")
-    assert "no label" in widget.task["said"]
-
-
-def test_a_saved_notebook_says_how_far_it_is(widget):
-    decide(widget, action="label", label="good")
-    data, _ = widget._repr_mimebundle_()
-    assert data["text/plain"].startswith("1 of 3 answers labelled as 'ok' by ann")
-    assert "Run the cell again" in data["text/html"]
-
-
-def test_the_widget_s_script_sets_no_markup():
-    from pathlib import Path
-
-    import llmops_jupyter.panels as panels
-
-    code = (Path(panels.__file__).parent / "labelling.js").read_text()
-    assert "innerHTML" not in code
-    assert "textContent" in code
+    monkeypatch.setattr("sys.stdin", io.StringIO("1 too short\n0\n"))
+    line = ["evaluate", "label", str(run.id), "--name", "g", "--by", "ann", "--labels", "0,1,2"]
+    assert llmops(line) == 0
+    kept = {label.label: label for label in ws.evaluation.labels(run, "g")}
+    assert {name: label.value for name, label in kept.items()} == {"1": 1.0, "0": 0.0}
+    assert kept["1"].note == "too short"
