@@ -270,3 +270,14 @@ def test_the_opposite_of_a_calibrated_judge_was_calibrated_too(ws):
     made = ws.evaluation.corrected(run, "not-kind", "fine")
     assert made.used == 20
     assert "10 of the run's answers are not spoken of" in str(made)
+
+
+def test_perfect_agreement_is_not_certain(ws, run):
+    for by in ("ann", "bob"):
+        all_of(
+            ws.evaluation.label(run, name="ok", by=by),
+            lambda s: "good" if int(s.expected) % 2 else "bad",
+        )
+    made = ws.evaluation.agreement(run, "ok")
+    assert made.alpha.value == made.kappas[0][2].value == 1.0
+    assert made.alpha.interval.low == made.kappas[0][2].interval.low < 0.8

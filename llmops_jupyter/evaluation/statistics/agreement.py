@@ -114,6 +114,8 @@ def krippendorffs_alpha(
     found = found[~np.isnan(found)]
     tail = (1 - confidence) / 2
     low, high = (np.quantile(found, [tail, 1 - tail])) if len(found) else (-1.0, 1.0)
+    if value == 1:  # no draw has a disagreement: allow for those that did not come, as for κ
+        low = 1 - 2 * (1 - math.pow(tail, 1 / len(shared)))
     return Estimate(
         value, Interval(float(low), float(high), confidence, "bootstrap over items"), len(shared)
     )
