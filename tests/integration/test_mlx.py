@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
 import time
 
 import numpy as np
@@ -233,7 +234,16 @@ def test_what_rows_begin_with_is_read_once(folder):
     engine = MLXEngine(folder, model_name="tiny", model_digest="tiny", rows=4)
     beginning = "the same long beginning of all prompts " * 4
     wanted = [ask(i, f"{beginning}{i}", interactive=False) for i in range(4)]
-    together = answers(engine, wanted)
+    answers(engine, [ask("open", "a")])
+    ready = threading.Event()
+
+    def all_of_them():
+        yield from wanted
+        ready.set()
+
+    # They are to begin together: nothing is read before all of them wait.
+    engine._owner.submit(ready.wait)
+    together = answers(engine, all_of_them())
     engine.forget_prefixes()
     for request in wanted:
         found = together[request.id]
