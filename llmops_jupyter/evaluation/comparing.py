@@ -16,11 +16,12 @@ from llmops_jupyter.evaluation.comparison import (
     SliceDifference,
     without_interval,
 )
-from llmops_jupyter.evaluation.looks import Look
+from llmops_jupyter.evaluation.looks import Look, SeenRow
 from llmops_jupyter.evaluation.runs import EvaluationRun
 from llmops_jupyter.evaluation.scoring import Item, ScoredMetric
 from llmops_jupyter.evaluation.statistics import (
     Estimate,
+    Interval,
     adjusted,
     always_valid,
     always_valid_difference,
@@ -29,7 +30,7 @@ from llmops_jupyter.evaluation.statistics import (
     paired_means,
     paired_rates,
 )
-from llmops_jupyter.evaluation.statistics.estimate import check_confidence
+from llmops_jupyter.evaluation.statistics.estimate import ROUNDING, check_confidence
 from llmops_jupyter.evaluation.verdict import rows_wanted, verdict_of
 from llmops_jupyter.store import Store
 
@@ -90,13 +91,16 @@ class Aligned:
     def rows(self) -> list[str]:
         return [p.a_item.row_hash for p in self.pairs]
 
-    def outputs(self, a: EvaluationRun, b: EvaluationRun) -> list[int]:
-        """All answers of both runs to these rows, repetitions included."""
-        mine = set(self.rows())
+    def seen(self, a: EvaluationRun, b: EvaluationRun) -> list[SeenRow]:
+        """The rows as a look counts them, with all answers of both runs, repetitions included."""
+        outputs: dict[tuple[str, str], list[int]] = {}
+        for item in (*a.items, *b.items):
+            if item.output_id is not None:
+                outputs.setdefault((item.case.row_id, item.row_hash), []).append(item.output_id)
         return [
-            item.output_id
-            for item in (*a.items, *b.items)
-            if item.output_id is not None and item.row_hash in mine
+            SeenRow(row_hash, row_id, tuple(sorted(outputs.get((row_id, row_hash), ()))), (p.a, p.b))
+            for p in self.pairs
+            for row_id, row_hash in [(p.a_item.case.row_id, p.a_item.row_hash)]
         ]
 
 
@@ -143,6 +147,9 @@ class _Draft:
     look: Look
     family: str
     estimate: Estimate
+    # For the margin: it holds for all comparisons that are made at once.
+    strict: Interval
+    together: str
 
 
 def _draft(
@@ -158,16 +165,20 @@ def _draft(
     where = looks.look(
         store,
         family,
-        aligned.rows(),
-        aligned.outputs(a, b),
+        aligned.seen(a, b),
+        data_name=a.data_name,
         confidence=question.confidence,
         final=question.final,
         among=among,
     )
-    clusters = _clusters(a, aligned)
+    clusters, together = _clusters(a, b, aligned)
     bounds = one.bounds if one.bounds == other.bounds else None
     estimate = difference(aligned, clusters, where, bounds)
-    return _Draft(a, b, name, aligned, where, family, estimate)
+    strict = estimate
+    if question.margin is not None and among > 1 and not where.sequential:
+        level = replace(where, confidence=1 - (1 - where.confidence) / among)
+        strict = difference(aligned, clusters, level, bounds)
+    return _Draft(a, b, name, aligned, where, family, estimate, strict.interval, together)
 
 
 def check_same_rows(a: EvaluationRun, b: EvaluationRun, *, common: bool) -> None:
@@ -218,10 +229,24 @@ def _scores(
     return made, {k: why for k, why in reasons.items() if k not in made}
 
 
-def _clusters(run: EvaluationRun, aligned: Aligned) -> list[Hashable] | None:
-    if not run.cluster:
-        return None
-    return [str(p.a_item.case.row.get(run.cluster)) for p in aligned.pairs]
+def _clusters(
+    a: EvaluationRun, b: EvaluationRun, aligned: Aligned
+) -> tuple[list[Hashable] | None, str]:
+    """The cluster of each row, None if rows are independent; and what is to be said of it."""
+    if a.cluster and b.cluster and a.cluster != b.cluster:
+        raise OptionError(
+            f"Rows belong together by {a.cluster!r} in one run and by {b.cluster!r} in the other. Name one "
+            "column: cluster='NAME' (--cluster NAME)."
+        )
+    column = a.cluster or b.cluster
+    if column:
+        return [str(p.a_item.case.row.get(column)) for p in aligned.pairs], ""
+    copies = len(aligned.pairs) - len(set(aligned.rows()))
+    if not copies:
+        return None, ""
+    return list(aligned.rows()), (
+        f"{copies} rows have the same values as others, under ids of their own: such rows count as one cluster"
+    )
 
 
 def difference(
@@ -291,6 +316,7 @@ def _finish(store: Store, draft: _Draft, question: Question, p_value: float | No
         level=1 - draft.look.confidence,
         margin=question.margin,
         p_value=p_value,
+        strict=draft.strict,
     )
     first, second = aligned.values()
     spread = _spread(first, second)
@@ -334,8 +360,7 @@ def _finish(store: Store, draft: _Draft, question: Question, p_value: float | No
         a,
         b,
         draft.metric,
-        aligned.rows(),
-        aligned.outputs(a, b),
+        aligned.seen(a, b),
         final=question.final,
         result=made.as_dict(),
     )
@@ -349,6 +374,8 @@ def _notes(draft: _Draft, question: Question) -> list[str]:
             "the first look was announced as the final one and took the whole error: with this one it is "
             f"{1.2 * (1 - question.confidence):.0%}"
         )
+    if draft.together:
+        found.append(draft.together)
     if draft.a.repeats > 1:
         found.append(f"means of {draft.a.repeats} answers a row")
     if draft.a.variant_key == draft.b.variant_key:
@@ -404,7 +431,7 @@ def _changed(aligned: Aligned, *, higher_is_better: bool) -> list[ChangedRow]:
             p.a_item.case.expected,
         )
         for p in aligned.pairs
-        if p.a != p.b
+        if not math.isclose(p.a, p.b, rel_tol=ROUNDING, abs_tol=ROUNDING)
     ]
     return sorted(rows, key=lambda r: sign * r.change)
 
@@ -413,6 +440,8 @@ def _slices(draft: _Draft, question: Question) -> tuple[SliceDifference, ...]:
     if not question.slices:
         return ()
     groups: dict[str, list[Pair]] = {}
+    one, other = draft.a.metric(draft.metric), draft.b.metric(draft.metric)
+    bounds = one.bounds if one.bounds == other.bounds else None
     for pair in draft.aligned.pairs:
         row: Mapping[str, object] = pair.a_item.case.row
         if question.slices not in row:
@@ -420,12 +449,12 @@ def _slices(draft: _Draft, question: Question) -> tuple[SliceDifference, ...]:
                 f"There is no column {question.slices!r} to slice by. Columns: {', '.join(row)}."
             )
         groups.setdefault(str(row[question.slices]), []).append(pair)
-    plain = Look(1, False, question.confidence, 1)
+    plain = replace(draft.look, confidence=question.confidence)
     found = []
     for name, pairs in groups.items():
         part = Aligned(tuple(pairs), ())
-        clusters = _clusters(draft.a, part)
-        made = difference(part, clusters, plain, None)
+        clusters, _ = _clusters(draft.a, draft.b, part)
+        made = difference(part, clusters, draft.look if draft.look.sequential else plain, bounds)
         if len(pairs) < LEAST_SLICE:
             made = without_interval(made.value, len(pairs), question.confidence, "too few rows")
         found.append((name, made))

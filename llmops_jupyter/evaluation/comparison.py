@@ -117,7 +117,9 @@ class Comparison:
 
     def sentence(self) -> str:
         """What may be said, on one line."""
-        sure = f"{self.confidence:.0%} interval {self.interval_text()}, n = {self.n}"
+        missing = sum(n for _, n in self.left_out)
+        rows = f"n = {self.n} of {self.n + missing} rows" if missing else f"n = {self.n}"
+        sure = f"{self.confidence:.0%} interval {self.interval_text()}, {rows}"
         size = self._points(abs(self.difference), signed=False)
         words = {
             "better": f"{self.b} is better than {self.a} on {self.metric} by {size} ({sure})",
@@ -181,9 +183,10 @@ class Comparison:
         if self.look > 1:
             lines.append(f"look {self.look} at this comparison: the interval holds at every look")
         lines += [f"{n} rows left out: {why}" for why, n in self.left_out]
-        if self.data:
+        if self.data or self.looks_at_data > 1:
             times = "time" if self.looks_at_data == 1 else "times"
-            lines.append(f"{self.data} was looked at {self.looks_at_data} {times}")
+            rows = f"{self.data} was" if self.data else "these rows were"
+            lines.append(f"{rows} looked at {self.looks_at_data} {times}")
         lines += self.notes
         return lines
 
@@ -311,7 +314,10 @@ class Comparisons(Sequence[Comparison]):
 
     def _title(self) -> str:
         many = f"{len(self)} comparisons at once"
-        return f"{many}: p-values are corrected ({self.correction})" if len(self) > 1 else ""
+        if len(self) < 2:
+            return ""
+        said = f"{many}: p-values are corrected ({self.correction}), and verdicts follow them"
+        return f"{said}; each interval is that of its own comparison"
 
     def __str__(self) -> str:
         parts = [c.sentence() for c in self.comparisons]

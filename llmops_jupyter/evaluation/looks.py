@@ -49,18 +49,40 @@ def family_of(a: EvaluationRun, b: EvaluationRun, identifier: str) -> str:
     return hashlib.sha256("\n".join([*keys, identifier]).encode()).hexdigest()
 
 
-def rows_hash(rows: Sequence[str], outputs: Sequence[int]) -> str:
-    """Of a set of rows with the answers to them."""
-    parts = [*sorted(rows), *map(str, sorted(outputs))]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+@dataclass(frozen=True)
+class SeenRow:
+    """A row of a comparison, with all by which it is known again: its values, its id, the answers to it.
+
+    Args:
+        row_hash: of its values.
+        row_id: which means something within a named data set only.
+        outputs: answers of both variants; the same ones where only a column was added that no prompt takes.
+        scores: of both variants, whichever is named first.
+    """
+
+    row_hash: str
+    row_id: str
+    outputs: tuple[int, ...]
+    scores: tuple[float, float]
+
+    def seen(self) -> str:
+        """What a look saw of it."""
+        what = " ".join(map(str, self.outputs)) or self.row_hash
+        low, high = sorted(self.scores)
+        return f"{what}\t{low:.9g}\t{high:.9g}"
+
+
+def rows_hash(rows: Sequence[SeenRow]) -> str:
+    """Of what a look saw."""
+    return hashlib.sha256("\n".join(sorted(row.seen() for row in rows)).encode()).hexdigest()
 
 
 def look(
     store: Store,
     family: str,
-    rows: Sequence[str],
-    outputs: Sequence[int],
+    rows: Sequence[SeenRow],
     *,
+    data_name: str = "",
     confidence: float,
     final: bool = False,
     among: int = 1,
@@ -70,8 +92,8 @@ def look(
     Args:
         store: with the earlier ones.
         family: see `family_of`.
-        rows: hashes of the rows that are compared.
-        outputs: the answers of both; others to the same rows make another look.
+        rows: that are compared.
+        data_name: the data set's name, if it has one.
         confidence: that all looks together are to have.
         final: no rows will be added after this look.
         among: comparisons that are made at once; later looks share the error between them.
@@ -80,29 +102,22 @@ def look(
     earlier = store.rows(
         "SELECT run_a, n, rows_hash, final FROM comparisons WHERE family = ? ORDER BY id", (family,)
     )
-    now, mine = rows_hash(rows, outputs), set(rows)
+    now, mine = rows_hash(rows), _by_any_name(rows, data_name)
     seen: dict[str, None] = {}
     hashes: list[str] = []
     first_n, announced = len(rows), False
     for row in earlier:
         if row["rows_hash"] in hashes:
             continue
-        found = [
-            r[0]
-            for r in store.rows(
-                "SELECT row_hash FROM evaluation_items WHERE run_id = ? AND repetition = 0 "
-                "ORDER BY position",
-                (row["run_a"],),
-            )
-        ]
-        if not mine.intersection(found):
+        found = _rows_of(store, row["run_a"], mine)
+        if not any(shared for _, shared in found):
             continue
         if not hashes:
             first_n, announced = row["n"], bool(row["final"])
         hashes.append(row["rows_hash"])
         if row["rows_hash"] == now:
             break
-        seen.update(dict.fromkeys(found))
+        seen.update(dict.fromkeys(row_hash for row_hash, _ in found))
     number = hashes.index(now) + 1 if now in hashes else len(hashes) + 1
     if number == 1:
         spent = alpha if final else FIRST * alpha
@@ -111,14 +126,39 @@ def look(
     return Look(number, True, 1 - left, PLANNED * first_n, tuple(seen), announced)
 
 
+def _by_any_name(rows: Sequence[SeenRow], data_name: str) -> dict[object, str]:
+    """The hashes of rows by all by which they are known again."""
+    found: dict[object, str] = {}
+    for row in rows:
+        found[row.row_hash] = row.row_hash
+        found.update(dict.fromkeys(row.outputs, row.row_hash))
+        if data_name:
+            found[data_name, row.row_id] = row.row_hash
+    return found
+
+
+def _rows_of(store: Store, run_id: int, mine: Mapping[object, str]) -> list[tuple[str, bool]]:
+    """The rows of an earlier run: the hash that each has now, and whether it is here now."""
+    found = []
+    for row in store.rows(
+        "SELECT i.row_hash, i.row_id, i.output_id, r.data_name FROM evaluation_items i "
+        "JOIN evaluation_runs r ON r.id = i.run_id WHERE i.run_id = ? AND i.repetition = 0 "
+        "ORDER BY i.position",
+        (run_id,),
+    ):
+        names = (row["row_hash"], row["output_id"], (row["data_name"], row["row_id"]))
+        known = next((mine[name] for name in names if name in mine), None)
+        found.append((known or row["row_hash"], known is not None))
+    return found
+
+
 def keep(
     store: Store,
     family: str,
     a: EvaluationRun,
     b: EvaluationRun,
     metric: str,
-    rows: Sequence[str],
-    outputs: Sequence[int],
+    rows: Sequence[SeenRow],
     *,
     final: bool,
     result: Mapping[str, Any],
@@ -129,8 +169,8 @@ def keep(
             "INSERT INTO comparisons(family, run_a, run_b, metric, n, rows_hash, final, data_name, "
             "data_hash, result, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
-                *(family, a.id, b.id, metric, len(set(rows))),
-                *(rows_hash(rows, outputs), int(final)),
+                *(family, a.id, b.id, metric, len(rows)),
+                *(rows_hash(rows), int(final)),
                 *(a.data_name, a.data_hash, json.dumps(result, ensure_ascii=False), store.now()),
             ),
         )

@@ -72,9 +72,15 @@ class EvaluationRun:
         return [item for item in self.items if item.output_id is None]
 
     def clusters(self) -> list[Hashable] | None:
-        """The name of each answer's cluster; None if rows are independent."""
+        """The name of each answer's cluster; None if rows are independent.
+
+        Rows with the same values are one cluster, whatever their ids.
+        """
         if not self.cluster:
-            return None
+            hashes = {item.position: item.row_hash for item in self.items}
+            if len(set(hashes.values())) == len(hashes):
+                return None
+            return [item.row_hash for item in self.items]
         return [str(item.case.row.get(self.cluster)) for item in self.items]
 
     def metric(self, name: str) -> ScoredMetric:

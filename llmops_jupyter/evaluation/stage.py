@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.errors import OptionError
@@ -73,6 +74,10 @@ class Evaluation(Annotation, Gatekeeping):
         question = Question(confidence, margin, detect, slices or "", final, common, correction)
         others = list(b) if isinstance(b, list | tuple) else [b]
         several = isinstance(b, list | tuple) or isinstance(metric, list | tuple)
+        if data is not None and all(map(_is_run, (a, *others))):
+            raise OptionError(
+                "All of these are runs, which have their rows: leave data (--data) out."
+            )
         wanted = criteria(metric, self.store, self.metric)
         first, *rest = [self._side(side, data, wanted.metrics, run) for side in (a, *others)]
         if slices:
@@ -214,9 +219,8 @@ class Evaluation(Annotation, Gatekeeping):
         self, side: Any, data: Any, wanted: Sequence[Metric], run: Mapping[str, Any]
     ) -> EvaluationRun:
         """The run of one side, with the metrics that are wanted."""
-        if isinstance(side, int) and not isinstance(side, bool):
-            side = self.get(side, cluster=run.get("cluster"))
-        if isinstance(side, EvaluationRun):
+        if _is_run(side):
+            side = _as_it_is(self.found(side), run)
             more = [m for m in wanted if m.name not in side.metrics]
             return self._runner().add_metrics(side, more) if more else side
         if data is None:
@@ -224,6 +228,32 @@ class Evaluation(Annotation, Gatekeeping):
         return self.run(side, data, wanted, **run)
 
 
-def _check_column(run: EvaluationRun, column: str) -> None:
+def _is_run(side: Any) -> bool:
+    return isinstance(side, EvaluationRun) or (isinstance(side, int) and not isinstance(side, bool))
+
+
+def _as_it_is(run: EvaluationRun, options: Mapping[str, Any]) -> EvaluationRun:
+    """A run with the clusters that are asked for, if no option asks for other answers.
+
+    Raises:
+        OptionError: an option cannot change what was run.
+    """
+    settled = {"expected": run.expected, "repeat": run.repeats}
+    for name, value in options.items():
+        if name in ("cluster", "progress", "variables") or value in (None, False, 1, ()):
+            continue
+        if settled.get(name) != value:
+            raise OptionError(
+                f"Run {run.id} has been made, so {name}={value!r} cannot change it. Name the variant instead "
+                "of the run, or leave the option out."
+            )
+    cluster = options.get("cluster")
+    if not cluster:
+        return run
+    _check_column(run, cluster, "cluster")
+    return replace(run, cluster=cluster)
+
+
+def _check_column(run: EvaluationRun, column: str, option: str = "slices") -> None:
     columns = dict.fromkeys(name for item in run.items for name in item.case.row)
-    evaluation_rows.check_column(column, tuple(columns), "slices")
+    evaluation_rows.check_column(column, tuple(columns), option)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from llmops_jupyter.evaluation.statistics import Estimate, always_valid
+from llmops_jupyter.evaluation.statistics import Estimate, Interval, always_valid
 from llmops_jupyter.evaluation.statistics.planning import MOST, POWER
 
 Verdict = Literal["better", "worse", "not worse", "undecided"]
@@ -20,6 +20,7 @@ def verdict_of(
     level: float,
     margin: float | None = None,
     p_value: float | None = None,
+    strict: Interval | None = None,
 ) -> Verdict:
     """What the interval says of the second variant against the first.
 
@@ -29,6 +30,8 @@ def verdict_of(
         level: under which the p-value must be, where there is one.
         margin: the loss that does not matter; None if any loss does.
         p_value: allowing for all comparisons that are made at once.
+        strict: the interval that the margin is held against, allowing for them too; that of the estimate if
+            it is left out.
     """
     low, high = estimate.interval.low, estimate.interval.high
     if not higher_is_better:
@@ -38,7 +41,8 @@ def verdict_of(
         return "better"
     if high < 0 and sure:
         return "worse"
-    if margin is not None and low > -margin:
+    bound = strict or estimate.interval
+    if margin is not None and (bound.low if higher_is_better else -bound.high) > -margin:
         return "not worse"
     return "undecided"
 

@@ -18,6 +18,7 @@ from llmops_jupyter.evaluation.statistics.estimate import (
     Numbers,
     Values,
     check_confidence,
+    differences,
     numbers,
     paired,
 )
@@ -96,8 +97,10 @@ def always_valid_difference(
     first, second = paired(a, b)
     if bounds is not None:
         low, high = bounds
-        return always_valid_mean(second - first, low - high, high - low, confidence=confidence)
-    n, difference = len(first), second - first
+        return always_valid_mean(
+            differences(first, second), low - high, high - low, confidence=confidence
+        )
+    n, difference = len(first), differences(first, second)
     value = float(difference.mean())
     if n < LEAST:
         made = Interval(-math.inf, math.inf, confidence, f"too few rows: {LEAST} are needed")

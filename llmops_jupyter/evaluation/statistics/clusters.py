@@ -19,6 +19,7 @@ from llmops_jupyter.evaluation.statistics.estimate import (
     Numbers,
     Values,
     check_confidence,
+    differences,
     numbers,
     paired,
     unseen_share,
@@ -72,7 +73,7 @@ def clustered_difference(
         DataError: the rows do not go together, or there are fewer than two clusters.
     """
     first, second = paired(a, b, least=2)
-    return clustered_mean(second - first, clusters, confidence=confidence)
+    return clustered_mean(differences(first, second), clusters, confidence=confidence)
 
 
 def totals(values: Numbers, clusters: Sequence[Hashable]) -> tuple[Numbers, Numbers]:

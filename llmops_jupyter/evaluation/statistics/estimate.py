@@ -18,6 +18,8 @@ Numbers: TypeAlias = "NDArray[np.float64]"
 Values: TypeAlias = "Sequence[Any] | NDArray[Any]"
 
 CONFIDENCE = 0.95
+# Of the largest score: scores that are closer than this are equal.
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,15 @@ def paired(a: Values, b: Values, *, least: int = 1) -> tuple[Numbers, Numbers]:
             "each for every row. Run both on the same rows."
         )
     return first, second
+
+
+def differences(first: Numbers, second: Numbers) -> Numbers:
+    """The second scores less the first, without what only rounding made of equal ones."""
+    import numpy as np
+
+    unit = ROUNDING * max(float(np.abs(first).max(initial=0)), float(np.abs(second).max(initial=0)))
+    found: Numbers = second - first
+    return np.round(found / unit) * unit if unit > 0 else found
 
 
 def check_confidence(confidence: float) -> float:

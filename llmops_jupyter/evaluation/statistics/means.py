@@ -12,6 +12,7 @@ from llmops_jupyter.evaluation.statistics.estimate import (
     Numbers,
     Values,
     check_confidence,
+    differences,
     numbers,
     paired,
     unseen_share,
@@ -68,7 +69,7 @@ def paired_means(
             f"Choose one of {', '.join(METHODS)}."
         )
     first, second = paired(a, b, least=2)
-    difference = second - first
+    difference = differences(first, second)
     few = method == "auto" and len(difference) < FEW
     made = _estimate(difference, confidence, "bootstrap" if method == "bootstrap" else "t", seed)
     if few or method == "permutation":
