@@ -98,7 +98,9 @@ class Aligned:
             if item.output_id is not None:
                 outputs.setdefault((item.case.row_id, item.row_hash), []).append(item.output_id)
         return [
-            SeenRow(row_hash, row_id, tuple(sorted(outputs.get((row_id, row_hash), ()))), (p.a, p.b))
+            SeenRow(
+                row_hash, row_id, tuple(sorted(outputs.get((row_id, row_hash), ()))), (p.a, p.b)
+            )
             for p in self.pairs
             for row_id, row_hash in [(p.a_item.case.row_id, p.a_item.row_hash)]
         ]

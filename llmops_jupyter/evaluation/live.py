@@ -14,14 +14,16 @@ from typing import Any
 
 from llmops_jupyter import render
 from llmops_jupyter.evaluation.statistics import Allocation, Estimate, always_valid, sample_ratio
+from llmops_jupyter.evaluation.statistics.estimate import ROUNDING
 from llmops_jupyter.evaluation.summary import number
 from llmops_jupyter.evaluation.verdict import Verdict, verdict_of
 from llmops_jupyter.prompts.splitting import ARM, ID, UNIT, Split
 from llmops_jupyter.store import Store
 from llmops_jupyter.tracing import values
 
-# Units of each version from which the normal approximation holds.
-LEAST = 20
+# Units of each version from which the normal approximation holds: for yes-or-no scores, and for others, which
+# may be skewed as latency and cost are.
+LEAST, LEAST_SKEWED = 20, 100
 # Units in all for which intervals are narrowest, unless another number is planned.
 PLANNED = 600
 FIGURES = {
@@ -137,7 +139,9 @@ class LiveComparison:
                     "score": d.score,
                     "version": d.version,
                     "difference": d.estimate.value,
-                    "interval": [d.estimate.interval.low, d.estimate.interval.high],
+                    "interval": [
+                        _finite(x) for x in (d.estimate.interval.low, d.estimate.interval.high)
+                    ],
                     "verdict": d.verdict if not self.is_off else "undecided",
                     "more_units": d.more_units,
                 }
@@ -191,13 +195,20 @@ def analyse(
     for other in traffic[1:]:
         for name in names:
             a, b = first.scores.get(name, ()), other.scores.get(name, ())
-            if min(len(a), len(b)) >= LEAST:
+            least = LEAST if _is_yes_no((*a, *b)) else LEAST_SKEWED
+            if min(len(a), len(b)) >= least:
                 pairs.append((name, other.version, a, b))
             else:
                 waiting.append(
                     f"{name}: {len(a)} units of version {first.version} and {len(b)} of version "
-                    f"{other.version} have it; {LEAST} of each are needed"
+                    f"{other.version} have it; {least} of each are needed"
                 )
+    earlier = _of_other_splits(store, split)
+    if earlier:
+        waiting.append(
+            f"{earlier} calls of {split.ref} belong to splits before this one, with other shares, and are not "
+            "counted here"
+        )
     alpha = (1 - confidence) / max(1, len(pairs))
     weights = split.shares
     made = [
@@ -224,6 +235,8 @@ def difference_interval(
     """
     first, second = _variance(a), _variance(b)
     value = sum(b) / len(b) - sum(a) / len(a)
+    if abs(value) <= ROUNDING * max(abs(x) for x in (*a, *b)):
+        value = 0.0
     se = math.sqrt(first / len(a) + second / len(b))
     at = math.sqrt(first / (planned * shares[0]) + second / (planned * shares[1]))
     return Estimate(value, always_valid(value, se, at, confidence), len(a) + len(b), se=se)
@@ -250,7 +263,7 @@ def _difference(
             _variance(a) / (planned * shares[0]) + _variance(b) / (planned * shares[1])
         )
         more = _more_units(estimate, planned_se, confidence)
-    yes_no = all(v in (0.0, 1.0) for v in (*a, *b)) or name == "errors"
+    yes_no = _is_yes_no((*a, *b)) or name == "errors"
     return LiveDifference(
         name,
         version,
@@ -278,11 +291,31 @@ def _more_units(estimate: Estimate, planned_se: float, confidence: float) -> int
 
 def _variance(found: Sequence[float]) -> float:
     n, total = len(found), sum(found)
-    if all(v in (0.0, 1.0) for v in found):
+    if _is_yes_no(found):
         share = (total + 1) / (n + 2)
         return share * (1 - share)
-    middle = total / n
-    return sum((v - middle) ** 2 for v in found) / (n - 1)
+    middle, unit = total / n, ROUNDING * max(map(abs, found))
+    return sum((v - middle) ** 2 for v in found if abs(v - middle) > unit) / (n - 1)
+
+
+def _is_yes_no(found: Sequence[float]) -> bool:
+    return all(v in (0.0, 1.0) for v in found)
+
+
+def _of_other_splits(store: Store, split: Split) -> int:
+    """Calls of splits of the same alias that began before this one."""
+    others = store.rows(
+        "SELECT id FROM prompt_splits WHERE name = ? AND alias = ? AND id < ?",
+        (split.name, split.alias, split.id),
+    )
+    ids = {row["id"] for row in others}
+    if not ids:
+        return 0
+    rows = store.rows(
+        "SELECT attributes FROM spans WHERE prompt_name = ? AND parent_id IS NULL AND attributes LIKE ?",
+        (split.name, f'%"{ID}"%'),
+    )
+    return sum(values.read(row["attributes"]).get(ID) in ids for row in rows)
 
 
 def _units(store: Store, split: Split) -> dict[int, dict[str, list[dict[str, float]]]]:
@@ -356,6 +389,10 @@ def _points(value: float, d: LiveDifference) -> str:
 def _interval(d: LiveDifference) -> str:
     low, high = d.estimate.interval.low, d.estimate.interval.high
     return f"{_points(low, d).removesuffix(' points')} to {_points(high, d)}"
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _words(d: LiveDifference) -> str:

@@ -196,7 +196,8 @@ class Evaluation(Annotation, Gatekeeping):
             progress: told how far it is.
             options: settings of the runs: model, temperature and the like.
         """
-        from llmops_jupyter.evaluation.optimizing.search import Search, make_plan
+        from llmops_jupyter.evaluation.optimizing.plan import make_plan
+        from llmops_jupyter.evaluation.optimizing.search import Search
 
         plan = make_plan(
             self,

@@ -77,7 +77,7 @@ class Split:
         return f"{self.ref}: {shown}"
 
     def _hash(self, text: str) -> bytes:
-        return hashlib.sha256(f"{self.salt}\0{text}".encode()).digest()
+        return hashlib.sha256(f"{self.salt}\0{text}".encode(errors="surrogatepass")).digest()
 
 
 class Splits:
@@ -218,6 +218,10 @@ def _checked(name: str, arms: Mapping[int, float], known: Sequence[int]) -> list
             raise OptionError(
                 f"The weight of version {version} is a number above 0, not {weight:g}."
             )
+    if sum(weight for _, weight in found) == float("inf"):
+        raise OptionError(
+            "The weights are too large to be added up. Give shares, for instance 90 and 10."
+        )
     return found
 
 

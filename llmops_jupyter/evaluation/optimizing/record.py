@@ -131,7 +131,8 @@ class Optimization:
                 f"on training rows {number(self.best.mean, self.yes_no, '')}, on held-out rows "
                 f"{number(self.comparison.b_value, self.yes_no, '')}: the first was chosen for being high"
             )
-        return [*lines, *self.notes]
+        more = self.comparison.facts() if self.comparison is not None else []
+        return [*lines, *self.notes, *more]
 
     def as_dict(self) -> dict[str, Any]:
         """The result as JSON values."""

@@ -2,70 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from llmops_jupyter.errors import DataError, OptionError
+from llmops_jupyter.errors import DataError
 from llmops_jupyter.evaluation.comparing import Question, compare_runs
-from llmops_jupyter.evaluation.metrics.metric import Metric
+from llmops_jupyter.evaluation.metrics.metric import Scored
 from llmops_jupyter.evaluation.optimizing import instructions, shots
+from llmops_jupyter.evaluation.optimizing.plan import LEAST_ROWS, Plan
 from llmops_jupyter.evaluation.optimizing.proposing import propose
 from llmops_jupyter.evaluation.optimizing.record import Optimization, Tried
-from llmops_jupyter.evaluation.rows import EvaluationRow, EvaluationRows
+from llmops_jupyter.evaluation.rows import EvaluationRows
 from llmops_jupyter.evaluation.summary import by_row
-from llmops_jupyter.evaluation.variant import OPTIONS, Variant
+from llmops_jupyter.evaluation.variant import Variant
 from llmops_jupyter.prompts.content import Content, with_template
-from llmops_jupyter.prompts.template import variables_of
 
 if TYPE_CHECKING:
     from llmops_jupyter.evaluation.comparison import Comparison
     from llmops_jupyter.evaluation.runs import EvaluationRun
-    from llmops_jupyter.evaluation.scoring import Item
+    from llmops_jupyter.evaluation.scoring import Item, ScoredMetric
     from llmops_jupyter.evaluation.stage import Evaluation
 
-LEAST_TRAIN, LEAST_HELD, LEAST_ROWS = 20, 10, 6
-TRAIN_SHARE = 0.7
 PROPOSALS = 4
 ORIGINAL = "original"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is searched, on what, and how long.
-
-    Args:
-        prompt: the original's reference, for people.
-        content: of the original.
-        train: rows to score on, in order.
-        pool: rows that examples are drawn from.
-        held_out: rows of the comparison.
-        expected: the column of expected answers.
-        metric: what is optimised.
-        budget: answers that may be computed.
-        proposer: the model that proposes instructions; None for none.
-        sizes: of few-shot sets.
-        seed: of all draws.
-        think: whether a chain of thought is tried as well.
-        options: settings of the runs.
-    """
-
-    prompt: str
-    content: Content
-    train: tuple[EvaluationRow, ...]
-    pool: tuple[EvaluationRow, ...]
-    held_out: EvaluationRows
-    expected: str
-    metric: Metric
-    budget: int
-    proposer: str | None
-    sizes: tuple[int, ...]
-    seed: int
-    think: bool
-    options: Mapping[str, Any]
 
 
 @dataclass
@@ -80,6 +42,8 @@ class Search:
     tried: dict[str, Tried] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     yes_no: bool = False
+    _runs: dict[str, EvaluationRun] = field(default_factory=dict, repr=False)
+    _worst: float | None = None
 
     def run(self) -> Optimization:
         """The best candidate, compared with the original on held-out rows.
@@ -97,7 +61,7 @@ class Search:
         best = ranked[0]
         comparison: Comparison | None = None
         if best.name != ORIGINAL:
-            sides = [self._held_out(tried) for tried in (self._original(), best)]
+            sides = self._complete([self._held_out(t) for t in (self._original(), best)])
             names = [plan.metric.name]
             store = self.evaluation.store
             comparison = compare_runs(store, sides[0], sides[1], names, Question())[0]
@@ -190,7 +154,9 @@ class Search:
         """Score a candidate on so many rows, if the budget allows; whether it did."""
         tried = self.tried[key]
         known = tried.rounds[-1][0] if tried.rounds else 0
-        if rows - known > self._left():
+        before = self._runs.get(key)
+        again = len(before.failures) if before is not None else 0
+        if rows - known + again > self._left():
             return False
         run = self.evaluation.run(
             self._variant(tried),
@@ -198,17 +164,47 @@ class Search:
             self.plan.metric,
             **self._how(),
         )
-        self._count(run, known)
+        self._runs[key] = run
+        self._count(run, known - again)
         metric = run.metrics[self.plan.metric.name]
         self.yes_no = metric.is_yes_no
         values, _ = by_row(metric, run.items)
-        if not values:
+        worst = self._worst_of(metric, values)
+        if worst is None:
             raise DataError(
-                f"{metric.name} scored no answer of {tried.name!r}: {metric.scores[0].error or 'it abstains'}."
+                f"{metric.name} scored no answer of {tried.name!r}: {_why_none(run, metric)}."
             )
-        mean = sum(values) / len(values)
+        missing = len(run.items) - len(values)
+        mean = (sum(values) + missing * worst) / len(run.items)
         self.tried[key] = replace(tried, rounds=(*tried.rounds, (rows, mean)))
         return True
+
+    def _worst_of(self, metric: ScoredMetric, values: Sequence[float]) -> float | None:
+        """What an answer without a score counts as: the worst there can be, else the worst that was seen."""
+        worst = min if metric.higher_is_better else max
+        if metric.bounds is not None:
+            return worst(metric.bounds)
+        seen = [v for v in (self._worst, *values) if v is not None]
+        self._worst = worst(seen) if seen else None
+        return self._worst
+
+    def _complete(self, runs: Sequence[EvaluationRun]) -> list[EvaluationRun]:
+        """Runs in which an answer without a score counts as the worst: who fails is not to win by it."""
+        name = self.plan.metric.name
+        known = [[s.value for s in r.metrics[name].scores if s.value is not None] for r in runs]
+        worst = self._worst_of(runs[0].metrics[name], [v for values in known for v in values])
+        missing = sum(len(r.items) - len(values) for r, values in zip(runs, known, strict=True))
+        if not missing or worst is None:
+            return list(runs)
+        self.notes.append(
+            f"{missing} answers to held-out rows have no score: they count as the worst ({worst:g})"
+        )
+        made = []
+        for run in runs:
+            metric = run.metrics[name]
+            scores = tuple(s if s.value is not None else Scored(worst) for s in metric.scores)
+            made.append(replace(run, metrics={**run.metrics, name: replace(metric, scores=scores)}))
+        return made
 
     def _propose(self, key: str) -> list[str]:
         """New candidates around the best one so far."""
@@ -216,11 +212,7 @@ class Search:
         count = min(PROPOSALS, self._left() // (2 * LEAST_ROWS))
         if count < 1 or plan.proposer is None:
             return []
-        rows = best.rounds[-1][0]
-        run = self.evaluation.run(
-            self._variant(best), EvaluationRows(plan.train[:rows]), plan.metric, **self._how()
-        )
-        wrong = self._wrong_of(run)
+        wrong = self._wrong_of(self._runs[key])
         if not wrong:
             return []
         template = best.content.template
@@ -293,118 +285,22 @@ class Search:
     def _held_out(self, tried: Tried) -> EvaluationRun:
         """Its answers to the rows that the search did not see."""
         run = self.evaluation.run(
-            self._variant(tried), self.plan.held_out, self.plan.metric, **self._how()
+            self._variant(tried),
+            self.plan.held_out,
+            self.plan.metric,
+            cluster=self.plan.cluster or None,
+            **self._how(),
         )
         self._count(run)
         return run
 
 
-def make_plan(
-    evaluation: Evaluation,
-    prompt: Any,
-    data: Any,
-    metric: Any,
-    *,
-    held_out: Any,
-    budget: int,
-    proposer: str | None,
-    sizes: Sequence[int],
-    seed: int,
-    expected: str | None,
-    cluster: str | None,
-    think: bool,
-    options: Mapping[str, Any],
-) -> Plan:
-    """A plan that can be carried out.
-
-    Raises:
-        OptionError: the budget is too small, or an option cannot be used.
-        DataError: there are too few rows, they lack something, or held-out rows are among the others.
-    """
-    reference, content, defaults = _prompt(evaluation, prompt)
-    rows = evaluation.rows(data)
-    column = rows.expected_column(expected)
-    if not column:
-        raise DataError(
-            "The rows have no expected answers, which a search needs. Name their column: --expected COLUMN."
-        )
-    train, held = _divided(evaluation, rows, held_out, seed, cluster)
-    _check_variables(content, rows)
-    most = max(sizes, default=0)
-    pool, scored = shots.reserve(train, most, seed)
-    if len(scored) < LEAST_TRAIN or len(held.rows) < LEAST_HELD:
-        raise DataError(
-            f"A search needs {LEAST_TRAIN} rows to score on and {LEAST_HELD} held out; of {len(rows.rows)} rows "
-            f"there are {len(scored)} and {len(held.rows)} ({len(pool)} are kept for examples). Add rows."
-        )
-    least = 2 * len(held.rows) + 4 * LEAST_ROWS
-    if budget < least:
-        raise OptionError(
-            f"A budget of {budget} answers is too small: the comparison on {len(held.rows)} held-out rows takes "
-            f"{2 * len(held.rows)}, and a search something as well. Give at least {least}, or fewer held-out "
-            "rows."
-        )
-    return Plan(
-        prompt=reference,
-        content=content,
-        train=tuple(scored),
-        pool=tuple(pool),
-        held_out=held,
-        expected=column,
-        metric=evaluation.metric(metric),
-        budget=budget,
-        proposer=proposer,
-        sizes=tuple(s for s in sizes if s > 0),
-        seed=seed,
-        think=think,
-        options={**defaults, **options},
-    )
-
-
-def _prompt(evaluation: Evaluation, prompt: Any) -> tuple[str, Content, dict[str, Any]]:
-    """Reference, content, and the settings that it was run with last: those of all candidates."""
-    if isinstance(prompt, Content):
-        return "scratch", prompt, {}
-    found = evaluation.prompts.get(prompt) if isinstance(prompt, str) else prompt
-    known = {k: v for k, v in found.defaults.items() if k in OPTIONS and v is not None}
-    return found.ref, found.content, known
-
-
-def _divided(
-    evaluation: Evaluation, rows: EvaluationRows, held_out: Any, seed: int, cluster: str | None
-) -> tuple[list[EvaluationRow], EvaluationRows]:
-    """Training and held-out rows, of which none is in both."""
-    if held_out is not None:
-        held = evaluation.rows(held_out)
-    else:
-        if cluster:
-            rows.column(cluster, "cluster")
-
-        def is_held(row: EvaluationRow) -> bool:
-            key = str(row.values.get(cluster)) if cluster else row.row_id
-            raw = hashlib.sha256(f"{seed}\0{key}".encode()).digest()[:8]
-            return int.from_bytes(raw, "big") / 2**64 >= TRAIN_SHARE
-
-        held = replace(rows, rows=tuple(r for r in rows.rows if is_held(r)))
-        inside = {r.digest for r in held.rows}
-        return [r for r in rows.rows if not is_held(r) and r.digest not in inside], held
-    digests = {row.digest for row in held.rows}
-    shared = [row.row_id for row in rows.rows if row.digest in digests]
-    if shared:
-        raise DataError(
-            f"{len(shared)} held-out rows are among the training rows, for instance {shared[0]!r}: a "
-            "comparison on them would say nothing. Split the data set: %data split NAME train=0.7 test=0.3"
-        )
-    return list(rows.rows), held
-
-
-def _check_variables(content: Content, rows: EvaluationRows) -> None:
-    missing = [name for name in variables_of(content.template) if name not in rows.columns]
-    if missing:
-        raise DataError(
-            f"The prompt takes {', '.join(missing)}, and the rows have no such column. Columns: "
-            f"{', '.join(rows.columns)}."
-        )
+def _why_none(run: EvaluationRun, metric: ScoredMetric) -> str:
+    """Why no answer has a score: the engine's reason before the metric's."""
+    reasons = [i.error for i in run.items if i.error] or [
+        s.error or s.explanation for s in metric.scores if s.error or s.explanation
+    ]
+    return reasons[0].rstrip(".") if reasons else "it abstains"
 
 
 def _digest(content: Content) -> str:
