@@ -88,9 +88,6 @@ class Aligned:
     def values(self) -> tuple[list[float], list[float]]:
         return [p.a for p in self.pairs], [p.b for p in self.pairs]
 
-    def rows(self) -> list[str]:
-        return [p.a_item.row_hash for p in self.pairs]
-
     def seen(self, a: EvaluationRun, b: EvaluationRun) -> list[SeenRow]:
         """The rows as a look counts them, with all answers of both runs, repetitions included."""
         outputs: dict[tuple[str, str], list[int]] = {}
@@ -243,11 +240,12 @@ def _clusters(
     column = a.cluster or b.cluster
     if column:
         return [str(p.a_item.case.row.get(column)) for p in aligned.pairs], ""
-    copies = len(aligned.pairs) - len(set(aligned.rows()))
+    asked = [p.a_item.asked for p in aligned.pairs]
+    copies = len(asked) - len(set(asked))
     if not copies:
         return None, ""
-    return list(aligned.rows()), (
-        f"{copies} rows have the same values as others, under ids of their own: such rows count as one cluster"
+    return list(asked), (
+        f"{copies} rows put to the model what others do, under ids of their own: such rows count as one cluster"
     )
 
 
@@ -410,7 +408,10 @@ def _more(draft: _Draft, question: Question, spread: float) -> int | None:
     n = len(draft.aligned.pairs)
     later = 1 - (1 - looks.FIRST) * (1 - question.confidence)
     confidence = draft.look.confidence if draft.look.sequential else later
-    rows = rows_wanted(wanted, spread, n, confidence=confidence, planned=draft.look.planned)
+    bounded = draft.a.metric(draft.metric).bounds is not None and draft.estimate.clusters is None
+    rows = rows_wanted(
+        wanted, spread, n, confidence=confidence, planned=draft.look.planned, betting=bounded
+    )
     return None if rows is None else max(1, rows - n)
 
 

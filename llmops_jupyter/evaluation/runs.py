@@ -74,13 +74,13 @@ class EvaluationRun:
     def clusters(self) -> list[Hashable] | None:
         """The name of each answer's cluster; None if rows are independent.
 
-        Rows with the same values are one cluster, whatever their ids.
+        Rows that put the same to the model are one cluster, whatever their ids.
         """
         if not self.cluster:
-            hashes = {item.position: item.row_hash for item in self.items}
-            if len(set(hashes.values())) == len(hashes):
+            asked = {item.position: item.asked for item in self.items}
+            if len(set(asked.values())) == len(asked):
                 return None
-            return [item.row_hash for item in self.items]
+            return [item.asked for item in self.items]
         return [str(item.case.row.get(self.cluster)) for item in self.items]
 
     def metric(self, name: str) -> ScoredMetric:

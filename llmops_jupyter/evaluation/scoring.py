@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from llmops_jupyter.data.values import canonical
 from llmops_jupyter.errors import DataError
 from llmops_jupyter.evaluation.metrics.metric import Case, Engines, Metric, Scored
 from llmops_jupyter.store import Store
@@ -31,6 +32,13 @@ class Item:
     @property
     def trace_id(self) -> str:
         return self.case.completion.trace_id if self.case.completion is not None else ""
+
+    @property
+    def asked(self) -> str:
+        """What makes the row one of its kind: its values without its id, if it puts a question at all."""
+        if not self.case.input:
+            return str(self.position)
+        return canonical({k: v for k, v in self.case.row.items() if k != "id"})
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,9 @@ from llmops_jupyter.evaluation.statistics.planning import MOST, POWER
 Verdict = Literal["better", "worse", "not worse", "undecided"]
 # A difference that would take so many times the rows that there are is called out of reach.
 FAR = 100
+# Intervals by betting, those of metrics with bounds, take so many times the rows of the normal ones to find a
+# difference with 80 % power (simulated: 74 to 84 % without it).
+BETTING = 1.25
 
 
 def verdict_of(
@@ -55,6 +58,7 @@ def rows_wanted(
     confidence: float,
     planned: int,
     power: float = POWER,
+    betting: bool = False,
 ) -> int | None:
     """Rows in all after which a later look finds a difference; None if that is out of reach.
 
@@ -65,6 +69,7 @@ def rows_wanted(
         confidence: of the interval of later looks.
         planned: see `Look`.
         power: the probability of finding it.
+        betting: whether later intervals are made by betting.
     """
     from scipy.stats import norm
 
@@ -74,7 +79,7 @@ def rows_wanted(
     most = min(MOST, FAR * max(n, 10))
 
     def is_enough(rows: int) -> bool:
-        se = spread / math.sqrt(rows)
+        se = spread / math.sqrt(rows / BETTING if betting else rows)
         made = always_valid(0.0, se, spread / math.sqrt(planned), confidence)
         return made.high + z * se <= size
 

@@ -367,3 +367,81 @@ def test_a_plan_from_a_pilot_uses_its_spread(ws):
         ws.evaluation.plan(1)
     with pytest.raises(OptionError, match="changed is a share"):
         ws.evaluation.plan(100, changed=2)
+
+
+def test_copies_of_rows_under_other_ids_are_no_new_evidence(ws):
+    few = [
+        {"question": f"q{n}", "a": "no" if n < 5 else "yes", "b": "no" if n < 2 else "yes"}
+        for n in range(10)
+    ]
+    copies = [{"id": f"{n}-{k}", **row} for k in range(10) for n, row in enumerate(few)]
+    once, often = compare(ws, few), compare(ws, copies)
+    assert once.verdict == often.verdict == "undecided"
+    assert often.clusters == 10
+    assert any("90 rows put to the model what others do" in note for note in often.notes)
+    run = ws.evaluation.run("column=b", copies, right)
+    assert run.summary()[0].estimate.clusters == 10
+
+
+def test_scores_that_only_rounding_tells_apart_are_a_tie(ws):
+    rows = answers([n / 7 + 0.5 for n in range(30)], [n / 7 + 0.2 + 0.3 for n in range(30)])
+    made = compare(ws, rows, points)
+    assert (made.verdict, made.n_changed) == ("undecided", 0)
+
+
+def test_a_column_that_is_added_makes_no_new_rows(ws):
+    rows = answers([0, 1] * 20, [1, 1, 0, 1] * 10)
+    ws.data.add("d", rows)
+    assert compare(ws, "d").look == 1
+    ws.data.add("d", [{**r, "note": "seen"} for r in rows])
+    assert compare(ws, "d").look == 2
+    ws.data.add(
+        "d",
+        [
+            *({**r, "note": "seen"} for r in rows),
+            *({**r, "id": f"n{r['id']}"} for r in answers([0] * 9, [1] * 9)),
+        ],
+    )
+    made = compare(ws, "d")
+    assert made.look > 1
+    assert made.interval.method == "betting"
+
+
+def test_clusters_of_two_runs_are_used_in_either_order_or_refused(ws):
+    rows = answers(
+        [0] * 40, [1] * 30 + [0] * 10, doc=[n // 4 for n in range(40)], who=["x", "y"] * 20
+    )
+    a = ws.evaluation.run("column=a", rows, right)
+    b = ws.evaluation.run("column=b", rows, right)
+    asked = ws.evaluation.compare(a, b, cluster="doc")
+    assert asked.clusters == 10
+    c = ws.evaluation.run("column=b", rows, right, cluster="doc")
+    assert ws.evaluation.compare(a, c).clusters == ws.evaluation.compare(c, a).clusters == 10
+    d = ws.evaluation.run("column=a", rows, right, cluster="who")
+    with pytest.raises(OptionError, match="by 'who' in one run and by 'doc'"):
+        ws.evaluation.compare(d, c)
+    with pytest.raises(DataError, match="cluster names the column 'dok'"):
+        ws.evaluation.compare(a.id, b.id, cluster="dok")
+    with pytest.raises(OptionError, match="has been made, so temperature=0"):
+        ws.evaluation.compare(a, b, temperature=0.5)
+    with pytest.raises(OptionError, match="leave data"):
+        ws.evaluation.compare(a, b, rows)
+
+
+def test_the_margin_allows_for_all_comparisons_at_once(ws):
+    rows = answers([1] * 60, [1] * 60)
+    rows = [{**r, "a": 5, "b": 5 + (0.13 if n % 2 else -0.19)} for n, r in enumerate(rows)]
+    alone = compare(ws, rows, points, margin=0.1, final=True)
+    assert alone.verdict == "not worse"
+    many = [Metric(f"p{n}", each=lambda c: float(c.output), digest=f"p{n}") for n in range(40)]
+    assert {c.verdict for c in compare(ws, rows, many, margin=0.1, final=True)} == {"undecided"}
+
+
+def test_slices_at_later_looks_hold_at_every_look(ws):
+    rows = answers([0, 1] * 30, [1, 1, 0, 1] * 15, kind=["x", "y", "y"] * 20)
+    compare(ws, rows, slices="kind")
+    more = [{**r, "id": f"m{r['id']}"} for r in rows]
+    made = compare(ws, [*rows, *more], slices="kind")
+    assert made.look == 2
+    assert {s.p_value for s in made.slices} == {None}
+    assert {s.interval.method for s in made.slices} == {"betting"}

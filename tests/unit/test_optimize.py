@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 
 import pytest
@@ -9,6 +10,7 @@ from engine_fakes import FakeEngine, plug
 from shells import Notebook
 
 from llmops_jupyter.errors import DataError, OptionError
+from llmops_jupyter.evaluation import Metric
 from llmops_jupyter.evaluation.optimizing.instructions import (
     can_stand,
     edits,
@@ -18,6 +20,7 @@ from llmops_jupyter.evaluation.optimizing.instructions import (
 )
 from llmops_jupyter.evaluation.optimizing.proposing import cleaned
 from llmops_jupyter.prompts.template import fill, variables_of
+from llmops_jupyter.records import Message
 
 LABELS = ("cold", "warm")
 
@@ -333,3 +336,85 @@ def test_the_bundled_model_is_searched_to_the_end(ws, model_path):
     assert made.computed <= 120
     assert made.tried[0].rounds
     assert made.sentence()
+
+
+def test_clusters_hold_in_the_comparison_too(ws, prompt):
+    plug(ws, Obedient(names_labels))
+    some = [{**r, "doc": n // 5} for n, r in enumerate(rows(200))]
+    made = ws.evaluation.optimize(prompt, some, "exact", budget=300, cluster="doc", shots=())
+    assert made.comparison.clusters is not None
+    assert made.comparison.clusters < made.comparison.n
+
+
+def test_held_out_rows_that_put_the_same_question_are_refused(ws, prompt):
+    plug(ws, Obedient(names_labels))
+    again = [{**r, "id": f"h{r['id']}", "why": "copied"} for r in rows(20)]
+    with pytest.raises(DataError, match="20 held-out rows are among the training rows"):
+        ws.evaluation.optimize(prompt, rows(60), "exact", held_out=again)
+
+
+def failing(share):
+    """Fails on a share of the rows, the same ones each time."""
+
+    class Failing(Obedient):
+        asked = 0
+
+        def generate(self, requests):
+            for request in requests:
+                type(self).asked += 1
+                number = int(request.messages[-1].content.rpartition("thing ")[2] or 0)
+                if number % 10 < 10 * share:
+                    made = dataclasses.replace(request, messages=(Message("user", "bad"),))
+                else:
+                    made = request
+                yield from super().generate([made])
+
+    return Failing(names_labels)
+
+
+@pytest.mark.parametrize("budget", [120, 150, 190])
+def test_the_budget_holds_where_answers_fail(ws, prompt, budget):
+    engine = failing(0.6)
+    plug(ws, engine)
+    made = ws.evaluation.optimize(
+        prompt, rows(60), "exact", held_out=rows(20, 100), budget=budget, proposer=None
+    )
+    assert type(engine).asked <= budget
+    assert made.computed == type(engine).asked
+
+
+def test_a_candidate_does_not_win_by_the_rows_it_leaves_out(ws, prompt):
+    """It scores 9 where it says anything, and the original 5 everywhere."""
+
+    class Choosy(Obedient):
+        def generate(self, requests):
+            for request in requests:
+                named = "Answer with exactly one of" in "\n".join(
+                    m.content for m in request.messages
+                )
+                number = int(request.messages[-1].content.rpartition("thing ")[2])
+                said = ("9" if number % 5 == 0 else "none") if named else "5"
+                self.answer = lambda _, said=said: said
+                yield from FakeEngine.generate(self, [request])
+
+    plug(ws, Choosy(names_labels))
+    mark = Metric(
+        "mark", each=lambda c: float(c.output) if c.output.isdigit() else None, digest="m"
+    )
+    made = ws.evaluation.optimize(prompt, rows(200), mark, budget=400, shots=())
+    assert not made.is_better
+
+
+def test_it_says_how_often_held_out_rows_were_looked_at(ws, prompt):
+    plug(ws, Obedient(names_labels))
+    ws.data.add("te", rows(30, 500))
+    for seed in range(2):
+        made = ws.evaluation.optimize(prompt, rows(60), "exact", held_out="te", seed=seed, shots=())
+    assert "te@1 was looked at" in str(made)
+
+
+def test_an_engine_that_fails_is_named_as_the_cause(ws, prompt):
+    plug(ws, failing(1.0))
+    mark = Metric("mark", each=lambda c: float(len(c.output)), digest="n")
+    with pytest.raises(DataError, match=r"scored no answer of 'original': (?!it abstains)"):
+        ws.evaluation.optimize(prompt, rows(80), mark, budget=200)

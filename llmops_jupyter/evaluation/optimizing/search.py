@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 PROPOSALS = 4
 ORIGINAL = "original"
+# A candidate may have so many more answers without a score than the original, as a share.
+MORE_MISSING = 0.05
 
 
 @dataclass
@@ -260,8 +262,23 @@ class Search:
         if not tried.rounds:
             return (math.inf, 0.0, 0)
         rows, mean = tried.rounds[-1]
+        if self._says_less(tried):
+            return (0.0, 0.0, 0)
         sign = -1.0 if self.plan.metric.higher_is_better else 1.0
         return (-rows, sign * mean, tried.name != ORIGINAL)
+
+    def _says_less(self, tried: Tried) -> bool:
+        """Whether it has more answers without a score than the original, by a metric that knows no worst."""
+        if tried.name == ORIGINAL:
+            return False
+        name = self.plan.metric.name
+        found = []
+        for one in (tried, self._original()):
+            run = self._runs.get(_digest(one.content))
+            if run is None or run.metrics[name].bounds is not None:
+                return False
+            found.append(sum(s.value is None for s in run.metrics[name].scores) / len(run.items))
+        return found[0] > found[1] + MORE_MISSING
 
     def _original(self) -> Tried:
         return next(t for t in self.tried.values() if t.name == ORIGINAL)
