@@ -107,6 +107,10 @@ class ContextLengthError(EngineError, ValueError):
     """The prompt has more tokens than the context holds."""
 
 
+class NoProbabilitiesError(EngineError):
+    """The engine cannot tell how likely given texts are."""
+
+
 class DeadlineError(EngineError, TimeoutError):
     """A request did not finish within its deadline."""
 

@@ -26,7 +26,7 @@ def run_label(terminal: Terminal, values: Mapping[str, Any]) -> Result:
     while (shown := queue.current) is not None:
         _print(shown, queue)
         typed = _ask(f"{said}, s skip, u undo, q quit; a note may follow: ")
-        if typed == "q":
+        if typed == "q" and "q" not in queue.labels:
             break
         try:
             _decide(queue, keys, typed)
@@ -38,12 +38,12 @@ def run_label(terminal: Terminal, values: Mapping[str, Any]) -> Result:
 
 def _decide(queue: Queue, keys: Mapping[str, str], typed: str) -> None:
     """Do what was typed: a command, a key or a label, after which a note may stand."""
-    if typed == "s":
+    if typed in queue.labels:
+        queue.label(typed)
+    elif typed == "s":
         queue.skip()
     elif typed == "u":
         queue.undo()
-    elif typed in queue.labels:
-        queue.label(typed)
     else:
         first, _, note = typed.partition(" ")
         queue.label(keys.get(first.lower(), first), note.strip())
@@ -54,6 +54,8 @@ def _print(shown: Shown, queue: Queue) -> None:
     lines = [f"\n{queue.done} of {queue.total} labelled"]
     if shown.input:
         lines.append(f"asked: {_plain(shown.input)}")
+    if shown.context:
+        lines.append(f"context: {_plain(shown.context)}")
     lines += [f"{t}: {_plain(text)}" for t, text in zip(titles, shown.outputs, strict=True)]
     if shown.expected is not None:
         lines.append(f"expected: {_plain(as_text(shown.expected))}")

@@ -12,7 +12,7 @@ from llmops_jupyter.errors import DataError, unknown_name
 from llmops_jupyter.evaluation.preferences import pairs_of
 from llmops_jupyter.evaluation.runs import EvaluationRun
 from llmops_jupyter.evaluation.scoring import Item
-from llmops_jupyter.evaluation.tasks import Place, place_of
+from llmops_jupyter.evaluation.tasks import AMONG, Place, place_of, populations
 from llmops_jupyter.store import Store
 
 # SQLite before 3.32 takes 999 values in one statement.
@@ -23,7 +23,8 @@ STEP = 900
 class Label:
     """A label that was given: by whom, to which answer, how that was picked.
 
-    Of a pair, `label` is first, second or tie, and the answer is the second run's.
+    Of a pair, `label` is first, second or tie, and the answer is the second run's. `among` tells among which
+    answers it was drawn at random.
     """
 
     row_id: str
@@ -35,6 +36,7 @@ class Label:
     note: str
     drawn: str
     output_id: int = field(default=0, compare=False)
+    among: tuple[str, ...] = field(default=(), compare=False)
 
 
 def given(store: Store, runs: Sequence[EvaluationRun], name: str) -> list[Label]:
@@ -53,7 +55,8 @@ def given(store: Store, runs: Sequence[EvaluationRun], name: str) -> list[Label]
             found += [
                 Label(
                     *(item.case.row_id, item.position, item.repetition),
-                    *(by, label, value, note or "", drawn, output_id),
+                    *(by, label, value, note or "", drawn.partition(AMONG)[0], output_id),
+                    populations(drawn),
                 )
                 for item in places.get((output_id, scope), ())
             ]
@@ -78,6 +81,11 @@ def preferences(
 ) -> dict[tuple[int, int], dict[str, float]]:
     """Labels of pairs by the second run's place and annotator: 1 the second is better, -1 the first."""
     found: dict[tuple[int, int], dict[str, float]] = {}
+    # Pairs that were labelled with the runs the other way round: their labels are with the first run's answer.
+    mirrored = {(x.position, x.repetition): (y.position, y.repetition) for x, y in pairs_of(a, b)}
+    for label in given(store, (b, a), name):
+        place = mirrored[label.position, label.repetition]
+        found.setdefault(place, {})[label.by] = -label.value
     for label in given(store, (a, b), name):
         found.setdefault((label.position, label.repetition), {})[label.by] = label.value
     return found

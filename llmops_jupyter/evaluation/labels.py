@@ -11,7 +11,15 @@ from typing import Any
 from llmops_jupyter.errors import OptionError, did_you_mean
 from llmops_jupyter.evaluation.labelled import STEP
 from llmops_jupyter.evaluation.runs import EvaluationRun
-from llmops_jupyter.evaluation.tasks import RANDOM, Place, Task, pick
+from llmops_jupyter.evaluation.tasks import (
+    RANDOM,
+    Place,
+    Task,
+    drawn_among,
+    pick,
+    population_of,
+    populations,
+)
 from llmops_jupyter.store import Store
 from llmops_jupyter.tracing import Tracer
 
@@ -33,6 +41,7 @@ class Shown:
         input: what was asked.
         outputs: the answer, or the two answers, left before right.
         expected: the expected answer; None without one.
+        context: what the answer was to rest on: passages that were retrieved, or the row's column; ''.
         row: the row's columns; of a pair without those that hold its answers.
         given: the label that this annotator gave before; ''.
         note: the note that this annotator wrote before; ''.
@@ -46,6 +55,7 @@ class Shown:
     row: Mapping[str, Any]
     given: str = ""
     note: str = ""
+    context: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,6 +84,7 @@ class Queue:
         labels: with their values.
         by: the annotator.
         drawn: how the answers were picked: 'random' or 'uncertain'.
+        population: among which answers; see `tasks.population_of`.
     """
 
     def __init__(
@@ -85,11 +96,13 @@ class Queue:
         labels: Mapping[str, float],
         by: str,
         drawn: str,
+        population: str = "",
     ) -> None:
         self.tracer = tracer
         self.store: Store = tracer.store
         self.tasks = list(tasks)
         self.name, self.labels, self.by, self.drawn = name, dict(labels), by, drawn
+        self.population = population
         self._given = self._known()
         self._trail: list[tuple[int, Given | None]] = []
         self._skipped: set[int] = set()
@@ -133,6 +146,7 @@ class Queue:
             task.row,
             "" if given is None else self._as_shown(task, given),
             "" if given is None else given.note,
+            task.context,
         )
 
     def label(self, label: str, note: str = "") -> None:
@@ -151,7 +165,11 @@ class Queue:
         at = self._at
         task = self.tasks[at]
         earlier = self._given.get(task.place)
-        drawn = RANDOM if earlier is not None and earlier.drawn == RANDOM else self.drawn
+        before = "" if earlier is None else earlier.drawn
+        if self.drawn == RANDOM:
+            drawn = drawn_among(before, self.population)
+        else:
+            drawn = before if populations(before) else self.drawn
         value, kept = self._as_kept(task, label)
         self._set(task, Given(kept, value, self.tracer.clean_text(note), drawn))
         self._trail.append((at, earlier))
@@ -208,20 +226,21 @@ class Queue:
         """Labels before this task, all of which the random order has shown, count as drawn at random."""
         if self.drawn != RANDOM:
             return
-        places = []
+        changed: list[tuple[str, Place]] = []
         for i, task in enumerate(self.tasks[: at if self.remaining else self.total]):
             given = self._given.get(task.place)
             if given is None and i not in self._skipped:
                 break
-            if given is not None and given.drawn != RANDOM:
-                places.append(task.place)
-                self._given[task.place] = replace(given, drawn=RANDOM)
-        if places:
+            if given is not None and self.population not in populations(given.drawn):
+                drawn = drawn_among(given.drawn, self.population)
+                changed.append((drawn, task.place))
+                self._given[task.place] = replace(given, drawn=drawn)
+        if changed:
             with self.store.write() as conn:
                 conn.executemany(
                     "UPDATE scores SET drawn = ? WHERE valid AND output_id = ? AND scope = ? "
                     "AND name = ? AND source = 'human' AND identifier = ?",
-                    [(RANDOM, *place, self.name, self.by) for place in places],
+                    [(drawn, *place, self.name, self.by) for drawn, place in changed],
                 )
 
     def _as_kept(self, task: Task, label: str) -> tuple[float, str]:
@@ -316,7 +335,8 @@ def queue(
         raise OptionError("Pairs have the labels left, right and tie; leave labels out.")
     values = SIDES if len(runs) == 2 else values_of(labels)
     tasks = pick(runs, name=name, by=by, order=order, seed=seed, limit=limit, overlap=overlap)
-    return Queue(tracer, tasks, name=name, labels=values, by=by, drawn=order)
+    among = population_of(runs[0])
+    return Queue(tracer, tasks, name=name, labels=values, by=by, drawn=order, population=among)
 
 
 def values_of(labels: Any) -> dict[str, float]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from llmops_jupyter.errors import LLMOpsError
+from llmops_jupyter.errors import DataError, LLMOpsError
 from llmops_jupyter.evaluation.metrics.metric import Engines, Metric
 from llmops_jupyter.evaluation.runs import EvaluationRun
 from llmops_jupyter.store import Store
@@ -89,10 +89,27 @@ def pairs(
 def _labelled(
     store: Store, a: EvaluationRun, b: EvaluationRun, name: str
 ) -> tuple[EvaluationRun, EvaluationRun]:
-    """Both runs with people's labels of their answers; where there are none, of their pairs."""
-    from llmops_jupyter.evaluation import people
+    """Both runs with people's labels of their pairs; where there are none, of their answers.
 
+    Raises:
+        DataError: there are neither, or those of one run are only of answers that the other has as well.
+    """
+    from llmops_jupyter.evaluation import people
+    from llmops_jupyter.evaluation.labelled import given, preferences
+
+    if preferences(store, a, b, name):
+        return people.with_preferences(store, a, b, name)
     try:
-        return people.with_labels(store, a, name), people.with_labels(store, b, name)
+        labelled = people.with_labels(store, a, name), people.with_labels(store, b, name)
     except LLMOpsError:
         return people.with_preferences(store, a, b, name)
+    for run, other in ((a, b), (b, a)):
+        theirs = {item.output_id for item in other.items}
+        if {item.output_id for item in run.items} <= theirs:
+            continue
+        if all(label.output_id in theirs for label in given(store, (run,), name)):
+            raise DataError(
+                f"The labels {name!r} of run {run.id} are only of answers that run {other.id} has as well. "
+                f"Label its own: %evaluate label {run.id} --name {name}"
+            )
+    return labelled

@@ -24,7 +24,7 @@ from llmops_jupyter.evaluation.runs import EvaluationRun
 from llmops_jupyter.evaluation.scoring import ScoredMetric
 from llmops_jupyter.evaluation.statistics import Corrected, Estimate, corrected_mean
 from llmops_jupyter.evaluation.statistics.corrected import LEAST
-from llmops_jupyter.evaluation.tasks import RANDOM, UNCERTAIN
+from llmops_jupyter.evaluation.tasks import RANDOM, UNCERTAIN, population_of
 from llmops_jupyter.store import Store
 
 
@@ -109,8 +109,7 @@ def corrected(
     """The mean that people would give to a run's answers, from a judge's scores of all and some labels.
 
     Only labels of answers that were drawn at random count, and none on which the judge was calibrated. It
-    speaks of the answers that can be drawn: those that there are, that the judge decided, and on which it was
-    not calibrated.
+    speaks of the answers that can be drawn: those that there are and on which it was not calibrated.
 
     Raises:
         DataError: fewer than ten answers have labels that may be used, or the judge decided no others.
@@ -118,50 +117,52 @@ def corrected(
     metric = run.metric(judge)
     if run.repeats > 1:
         raise DataError("Runs with several answers a row cannot be corrected. Run it with one.")
-    tuned = _tuned_on(store, metric)
-    by_place, reasons = _allowed(labels_of(store, (run,), name), run, metric, tuned)
+    tuned, undecided = _tuned_on(store, metric), _middle(metric)
+    by_place, reasons = _allowed(labels_of(store, (run,), name), run, tuned)
     usable = {
-        n: scored.value
+        n: undecided if scored.value is None else scored.value
         for n, (item, scored) in enumerate(zip(run.items, metric.scores, strict=True))
-        if scored.value is not None and item.output_id is not None and item.output_id not in tuned
+        if item.output_id is not None and item.output_id not in tuned
     }
     human = [sum(x.value for x in found) / len(found) for found in by_place.values()]
     judged = [usable[n] for n in by_place]
     others = [value for n, value in usable.items() if n not in by_place]
     if len(human) >= LEAST and len(others) < 2:
         raise DataError(
-            f"{len(human)} of the {len(usable)} answers that {judge} scored are labelled, so nothing is left to "
+            f"{len(human)} of the {len(usable)} answers are labelled, so nothing is left to "
             f"estimate: take the labels' own mean, {sum(human) / len(human):.3f}."
         )
     if len(human) < LEAST:
         said = "".join(f"; {n} left out ({why})" for why, n in sorted(reasons.items()))
         raise DataError(
-            f"A correction needs {LEAST} labels of answers in random order and other answers that the judge "
-            f"scored; there are {len(human)} and {len(others)}{said}. Label more with order='random' "
+            f"A correction needs {LEAST} labels of answers in random order and other "
+            f"answers; there are {len(human)} and {len(others)}{said}. Label more with order='random' "
             "(--order random)."
         )
     result = corrected_mean(human, judged, others, confidence=confidence)
     same = _same_scale(metric, human)
-    notes = _notes(len(run.items) - len(usable), metric, same=same)
+    abstained = sum(metric.scores[n].value is None for n in usable)
+    notes = _notes(len(run.items) - len(usable), metric, abstained, undecided, same=same)
     return CorrectedRun(
         judge, name, result, len(human), tuple(sorted(reasons.items())), notes, same_scale=same
     )
 
 
 def _allowed(
-    labels: Sequence[Label], run: EvaluationRun, metric: ScoredMetric, tuned: set[int]
+    labels: Sequence[Label], run: EvaluationRun, tuned: set[int]
 ) -> tuple[dict[int, list[Label]], Counter[str]]:
     """Labels that may correct a judge, by the place of the answer; and why how many others may not."""
     at = {item.position: n for n, item in enumerate(run.items)}
+    population = population_of(run)
     by_place: dict[int, list[Label]] = {}
     reasons: Counter[str] = Counter()
     for label in labels:
         if label.drawn != RANDOM:
             reasons["not drawn at random"] += 1
+        elif population not in label.among:
+            reasons["drawn at random among the answers to other rows"] += 1
         elif label.output_id in tuned:
             reasons["the judge was calibrated on it"] += 1
-        elif metric.scores[at[label.position]].value is None:
-            reasons["the judge abstains"] += 1
         else:
             by_place.setdefault(at[label.position], []).append(label)
     return by_place, reasons
@@ -180,12 +181,27 @@ def _same_scale(metric: ScoredMetric, human: Sequence[float]) -> bool:
     return low <= min(human) and max(human) <= high
 
 
-def _notes(outside: int, metric: ScoredMetric, *, same: bool) -> tuple[str, ...]:
+def _middle(metric: ScoredMetric) -> float:
+    """What an answer counts as on which the judge does not decide: any constant leaves the mean unbiased."""
+    if metric.bounds is not None:
+        return sum(metric.bounds) / 2
+    known = [s.value for s in metric.scores if s.value is not None]
+    return sum(known) / len(known) if known else 0.0
+
+
+def _notes(
+    outside: int, metric: ScoredMetric, abstained: int, undecided: float, *, same: bool
+) -> tuple[str, ...]:
     notes = []
     if outside:
         notes.append(
-            f"{outside} of the run's answers are not spoken of: they are missing, the judge abstains, or it "
-            "was calibrated on them"
+            f"{outside} of the run's answers are not spoken of: they are missing, or the judge was "
+            "calibrated on them"
+        )
+    if abstained:
+        notes.append(
+            f"the judge does not decide {abstained} answers, which count as {undecided:g} in its own mean and as "
+            "what people say in the corrected one"
         )
     if not same and metric.bounds is not None:
         low, high = metric.bounds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import random
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 from llmops_jupyter.errors import DataError, OptionError
 from llmops_jupyter.evaluation.answering import text_of
 from llmops_jupyter.evaluation.comparing import check_same_rows
+from llmops_jupyter.evaluation.metrics.arguments import context_of
 from llmops_jupyter.evaluation.metrics.metric import Scored
 from llmops_jupyter.evaluation.preferences import pair_scope, pairs_of
 from llmops_jupyter.evaluation.runs import EvaluationRun
@@ -19,6 +21,8 @@ from llmops_jupyter.evaluation.scoring import Item, ScoredMetric, scope_of
 RANDOM, UNCERTAIN = "random", "uncertain"
 ORDERS = (RANDOM, UNCERTAIN)
 UNDECIDED = 0.5
+# Between the way in which an answer was picked and the answers among which it was; and between several of these.
+AMONG, AND = ":", ","
 # The answer that a label belongs to, and what the label depends on beside it.
 Place = tuple[int | None, str]
 
@@ -49,6 +53,14 @@ class Task:
         return place_of(self.item, self.other)
 
     @property
+    def context(self) -> str:
+        """What the answer was to rest on; of a pair only if it is the same for both."""
+        found = context_of(self.item.case)
+        if self.other is not None and context_of(self.other.case) != found:
+            return ""
+        return found
+
+    @property
     def row(self) -> Mapping[str, Any]:
         """The row's columns; of a pair without those that hold its answers, whose names tell which is which."""
         row = self.item.case.row
@@ -62,6 +74,25 @@ def place_of(item: Item, other: Item | None = None) -> Place:
     if other is None:
         return item.output_id, scope_of(item.row_hash, "")
     return other.output_id, pair_scope(item, other)
+
+
+def population_of(run: EvaluationRun) -> str:
+    """What tells the answers of a run, as rows, from those of a run on other rows."""
+    rows = {(i.case.row_id, i.row_hash) for i in run.items if i.output_id is not None}
+    text = "\n".join(f"{row_id}\t{row_hash}" for row_id, row_hash in sorted(rows))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def populations(drawn: str) -> tuple[str, ...]:
+    """Among which answers one was drawn at random; none if it was not."""
+    order, _, found = drawn.partition(AMONG)
+    return tuple(filter(None, found.split(AND))) if order == RANDOM else ()
+
+
+def drawn_among(drawn: str, population: str) -> str:
+    """How an answer was picked, if it is drawn at random among these as well."""
+    found = dict.fromkeys([*populations(drawn), population])
+    return f"{RANDOM}{AMONG}{AND.join(found)}"
 
 
 def check(order: str, limit: int | None, overlap: float | None) -> None:

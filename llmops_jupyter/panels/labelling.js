@@ -41,6 +41,7 @@ const body = (task) => {
     return made;
   }
   if (task.input) made.append(block("asked", task.input));
+  if (task.context) made.append(block("context", task.context, "llmops-label-context"));
   const answers = element("div", "llmops-label-answers");
   task.outputs.forEach((text, i) => {
     const title = task.outputs.length > 1 ? ["left", "right"][i] : "answer";
@@ -70,6 +71,7 @@ function render({ model, el }) {
   const status = element("p", "llmops-label-said");
   status.setAttribute("role", "status");
   let waiting = false;
+  let shown = 0;
 
   // One decision at a time: while the kernel is busy, the one that was made waits there, and others are not
   // taken, since nobody has seen yet what they would be about.
@@ -106,7 +108,11 @@ function render({ model, el }) {
   };
 
   const draw = () => {
-    const task = model.get("task");
+    const task = { ...model.get("task") };
+    // The same task again, after something that was not taken: what was typed stays.
+    const same = task.number === shown && !task.over;
+    if (same && root.querySelector(".llmops-label-note")) task.note = noteOf();
+    shown = task.number;
     const hadFocus = root.contains(document.activeElement);
     waiting = false;
     root.removeAttribute("aria-busy");

@@ -67,7 +67,7 @@ class Labelling(anywidget.AnyWidget):
     def _decide(self, content: Any) -> str:
         shown, action = self.queue.current, content.get("action")
         number = 0 if shown is None else shown.number
-        if action != "undo" and content.get("number") != number:
+        if content.get("number") != number:
             return "That was about another answer: nothing was kept. Please decide again."
         if action == "undo":
             self.queue.undo()
@@ -101,6 +101,7 @@ class Labelling(anywidget.AnyWidget):
             "input": _cut(shown.input),
             "outputs": [_cut(text) for text in shown.outputs],
             "expected": "" if shown.expected is None else _cut(as_text(shown.expected)),
+            "context": _cut(shown.context),
             "given": shown.given,
             "note": shown.note,
         }

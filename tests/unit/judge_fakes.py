@@ -9,7 +9,7 @@ import re
 from engine_fakes import FakeEngine
 
 from llmops_jupyter.engine.protocol import Finished
-from llmops_jupyter.errors import EngineError
+from llmops_jupyter.errors import NoProbabilitiesError
 from llmops_jupyter.records import Timing, Usage
 
 _PART = re.compile(r"--- (.+?) ([0-9a-f]{8}) ---\n(.*?)\n--- end of \1 \2 ---", re.DOTALL)
@@ -46,7 +46,7 @@ class StructuredOnly(JudgeEngine):
     """An endpoint that cannot tell how likely labels are, but answers as a schema wants."""
 
     def score(self, items, adapters=()):
-        raise EngineError("this endpoint returns no log-probabilities")
+        raise NoProbabilitiesError("this endpoint returns no log-probabilities")
 
     def generate(self, requests):
         for request in requests:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from judge_fakes import Engines, JudgeEngine, StructuredOnly, parts_in
 
-from llmops_jupyter.errors import DataError, OptionError
+from llmops_jupyter.errors import DataError, EngineError, OptionError
 from llmops_jupyter.evaluation.judges import (
     CheckItem,
     Judge,
@@ -379,7 +379,94 @@ def test_a_judge_that_goes_by_length_is_told_of_in_the_run(ws):
     assert any("goes with the length of answers" in note for note in run.notes)
 
 
+def test_what_is_said_of_places_is_the_same_when_verdicts_are_read_again(ws):
+    right = prefers(len)
+    engine = JudgeEngine(lambda p: 0.9 if len(p["answer A"]) + len(p["answer B"]) < 9 else right(p))
+    ws.engine.engine = lambda model=None: engine
+    rows = [{"id": str(n), "question": "why?", "a": f"a{n}", "b": f"b{n}"} for n in range(20)]
+    once, again = (
+        ws.evaluation.compare("column=a", "column=b", rows, "judge:pairwise") for _ in range(2)
+    )
+    said = [[n for n in c.notes if "by place" in n] for c in (once, again)]
+    assert said[0] == said[1] != []
+    assert "100%" in said[0][0]
+
+
+def test_an_engine_that_fails_is_not_made_to_choose_and_leaves_no_check(ws):
+    found = rubric("relevance")
+
+    class Flaky(JudgeEngine):
+        failures = 1
+
+        def score(self, items, adapters=()):
+            if self.failures:
+                self.failures -= 1
+                raise EngineError("timed out")
+            return super().score(items, adapters)
+
+    engine = Flaky(knows(found))
+    judge = Judge(found, store=ws.store)
+    with pytest.raises(EngineError, match="timed out"):
+        judge.score([case("good")], Engines(engine))
+    made = judge.score([case("good")], Engines(engine))
+    assert made[0].label == "yes"
+    assert "made to choose" not in made[0].explanation
+
+
+def test_tokens_of_a_byte_each_are_counted_and_what_cannot_fit_marks_its_row():
+    class Bytes(JudgeEngine):
+        context_length = 900
+
+        def count_tokens(self, prompt):
+            return sum(len(m.content.encode()) for m in prompt)
+
+    found = rubric("coherence")
+    engine = Bytes(knows(found))
+    judge = Judge(found, force=True)
+    judge._checks[engine.model_digest] = Judge(found).check(JudgeEngine(knows(found)))
+    long, short = judge.score([case("good \U0001f600" * 900), case("good")], Engines(engine))
+    assert "cut to the model's context" in long.explanation
+    assert short.label == "yes"
+    engine.context_length = 200
+    (none,) = judge.score([case("good")], Engines(engine))
+    assert "takes 168" in none.error
+
+
+def test_who_mostly_abstains_is_no_judge():
+    right = knows(rubric("relevance"))
+    sure = {item.output for item in rubric("relevance").check[::3]}
+    engine = JudgeEngine(lambda p: right(p) if p["answer"] in sure else 0.5)
+    check = Judge(rubric("relevance")).check(engine)
+    assert check.kappa.interval.low > 0 or check.accuracy.value < 0.5
+    assert not check.is_reliable
+    assert "Use a larger model" in check.sentence()
+
+
 # Calibration.
+
+
+def test_labels_that_point_the_other_way_are_refused():
+    found = rubric("relevance")
+    engine, cases, labels = labelled(found, 200, 0.0)
+    other = ["no" if label == "yes" else "yes" for label in labels]
+    with pytest.raises(DataError, match="says 'no', or have nothing to do"):
+        calibrate(Judge(found), cases, other, engine)
+
+
+def test_a_calibrated_judge_is_as_sure_as_it_was_cross_validated(ws):
+    """One that is always certain, and right in four of five."""
+    found = rubric("relevance")
+    rng = np.random.default_rng(5)
+    decide = knows(found)
+    engine = JudgeEngine(
+        lambda p: decide(p) if p["answer"][:2] != "n=" else float("+" in p["answer"])
+    )
+    cases = [case(f"n={n}{'+' if rng.random() < 0.5 else '-'}") for n in range(100)]
+    labels = ["yes" if ("+" in c.output) == (rng.random() < 0.8) else "no" for c in cases]
+    made = calibrate(Judge(found, force=True), cases, labels, engine)
+    (scored,) = made.judge.score([case("n=+")], Engines(engine))
+    assert scored.label == "yes"
+    assert 0.7 < float(scored.explanation.split()[1].rstrip(",")) < 0.9
 
 
 def shifted_judge(found, shift):

@@ -113,7 +113,7 @@ def test_what_is_sent_to_the_browser_tells_nothing_of_the_variant_or_the_judge(w
         assert secret not in sent
     assert set(again.task) == {
         *("turn", "done", "total", "undo", "said", "number", "over"),
-        *("input", "outputs", "expected", "given", "note"),
+        *("input", "outputs", "expected", "given", "context", "note"),
     }
 
 

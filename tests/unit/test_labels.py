@@ -300,7 +300,7 @@ def test_the_magic_hands_out_the_queue(ws, run, capsys):
         assert list(queue.labels.items()) == [("yes", 1.0), ("no", 0.0)]
         all_of(queue, lambda s: "yes" if int(s.expected) % 2 else "no")
         notebook.run(f"%evaluate agreement {run.id} ok --judge judge")
-        with pytest.raises(DataError, match="30 of the 30 answers that judge scored are labelled"):
+        with pytest.raises(DataError, match="30 of the 30 answers are labelled"):
             notebook.run(f"%evaluate correct {run.id} judge ok")
         assert "0 of 30 answers labelled as 'ok' by ann" in capsys.readouterr().out
         with pytest.raises(OptionError, match="one run, or pairs"):

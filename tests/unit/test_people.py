@@ -7,7 +7,7 @@ import pytest
 from annotators import ROWS, all_of, judge
 
 from llmops_jupyter.errors import DataError, OptionError, UnknownNameError
-from llmops_jupyter.evaluation import Metric
+from llmops_jupyter.evaluation import Metric, Scored
 from llmops_jupyter.evaluation.judges import tuned_on
 from llmops_jupyter.evaluation.labelled import majority
 
@@ -281,3 +281,61 @@ def test_perfect_agreement_is_not_certain(ws, run):
     made = ws.evaluation.agreement(run, "ok")
     assert made.alpha.value == made.kappas[0][2].value == 1.0
     assert made.alpha.interval.low == made.kappas[0][2].interval.low < 0.8
+
+
+def test_answers_on_which_the_judge_abstains_are_spoken_of_too(ws):
+    rng = np.random.default_rng(7)
+    truth = rng.random(300) < 0.6
+    rows = [
+        {"id": str(i), "question": str(i), "a": f"a{i}", "truth": int(t)}
+        for i, t in enumerate(truth)
+    ]
+
+    def kind(case):
+        return 1.0 if case.row["truth"] else Scored(None, "abstains")
+
+    metric = Metric("kind", each=kind, digest="k", source="judge", bounds=(0, 1))
+    run = ws.evaluation.run("column=a", rows, metric)
+    all_of(
+        ws.evaluation.label(run, name="ok", by="ann", limit=80),
+        lambda s: "good" if s.row["truth"] else "bad",
+    )
+    made = ws.evaluation.corrected(run, "kind", "ok")
+    assert made.estimate.interval.low <= truth.mean() <= made.estimate.interval.high
+    assert made.used == 80
+    assert any("does not decide" in note for note in made.notes)
+
+
+def test_labels_drawn_from_other_rows_do_not_correct(ws):
+    run, _, _ = biased(ws)
+    rows = [dict(item.case.row) for item in run.items]
+    small = ws.evaluation.run("column=a", rows[:20])
+    all_of(ws.evaluation.label(small, name="ok", by="ann"), lambda _: "good")
+    with pytest.raises(
+        DataError, match=r"20 left out \(drawn at random among the answers to other"
+    ):
+        ws.evaluation.corrected(run, "kind", "ok")
+    # As soon as the random order of all answers has come past them, they count.
+    all_of(ws.evaluation.label(run, name="ok", by="ann", limit=60), lambda _: "good")
+    made = ws.evaluation.corrected(run, "kind", "ok")
+    assert made.used >= 60
+    kept = ws.evaluation.labels(small, "ok")
+    assert {label.drawn for label in kept} == {"random"}
+
+
+def two(ws):
+    """Runs of which the second has half of the first one's answers."""
+    return ws.evaluation.run("column=a", ROWS), ws.evaluation.run("column=b", ROWS)
+
+
+def test_labels_of_pairs_come_before_those_of_answers_and_hold_either_way_round(ws):
+    a, b = two(ws)
+    all_of(ws.evaluation.label(a, name="ok", by="ann"), lambda _: "bad")
+    with pytest.raises(DataError, match="are only of answers that run"):
+        ws.evaluation.compare(a, b, metric="human:ok")
+    queue = ws.evaluation.label((b, a), name="ok", by="ann")
+    all_of(queue, lambda s: "left" if s.outputs[0].startswith("other") else "right")
+    made = ws.evaluation.compare(a, b, metric="human:ok")
+    back = ws.evaluation.compare(b, a, metric="human:ok")
+    assert made.n == back.n == 15
+    assert (made.difference, back.difference) == (1.0, -1.0)

@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llmops_jupyter.errors import EngineError, OptionError
+from llmops_jupyter.errors import NoProbabilitiesError, OptionError
 from llmops_jupyter.records import TokenLogprob
 
 Top = Sequence[tuple[str, float]]
@@ -56,10 +56,10 @@ def first_token(logprobs: Sequence[TokenLogprob]) -> Top:
     """The likeliest first tokens, among them the one that was written.
 
     Raises:
-        EngineError: the endpoint returned none.
+        NoProbabilitiesError: the endpoint returned none.
     """
     if not logprobs or not logprobs[0].top:
-        raise EngineError(
+        raise NoProbabilitiesError(
             "Scoring needs the log-probabilities of the likeliest tokens, which this endpoint does not "
             "return. Use an endpoint that does (llama_cpp.server: --logits_all True), or a model on this "
             "machine."
@@ -74,7 +74,7 @@ def score(labels: Sequence[str], top: Top) -> Scores:
     """The labels' scores by the likeliest first tokens; what is not among them has the least of these.
 
     Raises:
-        EngineError: the likeliest token that labels begin with begins several of them.
+        NoProbabilitiesError: the likeliest token that labels begin with begins several of them.
     """
     bare = [label.strip() for label in labels]
     own: list[list[float]] = [[] for _ in bare]
@@ -93,7 +93,7 @@ def score(labels: Sequence[str], top: Top) -> Scores:
     best = max((max(values) for values in own if values), default=-math.inf)
     if ambiguous > best:
         names = " and ".join(repr(labels[i]) for i in ambiguous_owners[:2])
-        raise EngineError(
+        raise NoProbabilitiesError(
             f"The labels {names} begin with the same token, and this endpoint tells the likelihood of the "
             "first token alone. Use labels that begin differently, such as A and B, or a model on this machine."
         )

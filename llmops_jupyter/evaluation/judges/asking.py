@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from llmops_jupyter.engine.protocol import Engine
 from llmops_jupyter.errors import DataError
-from llmops_jupyter.evaluation.metrics.arguments import as_texts
+from llmops_jupyter.evaluation.metrics.arguments import as_texts, context_of
 from llmops_jupyter.evaluation.metrics.metric import Case
 from llmops_jupyter.records import Message
 
@@ -50,11 +50,8 @@ def parts_of(case: Case, needs: Sequence[str]) -> dict[str, str]:
                 raise DataError("the row has no expected answer")
             found[name] = "\n".join(as_texts(case.expected))
         else:
-            value = case.row.get("context")
-            hits = case.completion.hits if case.completion is not None else ()
-            text = "\n\n".join(h.text for h in hits) if hits else str(value or "")
             found[name] = _there(
-                text, "the context: a column 'context', or passages that were retrieved"
+                context_of(case), "the context: a column 'context', or passages that were retrieved"
             )
     return found
 
@@ -78,19 +75,27 @@ def messages_of(
 def fitted(
     engine: Engine, question: str, parts: Mapping[str, str], labels: Sequence[str]
 ) -> tuple[tuple[Message, ...], bool]:
-    """The judge's prompt, its longest part cut in the middle until it fits; whether something was cut."""
+    """The judge's prompt, its longest part cut in the middle until it fits; whether something was cut.
+
+    Raises:
+        DataError: the question alone is longer than the model's context.
+    """
     room = engine.context_length - RESERVE
     made = dict(parts)
     cut = False
     while True:
         messages = messages_of(question, made, labels)
-        # No token is shorter than a character, so most need no count.
-        if sum(len(m.content) for m in messages) + RESERVE <= room:
+        # No token is shorter than a byte, so most need no count.
+        if sum(len(m.content.encode(errors="replace")) for m in messages) + RESERVE <= room:
             return messages, cut
         count = engine.count_tokens(messages)
         longest = max(made, key=lambda name: len(made[name]))
-        if count <= room or len(made[longest]) <= 2 * len(CUT):
+        if count <= room:
             return messages, cut
+        if len(made[longest]) <= 2 * len(CUT):
+            raise DataError(
+                f"what the judge must read has {count:,} tokens, and {engine.model_name} takes {room:,}"
+            )
         text, cut = made[longest], True
         keep = max(len(CUT), int(len(text) * max(0.1, 0.9 * room / count)) - len(CUT))
         made[longest] = text[: (keep + 1) // 2] + CUT + text[len(text) - keep // 2 :]

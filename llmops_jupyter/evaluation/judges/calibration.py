@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from llmops_jupyter.engine.protocol import Engine
 from llmops_jupyter.errors import DataError
-from llmops_jupyter.evaluation.judges.single import Judge
+from llmops_jupyter.evaluation.judges.single import SURE, Judge
 from llmops_jupyter.evaluation.metrics.metric import Case
 from llmops_jupyter.evaluation.statistics import Estimate, cohens_kappa
 from llmops_jupyter.store import Store
@@ -88,6 +88,12 @@ def calibrate(
         )
     logits = [_logit(p) for p, _ in pairs]
     slope, intercept = _fit(logits, truth)
+    if slope <= 0:
+        raise DataError(
+            f"The labels say {names[0]!r} where {judge.name} says {names[1]!r}, or have nothing to do with "
+            f"what it says, so it cannot be calibrated. Its first label is {names[0]!r}: do labels count 1 where "
+            "that is right? For hallucination, 1 means that something is made up."
+        )
     held_out = _cross_validated(logits, truth)
     before = [p for p, _ in pairs]
     made = Calibration(
@@ -155,5 +161,6 @@ def _table(found: Sequence[float], truth: Sequence[bool]) -> list[tuple[float, f
 
 
 def _logit(p: float) -> float:
-    p = min(1 - 1e-6, max(1e-6, p))
+    least = 1 / (1 + math.exp(SURE))
+    p = min(1 - least, max(least, p))
     return math.log(p / (1 - p))

@@ -34,8 +34,12 @@ class JudgeCheck:
 
     @property
     def is_reliable(self) -> bool:
-        """Whether it agrees better than by chance: the interval of κ lies above 0."""
-        return self.kappa.interval.low > 0
+        """Whether it agrees better than by chance, is right on most examples and decides at least half.
+
+        Better than by chance: the interval of κ lies above 0.
+        """
+        n = max(1, self.accuracy.n)
+        return self.kappa.interval.low > 0 and self.accuracy.value > 0.5 and self.abstained <= n / 2
 
     def sentence(self) -> str:
         """The check on one line."""
@@ -46,7 +50,10 @@ class JudgeCheck:
         )
         if self.is_reliable:
             return found
-        return f"{found}: no better than chance. Use a larger model as judge: judge:NAME@MODEL"
+        why = "no better than chance"
+        if self.kappa.interval.low > 0:
+            why = f"not enough, {self.abstained} of {self.accuracy.n} undecided"
+        return f"{found}: {why}. Use a larger model as judge: judge:NAME@MODEL"
 
     def as_json(self) -> str:
         """The check as it is kept."""

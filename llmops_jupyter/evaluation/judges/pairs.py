@@ -21,6 +21,7 @@ from llmops_jupyter.store import Store
 
 LABELS = ("A", "B")
 FIRST, SECOND, TIE = "first", "second", "tie"
+KEPT = "; the same place in both orders: "
 VALUES = {FIRST: -1.0, SECOND: 1.0, TIE: 0.0}
 
 
@@ -32,15 +33,19 @@ class PairScored:
         value: 1 the second, -1 the first, 0 a tie; None if the judge abstains.
         label: 'first', 'second', 'tie' or 'abstains'.
         explanation: the probabilities of both orders.
-        kept_place: it chose the same place in both orders, whichever answer stood there: 'A' or 'B'; else ''.
         error: what the case lacks.
     """
 
     value: float | None
     label: str
     explanation: str = ""
-    kept_place: str = ""
     error: str = ""
+
+    @property
+    def kept_place(self) -> str:
+        """The place that it chose in both orders, whichever answer stood there: 'A' or 'B'; else ''."""
+        _, found, place = self.explanation.partition(KEPT)
+        return place[:1] if found else ""
 
 
 @dataclass(frozen=True)
@@ -117,36 +122,36 @@ class PairJudge:
 
     def _compared(self, pairs: Sequence[tuple[Case, Case]], engine: Engine) -> list[PairScored]:
         found: list[PairScored | None] = [None] * len(pairs)
-        prompts: list[tuple[int, verdicts.Prompt, verdicts.Prompt]] = []
+        prompts: list[tuple[int, verdicts.Prompt, verdicts.Prompt, str]] = []
         for place, (a, b) in enumerate(pairs):
             if a.output == b.output:
                 found[place] = PairScored(0.0, TIE, "the answers are the same")
                 continue
             try:
                 shown = asking.parts_of(a, ("input",))
+                (one, cut), (other, _) = (
+                    asking.fitted(
+                        engine, self.asked, {**shown, "first": x.output, "second": y.output}, LABELS
+                    )
+                    for x, y in ((a, b), (b, a))
+                )
             except DataError as e:
                 found[place] = PairScored(None, "", error=str(e))
                 continue
-            orders = [
-                asking.fitted(
-                    engine, self.asked, {**shown, "first": x.output, "second": y.output}, LABELS
-                )[0]
-                for x, y in ((a, b), (b, a))
-            ]
-            prompts.append((place, orders[0], orders[1]))
+            prompts.append((place, one, other, "; cut to the model's context" if cut else ""))
         for begin in range(0, len(prompts), TOGETHER):
             some = prompts[begin : begin + TOGETHER]
-            flat = [prompt for _, one, other in some for prompt in (one, other)]
-            asked = verdicts.ask(engine, flat, LABELS).logprobs
-            for i, (place, _, _) in enumerate(some):
-                found[place] = self._decide(
-                    math.exp(asked[2 * i][0]), math.exp(asked[2 * i + 1][0])
-                )
+            flat = [prompt for _, one, other, _ in some for prompt in (one, other)]
+            asked = verdicts.ask(engine, flat, LABELS)
+            chosen = "; the model was made to choose" if asked.chosen else ""
+            for i, (place, _, _, note) in enumerate(some):
+                one_a, other_a = (math.exp(asked.logprobs[2 * i + k][0]) for k in (0, 1))
+                found[place] = self._decide(one_a, other_a, note + chosen)
         return [one for one in found if one is not None]
 
-    def _decide(self, one: float, other: float) -> PairScored:
+    def _decide(self, one: float, other: float, note: str = "") -> PairScored:
         """From the probability of A with the first answer at A, and with the second answer at A."""
-        said = f"A {one:.2f}, with the places changed A {other:.2f}"
+        said = f"A {one:.2f}, with the places changed A {other:.2f}{note}"
         choice = self._choice(one), self._choice(other)
         if choice == ("", ""):
             return PairScored(None, ABSTAINS, said)
@@ -154,8 +159,8 @@ class PairJudge:
             return PairScored(-1.0, FIRST, said)
         if choice == ("B", "A"):
             return PairScored(1.0, SECOND, said)
-        kept = choice[0] if choice[0] == choice[1] else ""
-        return PairScored(0.0, TIE, said, kept)
+        kept = f"{KEPT}{choice[0]}" if choice[0] == choice[1] else ""
+        return PairScored(0.0, TIE, said + kept)
 
     def _choice(self, probability: float) -> str:
         if probability >= 0.5 + self.margin:

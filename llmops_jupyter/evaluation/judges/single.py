@@ -20,6 +20,8 @@ from llmops_jupyter.store import Store
 MARGIN = 0.1
 # Cases that are asked at once.
 TOGETHER = 64
+# Logits further from 0 count as this: nothing is learnt of how right a judge is that is surer than that.
+SURE = 13.8
 
 
 @dataclass(frozen=True)
@@ -153,10 +155,10 @@ class Judge:
         for place, case in enumerate(cases):
             try:
                 parts = asking.parts_of(case, self.rubric.needs)
+                prompt, cut = asking.fitted(engine, self.rubric.question, parts, self.rubric.names)
             except DataError as e:
                 found[place] = Scored(None, error=str(e))
                 continue
-            prompt, cut = asking.fitted(engine, self.rubric.question, parts, self.rubric.names)
             prompts.append((place, prompt, cut))
         for begin in range(0, len(prompts), TOGETHER):
             some = prompts[begin : begin + TOGETHER]
@@ -173,7 +175,7 @@ class Judge:
         if self.calibration is None:
             return logprobs
         slope, intercept = self.calibration
-        logit = max(-30.0, min(30.0, logprobs[0] - logprobs[1]))
+        logit = max(-SURE, min(SURE, logprobs[0] - logprobs[1]))
         return verdicts.normalised([slope * logit + intercept, 0.0])
 
     def _decide(self, logprobs: Sequence[float], note: str, more: str) -> Scored:

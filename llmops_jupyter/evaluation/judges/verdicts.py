@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llmops_jupyter.engine.protocol import Engine, Finished, Request
-from llmops_jupyter.errors import EngineError
+from llmops_jupyter.errors import EngineError, NoProbabilitiesError
 from llmops_jupyter.records import Message, Sampling
 
 Prompt = tuple[Message, ...]
@@ -32,21 +32,24 @@ def ask(engine: Engine, prompts: Sequence[Prompt], labels: Sequence[str]) -> Ask
     """How likely each label is after each prompt.
 
     Raises:
-        EngineError: the model can do neither.
+        EngineError: the engine failed. It is not made to choose then: that is for models that can never tell
+            how likely labels are.
     """
     try:
         scores = engine.score([(prompt, labels) for prompt in prompts])
-    except EngineError:
+    except NoProbabilitiesError:
         return Asked(_chosen(engine, prompts, labels), chosen=True)
     return Asked([normalised(one) for one in scores])
 
 
 def normalised(logprobs: Sequence[float], bias: Sequence[float] | None = None) -> list[float]:
     """Log-probabilities that add up to 1, less the bias of each label."""
-    shifted = [x - b for x, b in zip(logprobs, bias or [0.0] * len(logprobs), strict=True)]
+    if all(map(math.isinf, logprobs)):
+        return [-math.log(len(logprobs))] * len(logprobs)
+    # What is never said has no bias that could be taken off.
+    biases = [b if math.isfinite(b) else 0.0 for b in bias or [0.0] * len(logprobs)]
+    shifted = [x - b for x, b in zip(logprobs, biases, strict=True)]
     most = max(shifted)
-    if math.isinf(most):
-        return [-math.log(len(shifted))] * len(shifted)
     total = most + math.log(sum(math.exp(x - most) for x in shifted))
     return [x - total for x in shifted]
 

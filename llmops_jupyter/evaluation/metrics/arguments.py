@@ -76,6 +76,16 @@ def given(name: str, argument: Any, *, required: bool = False) -> Given:
     raise OptionError(f"The argument of {name} is a text or a list of texts, not {argument!r:.80}.")
 
 
+def context_of(case: Case) -> str:
+    """What an answer is to rest on: passages that were retrieved, else the row's column 'context'; ''."""
+    hits = case.completion.hits if case.completion is not None else ()
+    value = case.row.get("context")
+    if hits or value is None:
+        return "\n\n".join(hit.text for hit in hits)
+    values = value if isinstance(value, list | tuple) else [value]
+    return "\n\n".join(map(as_text, values))
+
+
 def as_texts(value: Any) -> list[str]:
     """The expected answers as texts: of a list each one."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
