@@ -67,7 +67,9 @@ def _folder(values: Mapping[str, Any]) -> Path | None:
     if values.get("store") or not path.is_file():
         return None
     for parent in path.resolve().parents[:2]:
-        if (parent / "prompts").is_dir() and (parent / "data").is_dir():
+        beside = path.resolve().parent.name == "suites" and parent != path.resolve().parent
+        parts = [(parent / name).is_dir() for name in ("prompts", "data")]
+        if all(parts) or (beside and any(parts)):
             return parent
     return None
 
@@ -90,12 +92,20 @@ def _imported(terminal: Terminal, folder: Path, values: Mapping[str, Any]) -> It
 
 
 def _share_models(terminal: Terminal, there: Terminal) -> None:
-    """Have the user's registered models in the other store: by name, where their files are."""
-    for model in terminal.workspace.models.list():
+    """Have the user's models in the other store: by name, with their aliases and the default one."""
+    mine, theirs = terminal.workspace.models, there.workspace.models
+    for model in [*mine.list(), *mine.adapters()]:
         if model.endpoint is not None:
-            there.workspace.models.add_endpoint(model.name, model.endpoint)
+            theirs.add_endpoint(model.name, model.endpoint)
         elif model.path.exists():
-            there.workspace.models.add(str(model.path), name=model.name)
+            theirs.add(str(model.path), name=model.name)
+        else:
+            continue
+        for alias in model.aliases:
+            theirs.alias(model.name, alias)
+    default = mine.default()
+    if default is not None and default.name in {model.name for model in theirs.list()}:
+        theirs.use(default.name)
 
 
 def _prepare(workspace: Any, values: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ correction for their number is needed (an intersection-union test; Berger 1982).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from llmops_jupyter.errors import DataError, LLMOpsError
 from llmops_jupyter.evaluation.comparing import Question, compare_all
 from llmops_jupyter.evaluation.comparison import ChangedRow, Comparison
+from llmops_jupyter.evaluation.metrics.metric import Metric, Scored
 from llmops_jupyter.evaluation.outcomes import GateReport, Outcome, Verdict
 from llmops_jupyter.evaluation.rows import check_column
 from llmops_jupyter.evaluation.runs import EvaluationRun
@@ -58,10 +59,11 @@ def run_suite(
     names = suite.every_metric()
     metrics = evaluation.metrics(names)
     called = {name: metric.name for name, metric in zip(names, metrics, strict=True)}
-    run = evaluation.run(suite.variant, data, metrics, **how)
+    _check_limits(suite, dict(zip(names, metrics, strict=True)))
+    run = _complete(evaluation.run(suite.variant, data, metrics, **how))
     baseline = None
     if suite.baseline is not None:
-        baseline = evaluation.run(suite.baseline, data, metrics, **how)
+        baseline = _complete(evaluation.run(suite.baseline, data, metrics, **how))
     comparisons = _comparisons(evaluation, suite, run, baseline, called)
     verdicts = [
         verdict
@@ -76,6 +78,46 @@ def run_suite(
         tuple(comparisons.values()),
         _difference(run, baseline, prompt_difference),
     )
+
+
+def _check_limits(suite: Suite, metrics: Mapping[str, Metric]) -> None:
+    """Refuse limits that every answer keeps to, or none.
+
+    Raises:
+        DataError: there is one.
+    """
+    for gate in suite.gates:
+        bounds = metrics[gate.metric].bounds
+        if bounds is None or gate.kind in ("never", "always"):
+            continue
+        low, high = (0.0, bounds[1] - bounds[0]) if gate.kind in AGAINST else bounds
+        if not low <= gate.limit <= high:
+            what = "differs by" if gate.kind in AGAINST else "lies between"
+            raise DataError(
+                f"Line {gate.line} of the suite: {gate.metric} {what} {low:g} {'to' if gate.kind in AGAINST else 'and'} "
+                f"{high:g}, so {gate.kind}: {gate.limit:g} says nothing. Rates are shares: 5 % is 0.05."
+            )
+
+
+def _complete(run: EvaluationRun) -> EvaluationRun:
+    """The run in which answers that are missing have the worst score that there can be.
+
+    Metrics that say yes or no have it already; those without bounds know no worst one.
+    """
+    metrics = {}
+    for name, metric in run.metrics.items():
+        if metric.bounds is None:
+            metrics[name] = metric
+            continue
+        worst = metric.bounds[0] if metric.higher_is_better else metric.bounds[1]
+        scores = tuple(
+            Scored(worst, explanation=s.explanation)
+            if item.output_id is None and s.value is None
+            else s
+            for item, s in zip(run.items, metric.scores, strict=True)
+        )
+        metrics[name] = replace(metric, scores=scores)
+    return replace(run, metrics=metrics)
 
 
 def _data(suite: Suite) -> Any:
@@ -166,7 +208,10 @@ def _bounded(
     if outcome == "undecided":
         reason += f": it holds the threshold {gate.limit:g}{_more_rows(gate, estimate)}"
     if summary.missing:
-        reason += f" ({sum(n for _, n in summary.missing)} answers without a score)"
+        why = summary.missing[0][0]
+        reason += f"; {sum(n for _, n in summary.missing)} answers have no score: {why}"
+        # Who says nothing, or fails, does not pass by it.
+        outcome = "undecided" if outcome == "passed" else outcome
     rows = () if outcome == "passed" else _worst(gate, run, metric, places)
     return Verdict(gate, outcome, reason, rows, estimate.n, low, high)
 
@@ -198,6 +243,10 @@ def _against(gate: Gate, comparison: Comparison, metric: ScoredMetric) -> Verdic
     )
     if outcome == "undecided":
         reason += f": it holds the threshold {threshold:+g}"
+    if comparison.left_out:
+        missing = sum(n for _, n in comparison.left_out)
+        reason += f"; {missing} rows have not two scores: {comparison.left_out[0][0]}"
+        outcome = "undecided" if outcome == "passed" else outcome
     changed = () if outcome == "passed" else _regressed(comparison)
     return Verdict(
         gate,
@@ -230,15 +279,22 @@ def _on_rows(gate: Gate, run: EvaluationRun, metric: ScoredMetric) -> Verdict:
     """A gate on every row: one that it does not hold for is enough."""
     if not metric.is_yes_no:
         raise DataError(
-            f"{gate.kind} is for metrics that say yes or no, and {gate.metric} is a number. Give it a bound, "
-            f"for instance {gate.metric}<2."
+            f"Line {gate.line} of the suite: {gate.kind} is for metrics that say yes or no, and {gate.metric} is a "
+            f"number. Give it a bound, for instance {gate.metric}<2."
         )
     wanted = 0.0 if gate.kind == "never" else 1.0
-    broken = [i for i, s in enumerate(metric.scores) if s.value is not None and s.value != wanted]
+    broken = [
+        i
+        for i, (item, s) in enumerate(zip(run.items, metric.scores, strict=True))
+        if item.output_id is None or (s.value is not None and s.value != wanted)
+    ]
     silent = sum(s.value is None for s in metric.scores)
     n = len(metric.scores)
     if broken:
+        absent = len(run.failures)
         reason = f"{len(broken)} of {n} answers do not hold to it"
+        if absent:
+            reason += f", {absent} of which did not come: {run.failures[0].error or 'no answer'}"
         return Verdict(gate, "failed", reason, _rows(run, broken[:SHOWN], metric), n)
     if silent:
         return Verdict(gate, "undecided", f"{silent} of {n} answers have no score", (), n)

@@ -90,7 +90,7 @@ def markdown(report: GateReport) -> str:
         fence = "`" * max(
             3, 1 + max((len(r) for r in re.findall("`+", report.difference)), default=0)
         )
-        lines += ["", "### The prompts", "", f"{fence}diff", report.difference, fence]
+        lines += ["", "### The prompts", "", f"{fence}diff", _clean(report.difference), fence]
     lines += ["", *(f"*{_inert(note)}*" for note in report.run.notes)]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -104,7 +104,9 @@ def _table(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _inert(text: Any) -> str:
-    return _MARKDOWN.sub(r"\\\1", " ".join(str(text).split()))
+    plain = _MARKDOWN.sub(r"\\\1", " ".join(_clean(str(text)).split()))
+    # What GitHub would make a link or a mention of.
+    return plain.replace("://", ":&#47;&#47;").replace("@", "&#64;").replace("www.", "www&#46;")
 
 
 def _clean(text: str) -> str:

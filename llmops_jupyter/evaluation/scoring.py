@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from llmops_jupyter.data.values import canonical
@@ -14,8 +14,7 @@ from llmops_jupyter.store import Store
 # SQLite before 3.32 takes 999 values in one statement.
 STEP = 900
 # Answers that are scored between two looks at the clock and the keyboard.
-CHUNK = 256
-YES_NO = ("true", "false")
+CHUNK, CHUNK_AT_ONCE = 256, 64
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,8 @@ class Item:
         """What makes the row one of its kind: its values without its id, if it puts a question at all."""
         if not self.case.input:
             return str(self.position)
-        return canonical({k: v for k, v in self.case.row.items() if k != "id"})
+        values = canonical({k: v for k, v in self.case.row.items() if k != "id"})
+        return f"{self.case.input}\n{values}"
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,13 @@ class ScoredMetric:
     higher_is_better: bool = True
     source: str = "code"
     unit: str = ""
+    yes_no: bool | None = None
 
     @property
     def is_yes_no(self) -> bool:
-        """Whether every score there is says yes or no."""
+        """Whether it says yes or no; if the metric does not tell, whether every score there is does."""
+        if self.yes_no is not None:
+            return self.yes_no
         said = [s for s in self.scores if s.value is not None]
         return bool(said) and all(s.value in (0.0, 1.0) for s in said)
 
@@ -71,6 +74,7 @@ class ScoredMetric:
             "higher_is_better": self.higher_is_better,
             "source": self.source,
             "unit": self.unit,
+            "yes_no": self.yes_no,
         }
 
 
@@ -116,25 +120,32 @@ def score(
         known.get((item.output_id, scope)) for item, scope in zip(items, scopes, strict=True)
     ]
     todo = [i for i, item in enumerate(items) if found[i] is None and item.output_id is not None]
-    for begin in range(0, len(todo), CHUNK):
-        places = todo[begin : begin + CHUNK]
-        cases = [items[i].case for i in places]
-        made = [
-            _needing(metric, c, s) for c, s in zip(cases, metric.score(cases, engines), strict=True)
-        ]
-        _write(
-            store,
-            metric,
-            identifier,
-            [(items[i], scopes[i], s) for i, s in zip(places, made, strict=True)],
-        )
-        for place, one in zip(places, made, strict=True):
+    size = CHUNK if metric.batch is None else CHUNK_AT_ONCE
+    for begin in range(0, len(todo), size):
+        places = todo[begin : begin + size]
+        made: list[Scored] = []
+        try:
+            made.extend(_scored(metric, [items[i].case for i in places], engines))
+        finally:  # what was computed before an interrupt is kept
+            done = list(zip(places, made, strict=False))
+            _write(store, metric, identifier, [(items[i], scopes[i], s) for i, s in done])
+        for place, one in done:
             found[place] = one
-        if progress is not None and (metric.batch is not None or len(todo) > CHUNK):
+        if progress is not None and (metric.batch is not None or len(todo) > size):
             progress(
-                f"{metric.name}: {min(begin + CHUNK, len(todo)):,}/{len(todo):,} answers scored"
+                f"{metric.name}: {min(begin + size, len(todo)):,}/{len(todo):,} answers scored"
             )
     return _whole(metric, identifier, items, found)
+
+
+def _scored(metric: Metric, cases: Sequence[Case], engines: Engines) -> Iterator[Scored]:
+    """One after the other where the metric scores them so, else all at once."""
+    if metric.batch is None:
+        for case in cases:
+            yield _needing(metric, case, metric.score([case], engines)[0])
+        return
+    for case, scored in zip(cases, metric.score(cases, engines), strict=True):
+        yield _needing(metric, case, scored)
 
 
 def _needing(metric: Metric, case: Case, scored: Scored) -> Scored:
@@ -148,8 +159,11 @@ def _whole(
 ) -> ScoredMetric:
     """With the answers that are missing."""
     said = [s for s in found if s is not None and s.value is not None]
-    says_yes_no = bool(said) and all(s.value in (0.0, 1.0) and s.label in YES_NO for s in said)
-    missing = Scored(0.0, "false") if says_yes_no else Scored(None)
+    says_yes_no = metric.yes_no
+    if says_yes_no is None and metric.source == "code":
+        says_yes_no = bool(said) and all(s.value in (0.0, 1.0) and s.label for s in said)
+    wrong = Scored(0.0, "false") if metric.higher_is_better else Scored(1.0, "true")
+    missing = wrong if says_yes_no else Scored(None)
     scores = tuple(
         s if s is not None else replace(missing, explanation=f"no answer: {item.error}")
         for s, item in zip(found, items, strict=True)
@@ -163,6 +177,7 @@ def _whole(
         higher_is_better=metric.higher_is_better,
         source=metric.source,
         unit=metric.unit,
+        yes_no=metric.yes_no,
     )
 
 
@@ -178,6 +193,8 @@ def recorded(
         higher_is_better=bool(facts["higher_is_better"]),
         source=str(facts["source"]),  # type: ignore[arg-type]
         unit=str(facts["unit"]),
+        yes_no=facts.get("yes_no"),  # type: ignore[arg-type]
+        digest=str(facts["identifier"]),
     )
     identifier = str(facts["identifier"])
     known = _recorded(store, metric, identifier, items)

@@ -118,17 +118,30 @@ def read_suite(given: str | Path) -> Suite:
 
 
 def save(store: Store, name: str, given: str | Path) -> Suite:
-    """Keep a suite as a version of `name`; equal content is the version that has it already."""
+    """Keep a suite as the next version of `name`, unless the latest one is the same.
+
+    Raises:
+        DataError: it cannot be read, or its rows are a file that is not kept with it.
+    """
     aliases.check_name(KIND, name)
     suite = read_suite(given)
+    if suite.folder is not None and (suite.folder / suite.data).is_file():
+        raise DataError(
+            f"The suite's data is the file {suite.data!r} beside it, which is not kept with it. Keep the rows as a "
+            "data set, %data add NAME FILE, and name that in the suite."
+        )
     digest = hashlib.sha256(suite.text.encode()).hexdigest()
     with store.write() as conn:
-        highest = conn.execute("SELECT max(version) FROM suites WHERE name = ?", (name,)).fetchone()
-        conn.execute(
-            "INSERT OR IGNORE INTO suites(name, version, content_hash, content, created_at) "
-            "VALUES (?, ?, ?, ?, ?)",
-            (name, (highest[0] or 0) + 1, digest, suite.text, store.now()),
-        )
+        latest = conn.execute(
+            "SELECT version, content_hash FROM suites WHERE name = ? ORDER BY version DESC LIMIT 1",
+            (name,),
+        ).fetchone()
+        if latest is None or latest[1] != digest:  # going back to an earlier one is a new version
+            conn.execute(
+                "INSERT INTO suites(name, version, content_hash, content, created_at) "
+                "VALUES (?, ?, ?, ?, ?)",
+                (name, (latest[0] if latest else 0) + 1, digest, suite.text, store.now()),
+            )
     return suite
 
 
@@ -165,10 +178,15 @@ def get(store: Store, reference: str) -> Suite:
     if not versions:
         known = [str(row["name"]) for row in saved(store)]
         raise unknown_name("suite", name, known, "Keep one: ws.evaluation.save_suite(name, path)")
-    version = int(selector) if selector and selector.isdigit() else max(versions)
-    row = store.row("SELECT content FROM suites WHERE name = ? AND version = ?", (name, version))
-    if row is None:
+    if selector and not selector.isdigit():
+        raise OptionError(
+            f"Suites have versions and no aliases: write {name}, which is the latest, or {name}@{max(versions)}."
+        )
+    version = int(selector) if selector else max(versions)
+    if version not in versions:
         raise OptionError(f"The suite {name!r} has no version {version}. It has {len(versions)}.")
+    row = store.row("SELECT content FROM suites WHERE name = ? AND version = ?", (name, version))
+    assert row is not None
     return read_suite(row[0])
 
 
@@ -213,7 +231,13 @@ def _yaml(text: str, where: str) -> tuple[Any, dict[tuple[Any, ...], int]]:
 
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
+        lines: dict[tuple[Any, ...], int] = {}
+        _lines(node, (), lines, where)
         value = yaml.safe_load(text)
+    except DataError:
+        raise
+    except ValueError as e:
+        raise DataError(f"{where} has a value that cannot be read: {e}. Put it in quotes.") from e
     except yaml.YAMLError as e:
         mark = getattr(e, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark is not None else ""
@@ -221,12 +245,11 @@ def _yaml(text: str, where: str) -> tuple[Any, dict[tuple[Any, ...], int]]:
         raise DataError(f"{where}{line} is no YAML: {problem}. Correct that line.") from e
     except RecursionError as e:
         raise DataError(f"{where} nests too deep to be read.") from e
-    lines: dict[tuple[Any, ...], int] = {}
-    _lines(node, (), lines)
     return value, lines
 
 
-def _lines(node: Any, path: tuple[Any, ...], found: dict[tuple[Any, ...], int]) -> None:
+def _lines(node: Any, path: tuple[Any, ...], found: dict[tuple[Any, ...], int], where: str) -> None:
+    """Add the lines of a node's parts; a key that is there twice is an error, for one would be lost."""
     import yaml
 
     if node is None or len(path) > 3:
@@ -234,10 +257,17 @@ def _lines(node: Any, path: tuple[Any, ...], found: dict[tuple[Any, ...], int]) 
     found[path] = node.start_mark.line + 1
     if isinstance(node, yaml.MappingNode):
         for key, child in node.value:
-            _lines(child, (*path, getattr(key, "value", "")), found)
+            name = str(getattr(key, "value", ""))
+            inside = (*path, name)
+            if inside in found:
+                raise DataError(
+                    f"{where} line {key.start_mark.line + 1}: {name} is there a second time (first in line "
+                    f"{found[inside]}). Write one list, or one key, with all of it."
+                )
+            _lines(child, inside, found, where)
     elif isinstance(node, yaml.SequenceNode):
         for place, child in enumerate(node.value):
-            _lines(child, (*path, place), found)
+            _lines(child, (*path, place), found, where)
 
 
 def _gates(given: Any, where: str, lines: Mapping[tuple[Any, ...], int]) -> tuple[Gate, ...]:
@@ -262,7 +292,7 @@ def _gate(given: Any, where: str, line: int) -> Gate:
         if limit is not True:
             raise DataError(f"{at}: write {kind}: true")
         limit = 0.0
-    elif isinstance(limit, bool) or not isinstance(limit, int | float) or not math.isfinite(limit):
+    elif not _is_number(limit):
         raise DataError(f"{at}: {kind} is a number, not {limit!r:.60}.")
     if kind == "not_worse_by" and limit <= 0:
         raise DataError(f"{at}: not_worse_by is a loss above 0 that does not matter, as in 0.05.")
@@ -270,10 +300,19 @@ def _gate(given: Any, where: str, line: int) -> Gate:
         raise DataError(
             f"{at}: better_by is 0 or more; for a loss that does not matter: not_worse_by."
         )
-    part = given.get("slice") or ""
+    part = "" if given.get("slice") is None else str(given["slice"])
     if part and kind not in ("at_least", "at_most"):
         raise DataError(f"{at}: slice goes with at_least and at_most.")
     return Gate(str(given["metric"]), kind, float(limit), str(part), line)
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _variant(given: Any, name: str, options: Mapping[str, Any], where: str) -> Variant | None:

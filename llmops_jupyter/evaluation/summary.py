@@ -79,7 +79,9 @@ def summarise(
     interval allows for rows that belong together.
     """
     values, names = by_row(metric, items, clusters)
-    missing = Counter(s.error or s.label or "no score" for s in metric.scores if s.value is None)
+    missing = Counter(
+        s.error or s.label or s.explanation or "no score" for s in metric.scores if s.value is None
+    )
     reasons = tuple(missing.most_common())
     scored = sum(s.value is not None for s in metric.scores)
     made = None

@@ -370,7 +370,7 @@ def m016_evaluation(conn: sqlite3.Connection) -> None:
         "model_digest TEXT NOT NULL, result TEXT NOT NULL, tuned_on TEXT NOT NULL, at TEXT NOT NULL)",
         "CREATE TABLE suites (id INTEGER PRIMARY KEY, name TEXT NOT NULL, version INTEGER NOT NULL, "
         "content_hash TEXT NOT NULL, content TEXT NOT NULL, created_at TEXT NOT NULL, "
-        "UNIQUE (name, version), UNIQUE (name, content_hash))",
+        "UNIQUE (name, version))",
     )
 
 

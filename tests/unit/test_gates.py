@@ -13,6 +13,7 @@ from llmops_jupyter.cli.program import run as llmops
 from llmops_jupyter.errors import DataError, OptionError, UnknownNameError
 from llmops_jupyter.evaluation.reports import junit, markdown
 from llmops_jupyter.evaluation.suites import read_suite
+from llmops_jupyter.models.endpoint import Endpoint
 
 SUITE = """
 name: support
@@ -305,3 +306,126 @@ def test_a_gate_is_a_look_at_the_data_set(ws):
     gate(ws, data=rows(95, old=94))
     made = ws.evaluation.compare("column=old", "column=new", "qa", "contains")
     assert made.looks_at_data == 2
+
+
+def missing(total=100, there=10, **columns):
+    """Answers of which all but a few did not come; the old ones are all there."""
+    return [
+        {
+            "id": f"r{i:03}",
+            "expected": "yes",
+            "new": "yes" if i < there else None,
+            "old": "yes",
+            **columns,
+        }
+        for i in range(total)
+    ]
+
+
+@pytest.mark.parametrize(
+    "demand",
+    [
+        "{metric: refusal, never: true}",
+        "{metric: pii, never: true}",
+        "{metric: contains=zz, never: true}",
+        "{metric: not-contains=zz, always: true}",
+        "{metric: refusal, at_most: 0.05}",
+        "{metric: refusal, not_worse_by: 0.05}",
+        "{metric: rouge-l, at_least: 0.5}",
+        "{metric: rouge-l, not_worse_by: 0.3}",
+        "{metric: exact, at_least: 0.5}",
+    ],
+)
+@pytest.mark.parametrize("there", [0, 10])
+def test_answers_that_did_not_come_fail_every_gate(ws, demand, there):
+    report = gate(
+        ws,
+        f"data: qa\nvariant: column=new\nbaseline: column=old\ngates:\n  - {demand}\n",
+        missing(there=there),
+    )
+    assert outcomes(report) == ["failed"]
+    assert report.exit_code(allow_undecided=True) == 2
+
+
+def test_a_metric_that_knows_no_worst_score_does_not_pass_on_the_few_answers_that_came(ws):
+    report = gate(
+        ws, "data: qa\nvariant: column=new\ngates:\n  - {metric: length, at_most: 10}\n", missing()
+    )
+    assert outcomes(report) == ["undecided"]
+    assert "90 answers have no score" in report.verdicts[0].reason
+
+
+@pytest.mark.parametrize(
+    "demand",
+    [
+        "{metric: exact, not_worse_by: 5}",
+        "{metric: exact, at_most: 70}",
+        "{metric: exact, at_least: -1}",
+        "{metric: refusal, at_most: 5}",
+    ],
+)
+def test_limits_that_say_nothing_are_refused_before_anything_runs(ws, demand):
+    text = f"data: qa\nvariant: column=new\nbaseline: column=old\ngates:\n  - {demand}\n"
+    with pytest.raises(DataError, match="says nothing"):
+        gate(ws, text, rows(20, old=100))
+    assert ws.evaluation.list() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (f"{SUITE}gates:\n  - {{metric: exact, at_least: 0.1}}\n", "gates is there a second time"),
+        (SUITE.replace("at_least: 0.7", "at_least: 0.7, at_least: 0.1"), "line 8.*second time"),
+        (SUITE.replace("name: support", "name: 2024-13-45"), "cannot be read.*quotes"),
+        (SUITE.replace("0.7", "9" * 400), "at_least is a number"),
+        (SUITE.replace("at_least: 0.7", "at_least: 0.7, slice: 0"), "column '0'"),
+        (SUITE.replace("exact, at", '"regex={{ old }}", at'), "regex is not filled"),
+    ],
+)
+def test_suites_in_which_something_would_be_lost_are_refused(ws, text, says):
+    with pytest.raises((DataError, OptionError), match=says):
+        gate(ws, text, rows(90, old=90))
+
+
+def test_going_back_to_an_earlier_suite_is_a_new_version(ws, tmp_path):
+    other = SUITE.replace("0.7", "0.1")
+    for text in (SUITE, other, SUITE, SUITE):
+        ws.evaluation.save_suite("s", text)
+    assert ws.evaluation.suite("s").gates[0].limit == 0.7
+    assert ws.evaluation.suite("s@2").gates[0].limit == 0.1
+    with pytest.raises(OptionError, match="no version 4"):
+        ws.evaluation.suite("s@4")
+    with pytest.raises(OptionError, match="no aliases"):
+        ws.evaluation.suite("s@production")
+    (tmp_path / "rows.jsonl").write_text("{}\n")
+    path = tmp_path / "s.yaml"
+    path.write_text(SUITE.replace("data: qa", "data: rows.jsonl"))
+    with pytest.raises(DataError, match="is not kept with it"):
+        ws.evaluation.save_suite("t", path)
+
+
+def test_the_gate_of_an_exported_folder_has_the_user_s_models_with_their_aliases(ws, tmp_path):
+    from llmops_jupyter.cli.gating import _share_models
+
+    for name in ("m", "n"):
+        ws.models.add_endpoint(name, Endpoint(f"http://127.0.0.1:9/{name}", "x"))
+    ws.models.alias("m", "production")
+    ws.models.use("n")
+
+    class Terminal:
+        def __init__(self, workspace):
+            self.workspace = workspace
+
+    with lo.open(tmp_path / "other.db") as other:
+        _share_models(Terminal(ws), Terminal(other))
+        assert other.models.get("m@production").name == "m"
+        assert other.models.default().name == "n"
+
+
+def test_nothing_of_an_answer_is_live_in_the_markdown_report(ws):
+    data = [
+        {**row, "new": "see https://evil.example @octocat \ud800"[:-1]} for row in rows(0, old=0)
+    ]
+    shown = markdown(gate(ws, data=data))
+    assert "https://" not in shown
+    assert "@octocat" not in shown

@@ -189,7 +189,7 @@ def test_a_rubric_of_yours_comes_from_a_file(tmp_path):
     path.write_text(json.dumps(value))
     metric = parse_judge(f"judge:{path}@big")
     assert isinstance(metric, Metric)
-    assert metric.name == "judge:polite@big"
+    assert metric.name == f"judge:{path}@big"
     assert metric.facts["model"] == "big"
     found = rubric(str(path))
     assert Rubric.from_dict(found.as_dict()) == found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -60,6 +61,12 @@ class Rubric:
         names = [label for label, _ in self.labels]
         if len(names) < 2 or len(set(names)) != len(names) or not all(n.strip() for n in names):
             raise OptionError(f"The rubric {self.name!r} needs two or more different labels.")
+        if not all(math.isfinite(value) for _, value in self.labels):
+            raise OptionError(f"A label of the rubric {self.name!r} has a value that is no number.")
+        if not self.needs:
+            raise OptionError(
+                f"The rubric {self.name!r} needs something to judge: needs=('output',)."
+            )
         unknown = [n for n in self.needs if n not in PARTS]
         if unknown:
             raise OptionError(
@@ -109,13 +116,16 @@ class Rubric:
         Raises:
             DataError: something is missing or of another kind.
         """
+        higher = value.get("higher_is_better", True) if isinstance(value, Mapping) else True
+        if not isinstance(higher, bool):
+            raise DataError(f"higher_is_better of a rubric is true or false, not {higher!r}.")
         try:
             return cls(
                 name=str(value["name"]),
                 question=str(value["question"]),
                 labels=tuple((str(one["label"]), float(one["value"])) for one in value["labels"]),
                 needs=tuple(map(str, value.get("needs", ("input", "output")))),
-                higher_is_better=bool(value.get("higher_is_better", True)),
+                higher_is_better=higher,
                 check=tuple(CheckItem(**item) for item in value.get("check", ())),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as e:

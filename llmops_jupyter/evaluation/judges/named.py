@@ -24,4 +24,5 @@ def parse_judge(spec: str, store: Store | None = None) -> Metric | PairJudge:
         raise OptionError("Write judge:RUBRIC or judge:RUBRIC@MODEL, for instance judge:relevance")
     if name == PAIRWISE:
         return PairJudge(model=model or None, store=store)
-    return Judge(rubric(name), model or None, store=store).metric()
+    source = name if name.endswith(".json") else ""
+    return Judge(rubric(name), model or None, source=source, store=store).metric()

@@ -34,6 +34,7 @@ class Judge:
         margin: it abstains where its best label is not by so much more likely than by pure guessing.
         calibration: slope and intercept on the logit of the first label's probability, from people's labels.
         force: judge even if the check says that the model cannot.
+        source: the file that the rubric is from, by which the judge is named; '' for one of ours.
         store: where checks are kept.
     """
 
@@ -42,6 +43,7 @@ class Judge:
     margin: float = MARGIN
     calibration: tuple[float, float] | None = None
     force: bool = False
+    source: str = ""
     store: Store | None = field(default=None, compare=False, repr=False)
     _checks: dict[str, JudgeCheck] = field(default_factory=dict, compare=False, repr=False)
 
@@ -56,7 +58,7 @@ class Judge:
     @property
     def name(self) -> str:
         """As it is written on a command line."""
-        made = f"judge:{self.rubric.name}"
+        made = f"judge:{self.source or self.rubric.name}"
         if self.model:
             made += f"@{self.model}"
         return f"{made} (calibrated)" if self.calibration else made

@@ -46,7 +46,7 @@ class Given:
             each=each,
             digest=f"{name}\n{json.dumps(self.argument)}",
             needs_expected=self.argument is None,
-            **{"bounds": (0.0, 1.0), **more},
+            **{"bounds": (0.0, 1.0), "yes_no": True, **more},
         )
 
 
@@ -91,6 +91,8 @@ def as_texts(value: Any) -> list[str]:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         raise DataError("the row has no expected answer")
     values = value if isinstance(value, list | tuple) else [value]
+    if not values:
+        raise DataError("the row has no expected answer: its list is empty")
     return [text for one in values for text in _forms(one)]
 
 

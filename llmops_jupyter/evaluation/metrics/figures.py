@@ -101,6 +101,7 @@ def repetition() -> Metric:
         digest="repetition",
         bounds=(0.0, 1.0),
         higher_is_better=False,
+        yes_no=False,
     )
 
 
@@ -117,7 +118,12 @@ def pii(kinds: str = "all") -> Metric:
 
     name = "pii" if kinds == "all" else f"pii={kinds}"
     return Metric(
-        name, each=each, digest=f"pii\n{kinds}", bounds=(0.0, 1.0), higher_is_better=False
+        name,
+        each=each,
+        digest=f"pii\n{kinds}",
+        bounds=(0.0, 1.0),
+        higher_is_better=False,
+        yes_no=True,
     )
 
 
@@ -127,6 +133,7 @@ def _of_text(name: str, count: Callable[[str], int], unit: str) -> Metric:
         each=lambda case: float(count(case.output)),
         digest=name,
         higher_is_better=False,
+        yes_no=False,
         unit=unit,
     )
 
@@ -146,7 +153,13 @@ def _of_completion(
         return Scored(None, error=f"{name} is not known of this answer") if found is None else found
 
     return Metric(
-        name, each=each, digest=name, bounds=bounds, higher_is_better=better == "higher", unit=unit
+        name,
+        each=each,
+        digest=name,
+        bounds=bounds,
+        higher_is_better=better == "higher",
+        yes_no=bounds is not None,
+        unit=unit,
     )
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import inspect
 import re
+import sys
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -43,7 +46,7 @@ def function(
     shown = str(name or getattr(f, "__name__", type(f).__name__))
     if inspect.iscoroutinefunction(f) or inspect.iscoroutinefunction(type(f).__call__):
         raise OptionError(f"The metric {shown!r} is async. Give a plain function.")
-    if bounds is not None and not bounds[0] < bounds[1]:
+    if bounds is not None and not _are_bounds(bounds):
         raise OptionError(f"The bounds of {shown!r} are the least and the greatest score: (0, 1).")
     parameters = _parameters(f, shown)
 
@@ -60,6 +63,14 @@ def function(
         higher_is_better=higher_is_better,
         needs_expected="expected" in parameters and parameters["expected"],
     )
+
+
+def _are_bounds(bounds: Any) -> bool:
+    try:
+        low, high = map(float, bounds)
+    except (TypeError, ValueError):
+        return False
+    return low < high
 
 
 def source_digest(f: Callable[..., Any]) -> str:
@@ -85,10 +96,13 @@ def _decides(f: Any, seen: set[int]) -> list[str]:
     if code is None:
         return [_held(f, seen)]
     seen.add(id(f))
+    owner = getattr(f, "__self__", None)
+    if owner is not None:  # a bound method depends on what it is bound to
+        return [_held(owner, seen), *_decides(f.__func__, seen)]
     parts = [*_code(code), *(_held(v, seen) for v in getattr(f, "__defaults__", None) or ())]
     named = getattr(f, "__kwdefaults__", None) or {}
     parts += [f"{name}={_held(value, seen)}" for name, value in sorted(named.items())]
-    parts += [_held(cell.cell_contents, seen) for cell in getattr(f, "__closure__", None) or ()]
+    parts += [_held(_inside(cell), seen) for cell in getattr(f, "__closure__", None) or ()]
     around = getattr(f, "__globals__", {})
     for name in sorted(_names(code)):
         if name in around:
@@ -100,7 +114,7 @@ def _code(code: Any) -> list[str]:
     """Instructions and constants, those of functions inside too."""
     parts = [code.co_code.hex(), repr(code.co_names), repr(code.co_varnames)]
     for constant in code.co_consts:
-        parts += _code(constant) if hasattr(constant, "co_code") else [repr(constant)]
+        parts += _code(constant) if hasattr(constant, "co_code") else [_held(constant, set())]
     return parts
 
 
@@ -129,14 +143,57 @@ def _held(value: Any, seen: set[int]) -> str:
     if isinstance(value, re.Pattern):
         return f"pattern({value.pattern!r}, {value.flags})"
     if isinstance(value, ModuleType):
+        if not _is_installed(value):
+            raise _Unknown
         return f"module({value.__name__}, {getattr(value, '__version__', '')})"
-    if hasattr(value, "__code__"):
+    if isinstance(value, Metric):
+        return f"metric({value.digest})"
+    if hasattr(value, "__code__") and not inspect.ismethod(value):
         return "function" if id(value) in seen else f"function({';'.join(_decides(value, seen))})"
-    if type(value).__module__.startswith("llmops_jupyter."):  # a workspace, a stage of it
-        return f"a {type(value).__qualname__}"
-    if isinstance(value, type) or inspect.isbuiltin(value) or inspect.ismethoddescriptor(value):
-        return f"{getattr(value, '__module__', '')}.{value.__qualname__}"
+    if type(value).__module__.startswith("llmops_jupyter."):
+        return _ours(value)
+    if inspect.ismethod(value):
+        return f"method({';'.join(_decides(value, seen))})"
+    if isinstance(value, type):
+        if not _is_installed(sys.modules.get(value.__module__)):
+            raise _Unknown
+        return f"{value.__module__}.{value.__qualname__}"
+    if inspect.isbuiltin(value) or inspect.ismethoddescriptor(value):
+        owner = getattr(value, "__self__", None)
+        of = "" if owner is None or isinstance(owner, ModuleType) else _held(owner, seen)
+        return f"{getattr(value, '__module__', '')}.{value.__qualname__}({of})"
     raise _Unknown
+
+
+def _inside(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # it is empty so far
+        raise _Unknown from None
+
+
+def _ours(value: Any) -> str:
+    """One of our objects: a version by its content, a workspace or a stage of it by its kind.
+
+    Raises:
+        _Unknown: it is another one.
+    """
+    content = getattr(value, "content_hash", None)
+    if isinstance(content, str) and content:
+        return f"content({content})"
+    if hasattr(value, "store"):
+        return f"a {type(value).__qualname__}"
+    raise _Unknown
+
+
+def _is_installed(module: ModuleType | None) -> bool:
+    """Whether a module is Python's own or an installed one, and not a file that its user edits."""
+    if module is None or module.__name__ == "__main__":
+        return False
+    if module.__name__.partition(".")[0] in sys.stdlib_module_names:
+        return True
+    path = getattr(module, "__file__", None) or ""
+    return "site-packages" in path or "dist-packages" in path
 
 
 def _parameters(f: Callable[..., Any], shown: str) -> dict[str, bool]:
@@ -166,14 +223,17 @@ def _arguments(parameters: dict[str, bool], case: Case, shown: str) -> dict[str,
         (name,) = parameters
         if name not in GIVEN and name not in case.row:
             return {name: case.output}
-    found = {}
+    found: dict[str, Any] = {}
     for name, needed in parameters.items():
+        # Each function gets a row of its own: what it changes there is not for others.
         if name == "case":
-            found[name] = case
+            found[name] = replace(case, row=copy.deepcopy(dict(case.row)))
+        elif name == "row":
+            found[name] = copy.deepcopy(dict(case.row))
         elif name in GIVEN:
             found[name] = getattr(case, name)
         elif name in case.row:
-            found[name] = case.row[name]
+            found[name] = copy.deepcopy(case.row[name])
         elif needed:
             raise DataError(
                 f"{shown} asks for {name!r}, and the row has no such column. There are "

@@ -75,6 +75,7 @@ class Metric:
         source: 'code', 'judge' or 'human'.
         needs_expected: it cannot be used without a column of expected answers.
         unit: of the score, for people: '', 's', '$', 'characters' …
+        yes_no: whether it says yes or no, or a number; None if only its scores tell.
     """
 
     name: str
@@ -87,10 +88,16 @@ class Metric:
     needs_expected: bool = False
     unit: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
+    yes_no: bool | None = None
 
     def __post_init__(self) -> None:
         if (self.each is None) == (self.batch is None):
             raise OptionError(f"The metric {self.name!r} needs one of `each` and `batch`.")
+        if not self.digest:
+            from llmops_jupyter.evaluation.metrics.functions import source_digest
+
+            decides: Callable[..., Any] = self.each or self.batch  # type: ignore[assignment]
+            object.__setattr__(self, "digest", source_digest(decides))
 
     def __repr__(self) -> str:
         return f"Metric({self.name!r})"
@@ -102,7 +109,14 @@ class Metric:
             LLMOpsError: nothing can be scored, for instance because a judge's model is not there.
         """
         if self.batch is not None:
-            found = list(self.batch(cases, engines))
+            try:
+                found = list(self.batch(cases, engines))
+            except LLMOpsError:
+                raise
+            except Exception as e:
+                raise OptionError(
+                    f"The metric {self.name!r} failed on {len(cases)} answers: {type(e).__name__}: {e}"
+                ) from e
             if len(found) != len(cases):
                 raise OptionError(
                     f"The metric {self.name!r} gave {len(found)} scores for {len(cases)} answers; it must "
@@ -118,7 +132,14 @@ class Metric:
             if self.name.startswith(NEGATED)
             else f"{NEGATED}{self.name}"
         )
-        opposite = replace(self, name=name, digest=f"{NEGATED}{self.digest}", higher_is_better=True)
+        opposite = replace(
+            self,
+            name=name,
+            digest=f"{NEGATED}{self.digest}",
+            higher_is_better=bool(self.facts.get(NEGATED, True)),
+            facts={**self.facts, NEGATED: self.higher_is_better},
+            yes_no=True,
+        )
         batch, each = self.batch, self.each
         if batch is not None:
 
@@ -143,14 +164,14 @@ def as_scored(value: Any) -> Scored:
     if isinstance(value, bool):
         return Scored(float(value), str(value).lower())
     if isinstance(value, str):
-        return Scored(None, value)
+        return Scored(None, _text(value))
     if isinstance(value, Mapping):
         made = as_scored(value.get("value", value.get("score")))
         label, explanation = value.get("label"), value.get("explanation")
         return replace(
             made,
-            label=made.label if label is None else str(label),
-            explanation="" if explanation is None else str(explanation),
+            label=made.label if label is None else _text(label),
+            explanation="" if explanation is None else _text(explanation),
         )
     item = getattr(value, "item", None)
     if callable(item):  # a number of NumPy
@@ -161,6 +182,11 @@ def as_scored(value: Any) -> Scored:
         return Scored(
             None, error=f"the metric returned a {type(value).__name__}, not a number, bool or label"
         )
+
+
+def _text(value: Any) -> str:
+    """A text that can be kept: without halves of characters."""
+    return str(value).encode(errors="replace").decode()
 
 
 def _finite(found: Scored) -> Scored:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Callable, Sequence
@@ -106,6 +107,9 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("cost", figures.cost, yes_no=False),
     Entry("logprob", figures.logprob, yes_no=False),
 )
+# Their arguments are no templates.
+UNFILLED = ("regex", "field", "schema", "tool-called", "numeric", "embedding", "pii")
+_PLACE = re.compile(r"\{\{\s*\w+\s*\}\}")
 BY_NAME = {entry.name: entry for entry in ENTRIES}
 
 
@@ -177,6 +181,8 @@ def bounded(metric: Metric, sign: str, limit: float | str) -> Metric:
         wanted = float(limit)
     except (TypeError, ValueError):
         raise OptionError(f"{metric.name}{sign}{limit}: the bound is a number.") from None
+    if not math.isfinite(wanted):
+        raise OptionError(f"{metric.name}{sign}{limit}: the bound is a finite number.")
     if metric.bounds is not None and not metric.bounds[0] <= wanted <= metric.bounds[1]:
         low, high = metric.bounds
         raise OptionError(
@@ -191,13 +197,14 @@ def bounded(metric: Metric, sign: str, limit: float | str) -> Metric:
         kept = holds(found.value, wanted)
         return Scored(float(kept), str(kept).lower(), f"{found.value:g}")
 
-    name = f"{metric.name}{sign}{wanted:g}"
+    name = f"{metric.name}{sign}{wanted:.15g}"
     changed = replace(
         metric,
         name=name,
         digest=f"{sign}{wanted!r}\n{metric.digest}",
         bounds=(0.0, 1.0),
         higher_is_better=True,
+        yes_no=True,
         unit="",
     )
     batch, each = metric.batch, metric.each
@@ -224,4 +231,9 @@ def _made(name: str, argument: str | None) -> Metric:
         return entry.make()
     if entry.argument == NONE:
         raise OptionError(f"{name} takes no argument; it was given {argument!r:.60}.")
+    if name in UNFILLED and _PLACE.search(argument):
+        raise OptionError(
+            f"{name} is not filled from the rows' columns, as {argument!r:.60} wants it. Use contains, one-of or "
+            "another metric of text, or a function that takes the column."
+        )
     return entry.make(argument)

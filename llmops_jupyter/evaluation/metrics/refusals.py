@@ -48,4 +48,5 @@ def refusal() -> Metric:
         digest="refusal\n" + "\n".join(PATTERNS),
         bounds=(0.0, 1.0),
         higher_is_better=False,
+        yes_no=True,
     )

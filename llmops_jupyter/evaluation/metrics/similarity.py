@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from llmops_jupyter.errors import missing_dependency
+from llmops_jupyter.errors import DataError, missing_dependency
 from llmops_jupyter.evaluation.metrics.arguments import as_texts
-from llmops_jupyter.evaluation.metrics.metric import Case, Engines, Metric
+from llmops_jupyter.evaluation.metrics.metric import Case, Engines, Metric, Scored
 
 # Chinese and Japanese are written without spaces: each character counts as a word.
 _SINGLE = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
@@ -100,6 +100,7 @@ def embedding(model: str | None = None) -> Metric:
         batch=batch,
         digest="embedding",
         bounds=(-1.0, 1.0),
+        yes_no=False,
         needs_expected=True,
         facts={"model": model},
     )
@@ -122,6 +123,7 @@ def _best(name: str, compare: Callable[[str, str], float]) -> Metric:
         each=lambda case: max(compare(case.output, one) for one in as_texts(case.expected)),
         digest=name,
         bounds=UNIT,
+        yes_no=False,
         needs_expected=True,
     )
 
@@ -132,11 +134,12 @@ def _by_sacrebleu(name: str, compare: Callable[[Any, str, list[str]], float]) ->
             import sacrebleu
         except ImportError as e:
             raise missing_dependency("sacrebleu", name.upper(), "evaluation") from e
-        return [
-            None
-            if c.expected is None
-            else min(1.0, compare(sacrebleu, c.output, as_texts(c.expected)))
-            for c in cases
-        ]
+        return [_score_one(sacrebleu, case) for case in cases]
 
-    return Metric(name, batch=batch, digest=name, bounds=UNIT, needs_expected=True)
+    def _score_one(sacrebleu: Any, case: Case) -> Any:
+        try:
+            return min(1.0, compare(sacrebleu, case.output, as_texts(case.expected)))
+        except DataError as e:
+            return Scored(None, error=str(e))
+
+    return Metric(name, batch=batch, digest=name, bounds=UNIT, needs_expected=True, yes_no=False)

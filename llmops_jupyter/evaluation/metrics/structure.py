@@ -31,7 +31,7 @@ def json_valid() -> Metric:
         fault = _parsed(case.output)[1]
         return Scored(float(not fault), str(not fault).lower(), fault)
 
-    return Metric("json", each=each, digest="json", bounds=YES_NO)
+    return Metric("json", each=each, digest="json", bounds=YES_NO, yes_no=True)
 
 
 def schema(given: str | Mapping[str, Any]) -> Metric:
@@ -49,11 +49,16 @@ def schema(given: str | Mapping[str, Any]) -> Metric:
         value, fault = _parsed(case.output)
         if fault:
             return Scored(0.0, "false", fault)
-        error = next(iter(validator.iter_errors(value)), None)
+        try:
+            error = next(iter(validator.iter_errors(value)), None)
+        except RecursionError:
+            return Scored(0.0, "false", "it nests too deep to be checked")
         return Scored(1.0, "true") if error is None else Scored(0.0, "false", error.message[:300])
 
     digest = json.dumps(wanted, sort_keys=True)
-    return Metric(f"schema={name}", each=each, digest=f"schema\n{digest}", bounds=YES_NO)
+    return Metric(
+        f"schema={name}", each=each, digest=f"schema\n{digest}", bounds=YES_NO, yes_no=True
+    )
 
 
 def json_equal() -> Metric:
@@ -69,7 +74,14 @@ def json_equal() -> Metric:
         same = _plain(value) == _plain(wanted)
         return Scored(float(same), str(same).lower())
 
-    return Metric("json-equal", each=each, digest="json-equal", needs_expected=True, bounds=YES_NO)
+    return Metric(
+        "json-equal",
+        each=each,
+        digest="json-equal",
+        needs_expected=True,
+        bounds=YES_NO,
+        yes_no=True,
+    )
 
 
 def field(path: str) -> Metric:
@@ -96,7 +108,12 @@ def field(path: str) -> Metric:
         return Scored(float(same), str(same).lower(), "" if same else f"it is {found!r:.100}")
 
     return Metric(
-        f"field={path}", each=each, digest=f"field\n{path}", needs_expected=True, bounds=YES_NO
+        f"field={path}",
+        each=each,
+        digest=f"field\n{path}",
+        needs_expected=True,
+        bounds=YES_NO,
+        yes_no=True,
     )
 
 
@@ -124,7 +141,12 @@ def numeric(tolerance: float | str = TOLERANCE) -> Metric:
 
     name = "numeric" if allowed == TOLERANCE else f"numeric={allowed:g}"
     return Metric(
-        name, each=each, digest=f"numeric\n{allowed!r}", needs_expected=True, bounds=YES_NO
+        name,
+        each=each,
+        digest=f"numeric\n{allowed!r}",
+        needs_expected=True,
+        bounds=YES_NO,
+        yes_no=True,
     )
 
 
@@ -142,7 +164,7 @@ def python() -> Metric:
             return Scored(0.0, "false", str(e))
         return Scored(1.0, "true")
 
-    return Metric("python", each=each, digest="python", bounds=YES_NO)
+    return Metric("python", each=each, digest="python", bounds=YES_NO, yes_no=True)
 
 
 def last_number(text: str) -> float | None:

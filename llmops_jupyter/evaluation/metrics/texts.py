@@ -23,7 +23,7 @@ def exact(text: str | None = None) -> Metric:
 
 def iexact(text: str | None = None) -> Metric:
     """As `exact`, but case, punctuation around the answer and runs of white space make no difference."""
-    return _compared("iexact", text, lambda output, wanted: folded(output) == folded(wanted))
+    return _compared("iexact", text, _alike)
 
 
 def contains(text: str | None = None) -> Metric:
@@ -40,13 +40,17 @@ def icontains(text: str | None = None) -> Metric:
 
 def starts_with(text: str | None = None) -> Metric:
     """The answer begins with the text, white space before it aside."""
-    return _compared("starts-with", text, lambda output, wanted: output.lstrip().startswith(wanted))
+    return _compared(
+        "starts-with",
+        text,
+        lambda output, wanted: output.lstrip().startswith(_some(wanted.strip())),
+    )
 
 
 def ends_with(text: str | None = None) -> Metric:
     """The answer ends with the text, white space after it aside."""
     return _compared(
-        "ends-with", text, lambda output, wanted: output.rstrip().endswith(_some(wanted))
+        "ends-with", text, lambda output, wanted: output.rstrip().endswith(_some(wanted.strip()))
     )
 
 
@@ -65,7 +69,7 @@ def one_of(labels: str | Sequence[str]) -> Metric:
     wanted = given("one-of", labels, required=True)
 
     def each(case: Case) -> bool:
-        return folded(case.output) in {folded(one) for one in wanted.several(case)}
+        return any(_alike(case.output, one) for one in wanted.several(case))
 
     return wanted.metric("one-of", each)
 
@@ -85,6 +89,7 @@ def regex(pattern: str) -> Metric:
         each=lambda case: compiled.search(case.output) is not None,
         digest=f"regex\n{pattern}",
         bounds=(0.0, 1.0),
+        yes_no=True,
     )
 
 
@@ -94,6 +99,12 @@ def folded(text: str) -> str:
     while plain and plain[0] in MARKS and not _SIGNED.match(plain):
         plain = plain[1:]
     return plain
+
+
+def _alike(output: str, wanted: str) -> bool:
+    """Whether they are the same when folded; as they are, where nothing but marks is left of one."""
+    one, other = folded(output), folded(wanted)
+    return one == other if one and other else output.strip() == wanted.strip()
 
 
 def _some(text: str) -> str:
