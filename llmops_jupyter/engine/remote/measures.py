@@ -13,7 +13,7 @@ from llmops_jupyter.engine.remote.body import message_value
 from llmops_jupyter.engine.remote.calls import Calls
 from llmops_jupyter.engine.remote.faults import Fault
 from llmops_jupyter.engine.remote.pieces import logprobs_of
-from llmops_jupyter.errors import EngineError
+from llmops_jupyter.errors import EngineError, NoProbabilitiesError
 from llmops_jupyter.records import TokenLogprob
 
 if TYPE_CHECKING:
@@ -58,6 +58,8 @@ async def _score(calls: Calls, prompt: Prompt, labels: Sequence[str]) -> scoring
         except Fault as e:
             if dialect.learn(e, body):
                 continue
+            if e.status in (400, 422, 501) and "logprob" in f"{e.param} {e.said}".lower():
+                raise NoProbabilitiesError(str(e.error)) from None
             raise
         top = scoring.first_token(_logprobs(answer))
         return scoring.score([label.strip()[len(beginning) :] for label in labels], top)
