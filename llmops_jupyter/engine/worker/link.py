@@ -69,7 +69,8 @@ class Link:
         self._out.put(None)
         # The sender must be through before the descriptor's number can mean something else.
         self._sender.join()
-        with self._lock:
+        # It may be closed already, by a fork's child or at the interpreter's end.
+        with self._lock, contextlib.suppress(OSError):
             self._conn.close()
 
     def drop(self) -> None:
