@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from llmops_jupyter.evaluation import Evaluation
     from llmops_jupyter.models import Models
     from llmops_jupyter.prompts import Prompts
+    from llmops_jupyter.rag import Rag
 
 RECORD, REPLAY = "LLMOPS_RECORD", "LLMOPS_REPLAY"
 
@@ -96,6 +97,20 @@ class Workspace:
                 self.engine,
                 lambda: self.data,
                 self.engine.memory_of,
+            ),
+        )
+
+    @property
+    def rag(self) -> Rag:
+        from llmops_jupyter.rag import Rag
+
+        return self._stage(
+            "rag",
+            lambda: Rag(
+                self.tracer,
+                lambda name: self.engine.engine(name),  # noqa: PLW0108 - looked up when it is used
+                lambda: self.models,
+                lambda: self.data,
             ),
         )
 

@@ -26,6 +26,10 @@ PACKAGES = {
     "huggingface_hub": ("%model pull", "hub"),
     "pandas": ("data frames", "data"),
     "pyarrow": ("Parquet files", "data"),
+    "markdown-it-py": ("Markdown documents", "rag"),
+    "beautifulsoup4": ("HTML documents", "rag"),
+    "pypdf": ("PDF documents", "rag"),
+    "python-docx": ("DOCX documents", "rag"),
     "pydantic": ("typed answers with --schema", ""),
 }
 GOOD, NOTE, BAD = "ok", "note", "problem"

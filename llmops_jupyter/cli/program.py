@@ -23,6 +23,7 @@ GROUPS = {
     "prompt": "prompts",
     "model": "models",
     "data": "data",
+    "rag": "rag",
     "evaluate": "evaluate",
     "trace": "traces",
 }

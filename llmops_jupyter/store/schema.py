@@ -390,6 +390,65 @@ def m017_splits(conn: sqlite3.Connection) -> None:
     )
 
 
+def m018_rag(conn: sqlite3.Connection) -> None:
+    """Indexes of documents: passages with where they are, found by words here and by vectors in a file.
+
+    `rag_text` is kept in step with `rag_chunks` by hand, since deleting from it takes the text that was there.
+    Vectors lie in a file beside the store, one row each; `vector` is the row, `next_vector` the first that
+    nobody has taken. A row is taken in a transaction before the vector is written, and the passage is
+    committed after it: a passage that is there has its vector, whenever the process dies. Rows of passages that
+    are gone lie in `rag_freed` until they are overwritten. `generation` counts changes, so that readers know
+    when what they hold is old.
+    """
+    _run(
+        conn,
+        """CREATE TABLE rag_indexes (
+            id INTEGER PRIMARY KEY,
+            name TEXT NOT NULL UNIQUE,
+            embedder TEXT NOT NULL,
+            embedder_digest TEXT NOT NULL,
+            width INTEGER NOT NULL,
+            settings TEXT NOT NULL,
+            next_vector INTEGER NOT NULL DEFAULT 0,
+            generation INTEGER NOT NULL DEFAULT 0,
+            created_at TEXT NOT NULL
+        )""",
+        "CREATE TABLE rag_freed (index_id INTEGER NOT NULL, vector INTEGER NOT NULL, "
+        "PRIMARY KEY (index_id, vector)) WITHOUT ROWID",
+        """CREATE TABLE rag_documents (
+            id INTEGER PRIMARY KEY,
+            index_id INTEGER NOT NULL REFERENCES rag_indexes(id),
+            source TEXT NOT NULL,
+            digest TEXT NOT NULL,
+            size INTEGER NOT NULL,
+            mtime_ns INTEGER NOT NULL,
+            metadata TEXT NOT NULL,
+            error TEXT NOT NULL DEFAULT '',
+            indexed_at TEXT NOT NULL,
+            UNIQUE (index_id, source)
+        )""",
+        """CREATE TABLE rag_chunks (
+            id INTEGER PRIMARY KEY,
+            index_id INTEGER NOT NULL REFERENCES rag_indexes(id),
+            document_id INTEGER NOT NULL REFERENCES rag_documents(id),
+            position INTEGER NOT NULL,
+            digest TEXT NOT NULL,
+            text TEXT NOT NULL,
+            heading TEXT NOT NULL,
+            locator TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            tokens INTEGER NOT NULL,
+            truncated INTEGER NOT NULL,
+            flags TEXT NOT NULL,
+            vector INTEGER
+        )""",
+        "CREATE INDEX rag_chunks_by_document ON rag_chunks(document_id, position)",
+        "CREATE INDEX rag_chunks_by_digest ON rag_chunks(index_id, digest)",
+        "CREATE VIRTUAL TABLE rag_text USING fts5(heading, text, content='', "
+        'tokenize="porter unicode61 remove_diacritics 2")',
+    )
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     m001_settings,
     m002_spans,
@@ -408,4 +467,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     m015_formats,
     m016_evaluation,
     m017_splits,
+    m018_rag,
 )

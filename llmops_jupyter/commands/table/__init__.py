@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from llmops_jupyter.commands.command import Command
-from llmops_jupyter.commands.table import data, evaluate, model, prompt, trace
+from llmops_jupyter.commands.table import data, evaluate, model, prompt, rag, trace
 
 COMMANDS: tuple[Command, ...] = (
     *prompt.COMMANDS,
     *model.COMMANDS,
     *data.COMMANDS,
+    *rag.COMMANDS,
     *evaluate.COMMANDS,
     *trace.COMMANDS,
 )

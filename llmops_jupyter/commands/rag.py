@@ -1,0 +1,132 @@
+"""`%rag` and `llmops rag`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from llmops_jupyter.commands.view import Advice, Context, Result, Rows, line, minute, size, table
+from llmops_jupyter.errors import OptionError
+
+if TYPE_CHECKING:
+    from llmops_jupyter.rag import Index
+    from llmops_jupyter.rag.searching import Found
+    from llmops_jupyter.records import Hit
+
+SHOWN = 8
+# Characters of a passage in a table.
+CUT = 300
+
+
+def list_(context: Context, _: Mapping[str, Any]) -> Result:
+    return table(context.workspace.rag.list(), "No indexes yet. Make one: %rag add NAME FOLDER")
+
+
+def add_(context: Context, values: Mapping[str, Any]) -> Result:
+    given = _given(context, values["given"])
+    report = context.workspace.rag.add(
+        values["index"],
+        given,
+        embedder=values["embedder"],
+        tokens=values["tokens"],
+        patterns=tuple(values["include"] or ()),
+        column=values["column"],
+        progress=context.progress(),
+    )
+    skipped = [{"skipped": source, "why": why} for source, why in report.skipped.items()]
+    views: list[Any] = [report.sentence()]
+    if skipped:
+        views.append(Rows(skipped))
+    row = next(r for r in context.workspace.rag.list() if r["index"] == values["index"])
+    if str(row["embedder"]).startswith("none"):
+        views.append(
+            "This index has no embedding model: it finds words, and not what means the same. Add a model with "
+            "vectors (%model add), and make the index with --embedder."
+        )
+    return Result(report.as_dict(), tuple(views))
+
+
+def search_(context: Context, values: Mapping[str, Any]) -> Result:
+    index = context.workspace.rag.index(values["index"])
+    query = " ".join(values["query"])
+    k = SHOWN if values["limit"] is None else values["limit"]
+    found = index.find(
+        query,
+        k,
+        mode=values["mode"] or "auto",
+        where=where_of(values["where"]),
+        diverse=values["diverse"],
+    )
+    hits = index.hits(found)
+    rows = [_row(hit, one) for hit, one in zip(hits, found, strict=True)]
+    if not rows:
+        return Result(hits, ("Nothing was found. Try other words.",))
+    return Result(hits, (Rows(rows),))
+
+
+def status_(context: Context, values: Mapping[str, Any]) -> Result:
+    found = context.workspace.rag.index(values["index"]).status()
+    value = found if values.get("out") else found.as_dict()
+    return Result(value, (Rows(found.rows()),))
+
+
+def documents_(context: Context, values: Mapping[str, Any]) -> Result:
+    index: Index = context.workspace.rag.index(values["index"])
+    rows = [
+        {
+            "document": source,
+            "size": size(document.size) if document.size else "",
+            "indexed": minute(document.indexed_at),
+            "not read because": document.error,
+        }
+        for source, document in index.documents().items()
+    ]
+    return table(rows, f"{index.name} has no documents. Add some: %rag add {index.name} FOLDER")
+
+
+def forget_(context: Context, values: Mapping[str, Any]) -> Result:
+    found = context.workspace.rag.index(values["index"]).forget(values["source"])
+    return Result(asdict(found), (Advice(found.sentence()),))
+
+
+def remove_(context: Context, values: Mapping[str, Any]) -> Result:
+    context.workspace.rag.remove(values["index"])
+    return line(f"The index {values['index']} is deleted.")
+
+
+def where_of(given: Sequence[str] | None) -> dict[str, Any] | None:
+    """Filters from ``KEY=VALUE``; several of one key are alternatives.
+
+    Raises:
+        OptionError: one is written otherwise.
+    """
+    found: dict[str, list[str]] = {}
+    for text in given or ():
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise OptionError(f"{text!r} is no filter. Write KEY=VALUE, for instance source=*.md")
+        found.setdefault(key, []).append(value)
+    return dict(found) or None
+
+
+def _given(context: Context, texts: Sequence[str]) -> Any:
+    """Rows of a variable or data set where one is named, else paths."""
+    if len(texts) == 1:
+        (text,) = texts
+        if text in context.variables:
+            return context.variables[text]
+        if text.partition("@")[0] in {d.name for d in context.workspace.data.list()}:
+            return context.workspace.data.get(text)
+    return list(texts)
+
+
+def _row(hit: Hit, found: Found) -> dict[str, Any]:
+    text = hit.text if len(hit.text) <= CUT else f"{hit.text[:CUT]}…"
+    return {
+        "source": hit.source,
+        "where": hit.locator,
+        "words": "–" if found.word_rank is None else f"{found.word_rank}.",
+        "vectors": "–" if found.cosine is None else f"{found.vector_rank}. ({found.cosine:.2f})",
+        "text": text,
+    }

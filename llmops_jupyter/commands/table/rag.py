@@ -1,0 +1,95 @@
+"""The commands of %rag."""
+
+from __future__ import annotations
+
+from llmops_jupyter.commands.arguments import LIMIT, OUT
+from llmops_jupyter.commands.command import Argument, Command, Option
+
+INDEX = Argument("index", "an index", complete="index")
+
+COMMANDS: tuple[Command, ...] = (
+    Command("rag", "list", "Show all indexes.", example="%rag list"),
+    Command(
+        "rag",
+        "add",
+        "Add documents to an index, which is made if it is not there; only what changed is embedded.",
+        (
+            Argument("index", "the index's name", complete="index"),
+            Argument("given", "files, folders, patterns, or one variable or data set", "+", "rows"),
+        ),
+        (
+            Option(
+                ("--include",),
+                "which files of a folder, as in *.md or docs/**/*.py; can be repeated",
+                "text",
+                "PATTERN",
+                repeat=True,
+            ),
+            Option(("--column",), "of rows: the column with the text", "text", "COLUMN"),
+            Option(
+                ("--embedder",),
+                "embedding model of a new index; none for an index of words",
+                "text",
+                "MODEL",
+                "model",
+            ),
+            Option(("--tokens",), "length of a new index's passages", "int", "N"),
+        ),
+        example="%rag add docs docs/ README.md",
+    ),
+    Command(
+        "rag",
+        "search",
+        "Search an index by words and vectors.",
+        (INDEX, Argument("query", "what to look for; in quotes if it ends in ?", "+")),
+        (
+            LIMIT,
+            Option(
+                ("--mode",),
+                "which legs search",
+                "text",
+                "MODE",
+                choices=("auto", "hybrid", "words", "vectors"),
+            ),
+            Option(
+                ("--where",),
+                "only documents whose metadata, or source, has this value; can be repeated",
+                "text",
+                "KEY=VALUE",
+                repeat=True,
+            ),
+            Option(("--diverse",), "leave out passages that repeat others", "flag"),
+            OUT,
+        ),
+        example='%rag search docs "how is a model added" -n 3',
+    ),
+    Command(
+        "rag",
+        "status",
+        "Show the health of an index: stale, skipped, double and flagged documents, size, speed.",
+        (INDEX,),
+        (OUT,),
+        example="%rag status docs",
+    ),
+    Command(
+        "rag",
+        "documents",
+        "List the documents of an index, those that could not be read among them.",
+        (INDEX,),
+        example="%rag documents docs",
+    ),
+    Command(
+        "rag",
+        "forget",
+        "Take a document out so that its text and vectors are in no file of the workspace's index.",
+        (INDEX, Argument("source", "the document, as %rag documents names it")),
+        example="%rag forget docs docs/old.md",
+    ),
+    Command(
+        "rag",
+        "remove",
+        "Delete an index.",
+        (INDEX,),
+        example="%rag remove docs",
+    ),
+)

@@ -1,0 +1,384 @@
+"""An index of documents: added to, searched, looked after, forgotten."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llmops_jupyter.errors import (
+    DataError,
+    EngineError,
+    OptionError,
+    UnknownNameError,
+    did_you_mean,
+)
+from llmops_jupyter.rag import kept, searching
+from llmops_jupyter.rag.embedding import Embedder
+from llmops_jupyter.rag.indexing import AddReport, Indexing, Tell, folder_of, row_documents
+from llmops_jupyter.rag.instructions import flags_of
+from llmops_jupyter.rag.kept import IndexRow
+from llmops_jupyter.rag.searching import Found, Searcher
+from llmops_jupyter.rag.vectors import Vectors
+from llmops_jupyter.rag.walking import find
+from llmops_jupyter.records import Hit
+from llmops_jupyter.store import Store
+from llmops_jupyter.tracing import Tracer
+
+K, MOST_K = 8, 1_000
+# Longer queries are cut: no question has so many characters.
+MOST_QUERY = 4_000
+
+
+@dataclass(frozen=True)
+class Status:
+    """The health of an index.
+
+    Args:
+        name: of the index.
+        embedder: its model; '' for an index of words.
+        documents: that can be found.
+        chunks: passages.
+        skipped: sources that could not be read, with the reason.
+        stale: files that have changed or gone since they were indexed.
+        duplicates: passages whose text another one has.
+        truncated: passages longer than the embedder's window.
+        flagged: passages that carry instructions or hidden text.
+        bytes: of texts and vectors.
+        query_s: median seconds of a search, measured now.
+        fingerprint: of the content, as traces name it.
+    """
+
+    name: str
+    embedder: str
+    documents: int
+    chunks: int
+    skipped: Mapping[str, str]
+    stale: tuple[str, ...]
+    duplicates: int
+    truncated: int
+    flagged: tuple[str, ...]
+    bytes: int
+    query_s: float | None
+    fingerprint: str
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The status as a table."""
+        facts = {
+            "embedder": self.embedder or "none: found by words only",
+            "documents": self.documents,
+            "passages": self.chunks,
+            "skipped": len(self.skipped),
+            "stale": ", ".join(self.stale[:5]) + ("…" if len(self.stale) > 5 else ""),
+            "duplicate passages": self.duplicates,
+            "longer than the window": self.truncated,
+            "carry instructions": ", ".join(self.flagged[:5]),
+            "size": f"{self.bytes / 1024**2:.1f} MB",
+            "search": "–" if self.query_s is None else f"{1000 * self.query_s:.1f} ms",
+            "fingerprint": self.fingerprint,
+        }
+        return [{"fact": name, "value": value} for name, value in facts.items() if value != ""]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The status as JSON values."""
+        return {**vars(self), "skipped": dict(self.skipped)}
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """What forgetting a document did: `in_log` says that another process kept the store's log from being cut."""
+
+    source: str
+    passages: int
+    in_log: bool = False
+
+    def sentence(self) -> str:
+        """What is gone, and what is not reached."""
+        said = (
+            f"{self.source} is forgotten: {self.passages} passages with their vectors. Not reached: traces of answers "
+            "that were made from it (%trace prune deletes traces), backups, exports and cassettes."
+        )
+        if self.in_log:
+            said += " Another process reads the store, so its text is in the store's log until that process closes it."
+        return said
+
+    def __str__(self) -> str:
+        return self.sentence()
+
+
+class Index:
+    """One index of a workspace.
+
+    Args:
+        tracer: of the workspace.
+        row: the index as the store has it.
+        embedder: opens its model; not called before it is needed.
+        vectors: its vectors.
+        base: the project's folder, below which files have relative names.
+    """
+
+    def __init__(
+        self,
+        tracer: Tracer,
+        row: IndexRow,
+        embedder: Callable[[str], Embedder],
+        vectors: Vectors,
+        base: Path,
+    ) -> None:
+        self.base = base
+        self.tracer = tracer
+        self.store: Store = tracer.store
+        self.row = row
+        self._open = embedder
+        self.vectors = vectors
+        self._searcher = Searcher(self.store, row, vectors)
+
+    @property
+    def name(self) -> str:
+        return self.row.name
+
+    def embedder(self) -> Embedder | None:
+        """The model of the index; None where it finds by words only.
+
+        Raises:
+            EngineError: the model is another one than the index was made with.
+        """
+        if not self.row.embedder:
+            return None
+        found = self._open(self.row.embedder)
+        if found.digest != self.row.embedder_digest:
+            raise EngineError(
+                f"The index {self.name!r} was made with another {self.row.embedder!r} than the one registered now, "
+                "and vectors of two models do not mix. Register the old one again, or make a new index."
+            )
+        return found
+
+    def add(
+        self,
+        given: Any,
+        *,
+        patterns: Sequence[str] = (),
+        column: str | None = None,
+        progress: Tell | None = None,
+    ) -> AddReport:
+        """Add a file, a folder, a pattern, or rows; only what changed is read and embedded.
+
+        Of a folder that was added before, documents that are gone are taken out. What cannot be read is told in
+        the report and passed over.
+
+        Args:
+            given: a path or pattern, several of them, a data set, a DataFrame or rows.
+            patterns: which files of a folder, such as ``*.md``.
+            column: of rows: the one with the text.
+            progress: told how far it is.
+
+        Raises:
+            UnknownNameError: there is no such file or folder.
+            DataError: there is nothing to add.
+        """
+        self._delete_securely()
+        work = Indexing(
+            self.store, self.row, self.vectors, self.embedder(), flag=flags_of, tell=progress
+        )
+        if isinstance(given, str | Path):
+            given = [given]
+        if isinstance(given, list | tuple) and all(isinstance(g, str | Path) for g in given):
+            if not given:
+                raise DataError("There is nothing to add. Name a file or a folder.")
+            for one in given:
+                files = find(one, patterns, base=self.base)
+                work.add_files(files, None if patterns else folder_of(one, self.base))
+            return work.report
+        return work.add_texts(*self._rows(given, column))
+
+    def search(
+        self,
+        query: str,
+        k: int = K,
+        *,
+        mode: str = "auto",
+        where: Mapping[str, Any] | None = None,
+        diverse: bool = False,
+        rerank: Callable[[str, Sequence[str]], Sequence[float]] | None = None,
+    ) -> list[Hit]:
+        """The best passages, best first.
+
+        Args:
+            query: what is looked for; nothing in it is an operator.
+            k: how many.
+            mode: 'auto' (hybrid, or words where there are no vectors), 'hybrid', 'words' or 'vectors'.
+            where: ``{"source": "docs/*", "year": 2024}``: only documents that fit.
+            diverse: passages that do not repeat each other.
+            rerank: scores passages for the query; the best are put in its order.
+
+        Raises:
+            OptionError: an option cannot be used.
+        """
+        found = self.find(query, k, mode=mode, where=where, diverse=diverse, rerank=rerank)
+        return searching.hits(self.store, found)
+
+    def find(
+        self,
+        query: str,
+        k: int = K,
+        *,
+        mode: str = "auto",
+        where: Mapping[str, Any] | None = None,
+        diverse: bool = False,
+        rerank: Callable[[str, Sequence[str]], Sequence[float]] | None = None,
+    ) -> list[Found]:
+        """As `search`, with what each leg says of a passage."""
+        if not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= MOST_K:
+            raise OptionError(f"k is a number of passages from 1 to {MOST_K:,}, not {k!r}.")
+        if not isinstance(query, str) or not query.strip():
+            raise OptionError("The query is empty. Say what to look for.")
+        query = query[:MOST_QUERY]
+        embedder = self.embedder() if mode != "words" else None
+        more = 4 * k if diverse or rerank else k
+        found = self._searcher.search(query, more, embedder=embedder, mode=mode, where=where)
+        if rerank is not None:
+            texts = [hit.text for hit in searching.hits(self.store, found)]
+            scores = rerank(query, texts)
+            order = sorted(range(len(found)), key=lambda i: -scores[i])
+            found = [found[i] for i in order]
+        if diverse and self.row.embedder:
+            found = searching.diverse(found, self._vectors_of(found), k)
+        return found[:k]
+
+    def hits(self, found: Sequence[Found]) -> list[Hit]:
+        """The passages that `find` found, with text and place, in the same order."""
+        return searching.hits(self.store, found)
+
+    def documents(self) -> Mapping[str, kept.DocumentRow]:
+        """The documents by source, those that could not be read among them."""
+        return kept.documents(self.store, self.row.id)
+
+    def forget(self, source: str) -> Forgotten:
+        """Take a document out so that nothing of it is left in the bytes of the store or the vectors.
+
+        Backups, exports, cassettes and traces of earlier answers are not reached, and what is returned says so.
+
+        Raises:
+            UnknownNameError: there is no such document.
+        """
+        known = self.documents()
+        if source not in known:
+            raise UnknownNameError(
+                f"The index {self.name!r} has no document {source!r}.{did_you_mean(source, known)} %rag status "
+                f"{self.name} lists them."
+            )
+        self._delete_securely()
+        with self.store.write() as conn:
+            count = kept.drop_document(conn, self.row.id, source)
+            # Its words, and those of its earlier versions, go when all parts are merged into one.
+            conn.execute("INSERT INTO rag_text(rag_text) VALUES ('optimize')")
+        with self.store.write() as conn:  # so that nobody takes one of these rows meanwhile
+            free = kept.freed_rows(conn, self.row.id)
+            if free:
+                self.vectors.erase(free)
+        with self.store.lock:
+            busy = self.store.writer().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        return Forgotten(source, count, in_log=bool(busy))
+
+    def _delete_securely(self) -> None:
+        """Have SQLite overwrite what is deleted from now on: a later `forget` reaches earlier versions too."""
+        with self.store.lock:
+            self.store.writer().execute("PRAGMA secure_delete = ON").fetchall()
+
+    def status(self) -> Status:
+        """The health of the index."""
+        found = self.documents()
+        good = {s: d for s, d in found.items() if not d.error}
+        row = self.store.row(
+            "SELECT count(*), count(DISTINCT digest), coalesce(sum(truncated), 0), "
+            "coalesce(sum(length(CAST(text AS BLOB))), 0) FROM rag_chunks WHERE index_id = ?",
+            (self.row.id,),
+        )
+        assert row is not None
+        flagged = self.store.rows(
+            "SELECT DISTINCT d.source || ' (' || c.locator || ')' FROM rag_chunks c JOIN rag_documents d "
+            "ON d.id = c.document_id WHERE c.index_id = ? AND c.flags != '[]'",
+            (self.row.id,),
+        )
+        return Status(
+            self.name,
+            self.row.embedder,
+            len(good),
+            row[0],
+            {s: d.error for s, d in found.items() if d.error},
+            tuple(_stale(good, self.base)),
+            row[0] - row[1],
+            row[2],
+            tuple(r[0] for r in flagged),
+            row[3] + 4 * self.row.width * row[0],
+            self._latency(),
+            self.fingerprint(),
+        )
+
+    def fingerprint(self) -> str:
+        """Of the documents' contents and the embedder: equal for equal answers to a search."""
+        import hashlib
+
+        found = hashlib.sha256(self.row.embedder_digest.encode())
+        for source, document in sorted(self.documents().items()):
+            found.update(f"{source}\t{document.digest}\n".encode("utf-8", "surrogatepass"))
+        return found.hexdigest()[:12]
+
+    def _rows(self, given: Any, column: str | None) -> tuple[Any, int | None]:
+        """Documents of rows."""
+        from llmops_jupyter.prompts.rows import Rows
+        from llmops_jupyter.rag.reading import TEXTS
+
+        if not isinstance(given, Rows):
+            raise DataError("What is added is a path, a data set or rows.")
+        pairs = list(given.pairs)
+        if not pairs:
+            raise DataError("There are no rows to add.")
+        chosen = column or next((c for c in TEXTS if c in pairs[0][1]), None)
+        if chosen is None:
+            raise DataError(
+                f"Which column has the text? Name it: --column. Columns: {', '.join(pairs[0][1])}."
+            )
+        return row_documents(pairs, chosen, "rows"), len(pairs)
+
+    def _vectors_of(self, found: Sequence[Found]) -> dict[int, Any]:
+        rows = {}
+        for one in found:
+            row = self.store.row("SELECT vector FROM rag_chunks WHERE id = ?", (one.chunk_id,))
+            if row is not None and row[0] is not None:
+                rows[one.chunk_id] = row[0]
+        if not rows:
+            return {}
+        values = self.vectors.read(max(rows.values()) + 1)
+        return {chunk: values[row] for chunk, row in rows.items()}
+
+    def _latency(self) -> float | None:
+        """Median seconds of a search for the beginnings of three passages."""
+        texts = self.store.rows(
+            "SELECT substr(text, 1, 80) FROM rag_chunks WHERE index_id = ? LIMIT 3", (self.row.id,)
+        )
+        seconds = []
+        for row in texts:
+            if row[0].strip():
+                began = time.perf_counter()
+                self.find(row[0], 8)
+                seconds.append(time.perf_counter() - began)
+        return sorted(seconds)[len(seconds) // 2] if seconds else None
+
+
+def _stale(found: Mapping[str, kept.DocumentRow], base: Path) -> list[str]:
+    """Files that are other now than when they were indexed."""
+    stale = []
+    for source, document in found.items():
+        if not document.mtime_ns:
+            continue
+        try:
+            stat = (base / source).stat()
+        except OSError:
+            stale.append(source)
+            continue
+        if (stat.st_size, stat.st_mtime_ns) != (document.size, document.mtime_ns):
+            stale.append(source)
+    return stale

@@ -1,0 +1,293 @@
+"""Search: by words, by vectors, and both joined by their ranks."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from llmops_jupyter.errors import OptionError
+from llmops_jupyter.rag.kept import STEP, IndexRow
+from llmops_jupyter.rag.vectors import Vectors
+from llmops_jupyter.rag.words import match_of
+from llmops_jupyter.records import Hit
+from llmops_jupyter.store import Store
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from llmops_jupyter.rag.embedding import Embedder
+
+# Ranks of both legs are joined by 1 / (RRF + rank); measured, see docs/rag.md.
+RRF = 10
+# What the best ranks of a passage's document count beside its own.
+DOCUMENT = 0.5
+# Passages of each leg that are joined.
+DEPTH = 100
+MODES = ("auto", "hybrid", "words", "vectors")
+# What is weighed against what when passages are not to say the same.
+MMR = 0.7
+
+
+@dataclass(frozen=True)
+class Found:
+    """A passage with what each leg says of it; ranks from 1, None where it was not among the first."""
+
+    chunk_id: int
+    score: float
+    word_rank: int | None = None
+    vector_rank: int | None = None
+    word_score: float | None = None
+    cosine: float | None = None
+
+
+@dataclass
+class Searcher:
+    """Searches one index; what it holds in memory is read anew when the index has changed."""
+
+    store: Store
+    index: IndexRow
+    vectors: Vectors
+    # Generation, passages and vectors in one value, since several threads may search.
+    _held: tuple[int, Any, Any] = field(default=(-1, None, None), repr=False)
+
+    def search(
+        self,
+        query: str,
+        k: int,
+        *,
+        embedder: Embedder | None,
+        mode: str = "auto",
+        where: Mapping[str, Any] | None = None,
+        depth: int = DEPTH,
+    ) -> list[Found]:
+        """The best passages, best first.
+
+        Raises:
+            OptionError: an option cannot be used.
+        """
+        if mode not in MODES:
+            raise OptionError(f"mode is one of {', '.join(MODES)}, not {mode!r}.")
+        if mode in ("hybrid", "vectors") and embedder is None:
+            raise OptionError("This index has no vectors: it finds by words only (mode='words').")
+        allowed = self._allowed(where) if where else None
+        words = self._by_words(query, max(depth, k), allowed) if mode != "vectors" else []
+        found: list[tuple[int, float]] = []
+        if mode != "words" and embedder is not None and query.strip():
+            found = self._by_vectors(embedder.embed([query])[0], max(depth, k), allowed)
+        return joined(words, found, k, self._documents([i for i, _ in (*words, *found)]))
+
+    def _by_words(
+        self, query: str, depth: int, allowed: set[int] | None
+    ) -> list[tuple[int, float]]:
+        """Ids with BM25, higher is better."""
+        match = match_of(query)
+        if not match:
+            return []
+        several = (
+            "" if self._alone() else "AND rowid IN (SELECT id FROM rag_chunks WHERE index_id = ?) "
+        )
+        values: tuple[Any, ...] = (match, depth if allowed is None else -1)
+        if several:
+            values = (match, self.index.id, values[1])
+        rows = self.store.rows(
+            f"SELECT rowid, -bm25(rag_text, 1.0, 1.0) AS score FROM rag_text WHERE rag_text MATCH ? {several}"
+            "ORDER BY bm25(rag_text, 1.0, 1.0) LIMIT ?",
+            values,
+        )
+        pairs = [(row[0], row[1]) for row in rows if allowed is None or row[0] in allowed]
+        return pairs[:depth]
+
+    def _alone(self) -> bool:
+        row = self.store.row("SELECT count(*) FROM rag_indexes")
+        return row is not None and row[0] == 1
+
+    def _by_vectors(
+        self, query: NDArray[np.float32], depth: int, allowed: set[int] | None
+    ) -> list[tuple[int, float]]:
+        """Ids with cosines, higher is better."""
+        import numpy as np
+
+        ids, rows = self._loaded()
+        if not len(ids):
+            return []
+        scores = rows @ query.astype(np.float32)
+        scores = np.where(ids > 0, scores, -2.0)
+        if allowed is not None:
+            scores = np.where(np.isin(ids, np.fromiter(allowed, np.int64)), scores, -2.0)
+        count = min(depth, len(scores))
+        best = np.argpartition(-scores, count - 1)[:count]
+        best = best[np.argsort(-scores[best], kind="stable")]
+        return [(int(ids[i]), float(scores[i])) for i in best if scores[i] > -2.0]
+
+    def _loaded(self) -> tuple[Any, Any]:
+        """Which passage each row belongs to, 0 for rows that nobody has; and the rows."""
+        import numpy as np
+
+        row = self.store.row(
+            "SELECT generation, next_vector FROM rag_indexes WHERE id = ?", (self.index.id,)
+        )
+        assert row is not None
+        generation, ids, rows = self._held
+        if row[0] == generation:
+            return ids, rows
+        ids = np.zeros(row[1], np.int64)
+        for chunk in self.store.rows(
+            "SELECT id, vector FROM rag_chunks WHERE index_id = ? AND vector IS NOT NULL",
+            (self.index.id,),
+        ):
+            if chunk[1] < len(ids):
+                ids[chunk[1]] = chunk[0]
+        used = int(ids.nonzero()[0].max()) + 1 if ids.any() else 0
+        ids, rows = ids[:used], self.vectors.read(used)
+        self._held = (row[0], ids, rows)
+        return ids, rows
+
+    def _documents(self, chunks: Sequence[int]) -> dict[int, int]:
+        """The document of each passage."""
+        found: dict[int, int] = {}
+        for begin in range(0, len(chunks), STEP):
+            some = chunks[begin : begin + STEP]
+            rows = self.store.rows(
+                f"SELECT id, document_id FROM rag_chunks WHERE id IN ({','.join('?' * len(some))})",
+                tuple(some),
+            )
+            found.update({row[0]: row[1] for row in rows})
+        return found
+
+    def _allowed(self, where: Mapping[str, Any]) -> set[int]:
+        """Passages of documents that fit: `source` is a pattern, other keys are those of the metadata."""
+        rows = self.store.rows(
+            "SELECT id, source, metadata FROM rag_documents WHERE index_id = ? AND error = ''",
+            (self.index.id,),
+        )
+        documents = [
+            row[0] for row in rows if _fits(row["source"], json.loads(row["metadata"]), where)
+        ]
+        found: set[int] = set()
+        for begin in range(0, len(documents), STEP):
+            some = documents[begin : begin + STEP]
+            marks = ",".join("?" * len(some))
+            found |= {
+                row[0]
+                for row in self.store.rows(
+                    f"SELECT id FROM rag_chunks WHERE document_id IN ({marks})", tuple(some)
+                )
+            }
+        return found
+
+
+def joined(
+    words: Sequence[tuple[int, float]],
+    vectors: Sequence[tuple[int, float]],
+    k: int,
+    documents: Mapping[int, int] | None = None,
+) -> list[Found]:
+    """Reciprocal rank fusion of both legs (Cormack, Clarke and Büttcher 2009); one alone keeps its order.
+
+    With `documents`, that of each passage, a passage also counts by the best ranks of its document: one leg
+    may find another passage of it.
+    """
+    by_word = {chunk: (rank, score) for rank, (chunk, score) in enumerate(words, 1)}
+    by_vector = {chunk: (rank, score) for rank, (chunk, score) in enumerate(vectors, 1)}
+    of = documents if documents is not None and words and vectors else {}
+    best: list[dict[int, float]] = []
+    for leg in (words, vectors):
+        ranks: dict[int, float] = {}
+        for rank, (chunk, _) in enumerate(leg, 1):
+            if chunk in of:
+                ranks.setdefault(of[chunk], 1 / (RRF + rank))
+        best.append(ranks)
+    found = []
+    for chunk in dict.fromkeys([*by_word, *by_vector]):
+        word, vector = by_word.get(chunk), by_vector.get(chunk)
+        score = sum(1 / (RRF + leg[0]) for leg in (word, vector) if leg is not None)
+        score += DOCUMENT * sum(ranks.get(of.get(chunk, -1), 0.0) for ranks in best)
+        found.append(
+            Found(
+                chunk,
+                score,
+                word[0] if word else None,
+                vector[0] if vector else None,
+                word[1] if word else None,
+                vector[1] if vector else None,
+            )
+        )
+    found.sort(key=lambda f: (-f.score, f.chunk_id))
+    return found[:k]
+
+
+def diverse(
+    found: Sequence[Found], vectors: Mapping[int, Any], k: int, weight: float = MMR
+) -> list[Found]:
+    """Maximal marginal relevance (Carbonell and Goldstein 1998): good passages that do not repeat others."""
+    if not found:
+        return []
+    top = max(f.score for f in found) or 1.0
+    left = list(found)
+    chosen: list[Found] = []
+    while left and len(chosen) < k:
+
+        def gain(one: Found) -> float:
+            alike = max(
+                (
+                    float(vectors[one.chunk_id] @ vectors[c.chunk_id])
+                    for c in chosen
+                    if one.chunk_id in vectors and c.chunk_id in vectors
+                ),
+                default=0.0,
+            )
+            return weight * one.score / top - (1 - weight) * alike
+
+        best = max(left, key=gain)
+        chosen.append(best)
+        left.remove(best)
+    return chosen
+
+
+def hits(store: Store, found: Sequence[Found]) -> list[Hit]:
+    """The passages with their text and place, in this order."""
+    rows: dict[int, Any] = {}
+    ids = [f.chunk_id for f in found]
+    for begin in range(0, len(ids), STEP):
+        some = ids[begin : begin + STEP]
+        for row in store.rows(
+            "SELECT c.id, c.text, c.locator, c.document_id, d.source FROM rag_chunks c JOIN rag_documents d "
+            f"ON d.id = c.document_id WHERE c.id IN ({','.join('?' * len(some))})",
+            tuple(some),
+        ):
+            rows[row[0]] = row
+    return [
+        Hit(
+            rows[f.chunk_id]["text"],
+            rows[f.chunk_id]["source"],
+            rows[f.chunk_id]["locator"],
+            f.score,
+            str(rows[f.chunk_id]["document_id"]),
+            str(f.chunk_id),
+        )
+        for f in found
+        if f.chunk_id in rows
+    ]
+
+
+def timed(function: Any) -> tuple[Any, float]:
+    """What a function gives, and its seconds."""
+    began = time.perf_counter()
+    return function(), time.perf_counter() - began
+
+
+def _fits(source: str, metadata: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
+    for key, wanted in where.items():
+        value = source if key == "source" else metadata.get(key)
+        choices = wanted if isinstance(wanted, list | tuple | set) else [wanted]
+        if not any(
+            fnmatch.fnmatch(str(value), choice) if isinstance(choice, str) else value == choice
+            for choice in choices
+        ):
+            return False
+    return True

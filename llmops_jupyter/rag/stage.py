@@ -1,0 +1,174 @@
+"""The stage a workspace hands out: indexes of documents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmops_jupyter.engine.protocol import Engine
+from llmops_jupyter.errors import OptionError, unknown_name
+from llmops_jupyter.prompts.rows import Rows, read_rows
+from llmops_jupyter.rag import kept
+from llmops_jupyter.rag.chunking import TOKENS
+from llmops_jupyter.rag.embedding import Embedder
+from llmops_jupyter.rag.index import Index
+from llmops_jupyter.rag.vectors import Vectors
+from llmops_jupyter.store import aliases
+from llmops_jupyter.tracing import Tracer
+
+if TYPE_CHECKING:
+    from llmops_jupyter.data import Datasets
+    from llmops_jupyter.models import Models
+
+KIND = "index"
+# What stands for "no embedding model" where one is asked for.
+NONE = "none"
+
+
+class Rag:
+    """The indexes of a workspace."""
+
+    def __init__(
+        self,
+        tracer: Tracer,
+        engine: Callable[[str], Engine],
+        models: Callable[[], Models],
+        datasets: Callable[[], Datasets],
+    ) -> None:
+        self.tracer = tracer
+        self.store = tracer.store
+        self._engine = engine
+        self._models = models
+        self._datasets = datasets
+        self._indexes: dict[str, Index] = {}
+        self.base = _base(self.store.path)
+
+    def index(self, name: str) -> Index:
+        """An index by its name.
+
+        Raises:
+            UnknownNameError: there is none.
+        """
+        row = kept.index_row(self.store, name)
+        if row is None:
+            known = [one.name for one in kept.index_rows(self.store)]
+            raise unknown_name("index", name, known, "Make one: %rag add NAME FOLDER")
+        held = self._indexes.get(name)
+        if held is None or held.row.id != row.id:
+            vectors = Vectors(self._file(row.id), row.width)
+            held = self._indexes[name] = Index(self.tracer, row, self._embedder, vectors, self.base)
+        return held
+
+    def create(self, name: str, *, embedder: str | None = None, tokens: int | None = None) -> Index:
+        """An index of that name; made if it is not there.
+
+        Args:
+            name: small letters, digits, '.', '_' and '-'.
+            embedder: model for vectors; 'none' for an index of words; left out: the registered embedding model,
+                else one that is found in a package, else none.
+            tokens: of a passage, by the embedder's tokenizer; 200 if left out.
+
+        Raises:
+            OptionError: the index is there with another embedder or other passages.
+        """
+        aliases.check_name(KIND, name)
+        row = kept.index_row(self.store, name)
+        if row is not None:
+            if embedder is not None and embedder.replace(NONE, "") != row.embedder:
+                raise OptionError(
+                    f"The index {name!r} is made with {row.embedder or 'no embedder'}, and vectors of two models do not "
+                    f"mix. Make another index for {embedder}."
+                )
+            if tokens is not None and tokens != row.settings["tokens"]:
+                raise OptionError(
+                    f"The index {name!r} has passages of {row.settings['tokens']} tokens. Make another one for {tokens}."
+                )
+            return self.index(name)
+        chosen = self.default_embedder() if embedder is None else embedder.replace(NONE, "")
+        made = self._embedder(chosen) if chosen else None
+        size = TOKENS if tokens is None else tokens
+        if not 16 <= size <= 8_192 or (made is not None and size > made.window):
+            most = made.window if made is not None else 8_192
+            raise OptionError(f"Passages have 16 to {most} tokens here, not {size}.")
+        width = len(made.embed(["width"])[0]) if made is not None else 0
+        digest = made.digest if made is not None else ""
+        kept.create(self.store, name, chosen or "", digest, width, {"tokens": size})
+        return self.index(name)
+
+    def add(
+        self,
+        name: str,
+        given: Any,
+        *,
+        embedder: str | None = None,
+        tokens: int | None = None,
+        **options: Any,
+    ) -> Any:
+        """Add documents to an index, which is made if it is not there; options as for `Index.add`."""
+        index = self.create(name, embedder=embedder, tokens=tokens)
+        if not isinstance(given, str | Path) and not (
+            isinstance(given, list | tuple) and all(isinstance(g, str | Path) for g in given)
+        ):
+            given = given if isinstance(given, Rows) else read_rows(given, self._datasets())
+        return index.add(given, **options)
+
+    def list(self) -> Sequence[Mapping[str, Any]]:
+        """All indexes with what they hold."""
+        found = []
+        for row in kept.index_rows(self.store):
+            counts = self.store.row(
+                "SELECT (SELECT count(*) FROM rag_documents WHERE index_id = ? AND error = ''), "
+                "(SELECT count(*) FROM rag_chunks WHERE index_id = ?)",
+                (row.id, row.id),
+            )
+            assert counts is not None
+            found.append(
+                {
+                    "index": row.name,
+                    "documents": counts[0],
+                    "passages": counts[1],
+                    "embedder": row.embedder or "none (words only)",
+                    "made": row.created_at[:16].replace("T", " "),
+                }
+            )
+        return found
+
+    def remove(self, name: str) -> None:
+        """Delete an index with all that it holds."""
+        index = self.index(name)
+        for source in index.documents():
+            with self.store.write() as conn:
+                kept.drop_document(conn, index.row.id, source)
+        with self.store.write() as conn:
+            conn.execute("DELETE FROM rag_freed WHERE index_id = ?", (index.row.id,))
+            conn.execute("DELETE FROM rag_indexes WHERE id = ?", (index.row.id,))
+        index.vectors.delete()
+        self._indexes.pop(name, None)
+
+    def default_embedder(self) -> str:
+        """The embedding model that an index gets if none is named; '' if there is none."""
+        models = self._models()
+        registered = [m.name for m in models.list() if m.metadata.is_embedder]
+        if registered:
+            return registered[0]
+        for candidate in models.discover()[0]:
+            if candidate.origin == "package" and candidate.path.is_dir():
+                return models.add(candidate.source, name=candidate.name).name
+        return ""
+
+    def _embedder(self, name: str) -> Embedder:
+        return Embedder(name, self._engine(name))
+
+    def _file(self, index_id: int) -> Path | None:
+        if self.store.path is None:
+            return None
+        return self.store.path.parent / "blobs" / f"rag-{index_id}.f32"
+
+
+def _base(store: Path | None) -> Path:
+    """The project's folder: the one in which the workspace's folder lies."""
+    if store is None:
+        return Path.cwd()
+    folder = store.resolve().parent
+    return folder.parent if folder.name.startswith(".") else folder

@@ -1,0 +1,88 @@
+"""%rag and `llmops rag`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from engine_fakes import plug
+from rag_fakes import WordEngine
+from shells import Notebook
+
+from llmops_jupyter.cli.program import run as llmops
+from llmops_jupyter.commands.rag import where_of
+from llmops_jupyter.errors import OptionError
+
+
+@pytest.fixture
+def pages(tmp_path):
+    place = tmp_path / "pages"
+    place.mkdir()
+    (place / "valves.md").write_text("# Valves\n\nThe relief valve opens at nine bar.\n")
+    (place / "pumps.md").write_text("# Pumps\n\nThe feed pump runs at night.\n")
+    (place / "broken.txt").write_bytes(b"\x00")
+    return place
+
+
+@pytest.fixture
+def shell(ws):
+    notebook = Notebook(ws)
+    plug(ws, WordEngine())
+    yield notebook
+    notebook.close()
+
+
+def test_an_index_from_its_beginning_to_its_end(shell, pages, capsys):
+    shell.run(f"%rag add manual {pages} --embedder words")
+    said = capsys.readouterr().out
+    assert "2 added" in said
+    assert "zero bytes" in said
+    shell.run("%rag list")
+    assert "manual" in capsys.readouterr().out
+    shell.run('%rag search manual "when does the relief valve open?" -n 1 -o hits')
+    shown = capsys.readouterr().out
+    assert "valves.md" in shown
+    assert "nine bar" in shown
+    assert shell.names["hits"][0].text.startswith("The relief valve")
+    shell.run("%rag status manual")
+    assert "fingerprint" in capsys.readouterr().out
+    shell.run("%rag documents manual")
+    source = shell.names["hits"][0].source
+    assert source in capsys.readouterr().out
+    shell.run(f"%rag forget manual {source}")
+    said = capsys.readouterr().out
+    assert "is forgotten: 1 passages" in said
+    assert "Not reached" in said
+    shell.run("%rag remove manual")
+    shell.run("%rag list")
+    assert "No indexes yet" in capsys.readouterr().out
+
+
+def test_rows_of_a_variable_and_of_a_data_set(ws, shell, capsys):
+    shell.names["notes"] = [{"id": "1", "text": "a note on valves"}]
+    shell.run("%rag add notes notes --embedder none")
+    assert "no embedding model" in capsys.readouterr().out
+    ws.data.add("kept", [{"id": "1", "body": "kept text on pumps"}])
+    shell.run("%rag add notes kept --column body")
+    shell.run("%rag search notes pumps")
+    assert "kept text" in capsys.readouterr().out
+
+
+def test_the_terminal_has_it_too(own_home, pages, capsys):
+    assert llmops(["rag", "add", "manual", str(pages), "--embedder", "none"]) == 0
+    capsys.readouterr()
+    assert llmops(["rag", "search", "manual", "relief", "valve", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert "nine bar" in str(found)
+    assert llmops(["rag", "search", "nothing", "relief"]) == 1
+    assert "Make one" in capsys.readouterr().err
+
+
+def test_filters_of_the_command_line():
+    assert where_of(["site=east", "site=west", "source=*.md"]) == {
+        "site": ["east", "west"],
+        "source": ["*.md"],
+    }
+    assert where_of(None) is None
+    with pytest.raises(OptionError, match="is no filter"):
+        where_of(["east"])
