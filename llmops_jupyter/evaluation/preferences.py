@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from llmops_jupyter.evaluation.comparing import check_same_rows
+from llmops_jupyter.evaluation.aligning import check_same_rows
 from llmops_jupyter.evaluation.metrics.metric import Engines, Scored
 from llmops_jupyter.evaluation.runs import EvaluationRun
 from llmops_jupyter.evaluation.scoring import Item, ScoredMetric

@@ -77,10 +77,9 @@ class EvaluationRun:
         Rows that put the same to the model are one cluster, whatever their ids.
         """
         if not self.cluster:
-            asked = {item.position: item.asked for item in self.items}
-            if len(set(asked.values())) == len(asked):
-                return None
-            return [item.asked for item in self.items]
+            asked: list[Hashable] = [item.asked for item in self.items]
+            one_each = dict(zip((item.position for item in self.items), asked, strict=True))
+            return asked if len(set(asked)) < len(one_each) else None
         return [str(item.case.row.get(self.cluster)) for item in self.items]
 
     def metric(self, name: str) -> ScoredMetric:

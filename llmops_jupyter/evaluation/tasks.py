@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmops_jupyter.errors import DataError, OptionError
+from llmops_jupyter.evaluation.aligning import check_same_rows
 from llmops_jupyter.evaluation.answering import text_of
-from llmops_jupyter.evaluation.comparing import check_same_rows
 from llmops_jupyter.evaluation.metrics.arguments import context_of
 from llmops_jupyter.evaluation.metrics.metric import Scored
 from llmops_jupyter.evaluation.preferences import pair_scope, pairs_of

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -273,12 +272,6 @@ def hits(store: Store, found: Sequence[Found]) -> list[Hit]:
         for f in found
         if f.chunk_id in rows
     ]
-
-
-def timed(function: Any) -> tuple[Any, float]:
-    """What a function gives, and its seconds."""
-    began = time.perf_counter()
-    return function(), time.perf_counter() - began
 
 
 def _fits(source: str, metadata: Mapping[str, Any], where: Mapping[str, Any]) -> bool:

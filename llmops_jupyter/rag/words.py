@@ -119,9 +119,3 @@ def match_of(query: str) -> str:
     words = list(dict.fromkeys(_WORD.findall(query.lower())))
     telling = [w for w in words if w not in COMMON] or words
     return " OR ".join(f'"{word}"' for word in telling[:MOST])
-
-
-def terms_of(query: str) -> list[str]:
-    """The words of a query that tell something."""
-    words = list(dict.fromkeys(_WORD.findall(query.lower())))
-    return [w for w in words if w not in COMMON] or words

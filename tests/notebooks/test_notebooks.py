@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -109,3 +111,10 @@ def test_a_magic_that_is_not_registered_fails_the_notebook(tmp_path):
     status, said = check(tmp_path, copy_with(tmp_path, unload), tmp_path)
     assert status == 1
     assert "FAILED" in said or "failed" in said
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_names_no_path_of_the_machine_that_made_it(name):
+    for cell in nbformat.read(FOLDER / name, as_version=4).cells:
+        shown = json.dumps(cell.get("outputs", []))
+        assert not re.search(r"(?<![\w.])/(?:home|root|tmp|work|Users|private)/", shown)

@@ -12,7 +12,8 @@ from scipy.stats import binom
 import llmops_jupyter as lo
 from llmops_jupyter.errors import DataError, OptionError, UnknownNameError
 from llmops_jupyter.evaluation import Comparisons, Metric
-from llmops_jupyter.evaluation.comparing import Aligned, Look, Pair, difference
+from llmops_jupyter.evaluation.aligning import Aligned, Pair
+from llmops_jupyter.evaluation.comparing import Look, difference
 from llmops_jupyter.evaluation.looks import FIRST
 from llmops_jupyter.evaluation.metrics import Case
 from llmops_jupyter.evaluation.scoring import Item
