@@ -446,3 +446,18 @@ def test_slices_at_later_looks_hold_at_every_look(ws):
     assert made.look == 2
     assert {s.p_value for s in made.slices} == {None}
     assert {s.interval.method for s in made.slices} == {"betting"}
+
+
+def test_rows_are_known_again_by_the_answers_to_them(ws):
+    engine = plug(ws)
+    engine.answer = lambda text: text.rpartition(" ")[2]
+    for word in ("one", "two"):
+        ws.prompts.save("ask", f"{word} {{{{ q }}}}")
+
+    def rows(count, **more):
+        return [{"id": str(n), "q": f"q{n}", "expected": f"q{n}", **more} for n in range(count)]
+
+    sides = ("ask@1", "ask@2")
+    assert ws.evaluation.compare(*sides, rows(20), "exact").look == 1
+    assert ws.evaluation.compare(*sides, rows(20, note="seen"), "exact").look == 1
+    assert ws.evaluation.compare(*sides, rows(30, note="again"), "exact").look == 2
