@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from llmops_jupyter.commands.prompt import settings_of
-from llmops_jupyter.commands.view import Context, Result, Rows, line, table
+from llmops_jupyter.commands.view import Context, Result, Rows, line, table, told
 from llmops_jupyter.errors import OptionError
 from llmops_jupyter.evaluation.metrics.metric import Metric
 from llmops_jupyter.evaluation.variant import Variant
@@ -205,19 +204,3 @@ def run_number(text: str) -> int:
 
 def _side(context: Context, text: str) -> Any:
     return int(text) if text.isdigit() else variant_of(context, text)
-
-
-@contextmanager
-def told(context: Context) -> Iterator[Callable[[str], None]]:
-    """Progress of long work; when it is broken off, the line says how it goes on."""
-    show, last = context.progress(), [""]
-
-    def tell(text: str) -> None:
-        last[0] = text
-        show(text)
-
-    try:
-        yield tell
-    except KeyboardInterrupt:
-        show(f"{last[0]} · broken off; what there is was kept: run it again to go on")
-        raise

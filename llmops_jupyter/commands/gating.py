@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from llmops_jupyter.commands.evaluate import told
-from llmops_jupyter.commands.view import Context, Result
+from llmops_jupyter.commands.view import Context, Result, told
 from llmops_jupyter.errors import OptionError
 from llmops_jupyter.evaluation.outcomes import GateReport
 

@@ -217,7 +217,8 @@ def _text(name: str) -> str:
 
 
 def compare_(context: Context, values: Mapping[str, Any]) -> Result:
-    from llmops_jupyter.commands.evaluate import data_of, how, metrics_of, told
+    from llmops_jupyter.commands.evaluate import data_of, how, metrics_of
+    from llmops_jupyter.commands.view import told
 
     metrics = metrics_of(context, values["metric"])
     options = how(context, values)

@@ -6,7 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from llmops_jupyter.commands.view import Advice, Context, Result, Rows, line, minute, size, table
+from llmops_jupyter.commands.view import (
+    Advice,
+    Context,
+    Result,
+    Rows,
+    line,
+    minute,
+    size,
+    table,
+    told,
+)
 from llmops_jupyter.errors import OptionError
 
 if TYPE_CHECKING:
@@ -25,15 +35,16 @@ def list_(context: Context, _: Mapping[str, Any]) -> Result:
 
 def add_(context: Context, values: Mapping[str, Any]) -> Result:
     given = _given(context, values["given"])
-    report = context.workspace.rag.add(
-        values["index"],
-        given,
-        embedder=values["embedder"],
-        tokens=values["tokens"],
-        patterns=tuple(values["include"] or ()),
-        column=values["column"],
-        progress=context.progress(),
-    )
+    with told(context) as tell:
+        report = context.workspace.rag.add(
+            values["index"],
+            given,
+            embedder=values["embedder"],
+            tokens=values["tokens"],
+            patterns=tuple(values["include"] or ()),
+            column=values["column"],
+            progress=tell,
+        )
     skipped = [{"skipped": source, "why": why} for source, why in report.skipped.items()]
     views: list[Any] = [report.sentence()]
     if skipped:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -73,3 +74,19 @@ def size(n: int) -> str:
 def minute(stamp: str) -> str:
     """An ISO time to the minute."""
     return stamp[:16].replace("T", " ")
+
+
+@contextmanager
+def told(context: Context) -> Iterator[Callable[[str], None]]:
+    """Progress of long work; when it is broken off, the line says how it goes on."""
+    show, last = context.progress(), [""]
+
+    def tell(text: str) -> None:
+        last[0] = text
+        show(text)
+
+    try:
+        yield tell
+    except KeyboardInterrupt:
+        show(f"{last[0]} · broken off; what there is was kept: run it again to go on")
+        raise

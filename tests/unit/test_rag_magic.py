@@ -86,3 +86,15 @@ def test_filters_of_the_command_line():
     assert where_of(None) is None
     with pytest.raises(OptionError, match="is no filter"):
         where_of(["east"])
+
+
+def test_adding_that_is_broken_off_is_done_by_the_same_line_again(shell, pages, monkeypatch, capsys):
+    def breaks(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(WordEngine, "embed", breaks)
+    shell.shell.run_cell(f"%rag add manual {pages} --embedder words")
+    monkeypatch.undo()
+    plug(shell.ws, WordEngine())
+    shell.run(f"%rag add manual {pages} --embedder words")
+    assert "2 added" in capsys.readouterr().out
