@@ -173,12 +173,95 @@ class Hit:
 
 
 @dataclass(frozen=True)
+class Citation:
+    """Words of a passage, as they stand there; `number` is the passage's in the prompt, counted from 1."""
+
+    number: int
+    quote: str
+    source: str
+    locator: str
+    chunk_id: str = ""
+
+    @property
+    def place(self) -> str:
+        """Source and where in it, for people."""
+        return f"{self.source}, {self.locator}" if self.locator else self.source
+
+
+Support = Literal["supported", "unsupported", "contradicted", "no claim"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence of an answer with what the passages say of it.
+
+    Args:
+        text: the sentence.
+        verdict: what was found; see the signals before you rely on it.
+        citations: the words of the passages that come nearest, the best first.
+        signals: what the verdict was made from, by name.
+        why: in words.
+    """
+
+    text: str
+    verdict: Support
+    citations: tuple[Citation, ...] = ()
+    signals: Mapping[str, Any] = field(default_factory=dict)
+    why: str = ""
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Claim:
+        """The claim that `dataclasses.asdict` took apart."""
+        cited = tuple(Citation(**c) for c in value["citations"])
+        return cls(**{**value, "citations": cited})
+
+
+@dataclass(frozen=True)
+class Grounding:
+    """Which documents an answer was made from, and how far they support it.
+
+    Args:
+        index: the index, with the fingerprint of its content at that time.
+        query: what was searched for; for a follow-up question not what was asked.
+        answered: the documents support at least one sentence of the answer.
+        claims: the sentences of the answer.
+        draft: what the model wrote, where the documents did not support any of it and the answer says so.
+        why: why there is no answer.
+    """
+
+    index: str
+    fingerprint: str
+    query: str
+    answered: bool
+    claims: tuple[Claim, ...] = ()
+    draft: str = ""
+    why: str = ""
+
+    @property
+    def citations(self) -> tuple[Citation, ...]:
+        """The best citation of each supported sentence, each once."""
+        found = [c.citations[0] for c in self.claims if c.verdict == "supported" and c.citations]
+        return tuple(dict.fromkeys(found))
+
+    def share(self) -> float | None:
+        """The share of the sentences that make claims which the passages support; None if there are none."""
+        made = [c for c in self.claims if c.verdict != "no claim"]
+        return sum(c.verdict == "supported" for c in made) / len(made) if made else None
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Grounding:
+        """The grounding that `dataclasses.asdict` took apart."""
+        return cls(**{**value, "claims": tuple(Claim.from_dict(c) for c in value["claims"])})
+
+
+@dataclass(frozen=True)
 class Completion:
     """What a model answered. `str(completion)` is the text.
 
     `cost` is in US dollars, None if it is not known, as for models on this machine. `tool_calls` say of each
     call of a function its step, name, arguments, result, whether there was an error, and seconds; `messages`
-    are those that the run added to the conversation, where it had tools.
+    are those that the run added to the conversation, where it had tools. `hits` are the passages it was given,
+    in the order of their numbers, and `grounding` says how far they support it, where documents were asked.
     """
 
     text: str
@@ -197,6 +280,7 @@ class Completion:
     logprobs: tuple[TokenLogprob, ...] = ()
     cost: float | None = None
     messages: tuple[Message, ...] = ()
+    grounding: Grounding | None = None
 
     def __str__(self) -> str:
         return self.text

@@ -82,6 +82,7 @@ class Workspace:
                 lambda: self.data,
                 lambda: self.settings,
                 self.engine.adapter,
+                lambda documents: self.rag.source(documents),  # noqa: PLW0108 - made when it is used
             ),
         )
 
@@ -111,6 +112,7 @@ class Workspace:
                 lambda name: self.engine.engine(name),  # noqa: PLW0108 - looked up when it is used
                 lambda: self.models,
                 lambda: self.data,
+                lambda: self.prompts,
             ),
         )
 

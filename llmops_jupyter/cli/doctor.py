@@ -30,6 +30,7 @@ PACKAGES = {
     "beautifulsoup4": ("HTML documents", "rag"),
     "pypdf": ("PDF documents", "rag"),
     "python-docx": ("DOCX documents", "rag"),
+    "sentencex": ("answers from documents", "rag"),
     "pydantic": ("typed answers with --schema", ""),
 }
 GOOD, NOTE, BAD = "ok", "note", "problem"

@@ -135,5 +135,33 @@ def later(kind: str) -> Argument:
     return Argument("other", "the later version; left out: REF against the one before", "?", kind)
 
 
+DOCUMENTS = (
+    Option(
+        ("--rag",),
+        "index whose passages are found for the last user message, put into it and looked for in the answer",
+        "text",
+        "INDEX",
+        "index",
+    ),
+    Option(("--rag-tokens",), "tokens of all passages together", "int", "N"),
+    Option(
+        ("--rag-where",),
+        "only documents whose metadata, or source, has this value; can be repeated",
+        "text",
+        "KEY=VALUE",
+        repeat=True,
+    ),
+    Option(
+        ("--rag-rerank",),
+        "reranker that orders the passages that were found",
+        "text",
+        "MODEL",
+        "model",
+    ),
+    Option(("--rag-only",), "an answer that no passage supports is none", "flag"),
+)
 OF_TOOLS = ("timeout", "tool_choice", "max_steps", "approve")
-SETTINGS = ("model", *(o.name for o in SAMPLING), "exact", "adapter", "session", *OF_TOOLS)
+SETTINGS = (
+    *("model", *(o.name for o in SAMPLING), "exact", "adapter", "session"),
+    *(*OF_TOOLS, *(o.name for o in DOCUMENTS)),
+)

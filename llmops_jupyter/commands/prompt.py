@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmops_jupyter.commands.arguments import SETTINGS
-from llmops_jupyter.commands.view import Context, Result, Rows, line, minute, table
+from llmops_jupyter.commands.view import Context, Result, Rows, line, minute, table, where_of
 from llmops_jupyter.errors import OptionError, unknown_name
 from llmops_jupyter.records import Sampling
 
@@ -21,6 +21,8 @@ def settings_of(values: Mapping[str, Any]) -> dict[str, Any]:
     found = {k: v for k, v in given.items() if v is not None and v is not False and v != []}
     if "adapter" in found:
         found["adapters"] = found.pop("adapter")
+    if "rag_where" in found:
+        found["rag_where"] = where_of(found["rag_where"])
     return found
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from llmops_jupyter.commands.prompt import settings_of
 from llmops_jupyter.commands.view import (
     Advice,
     Context,
@@ -16,13 +17,13 @@ from llmops_jupyter.commands.view import (
     size,
     table,
     told,
+    where_of,
 )
-from llmops_jupyter.errors import OptionError
 
 if TYPE_CHECKING:
     from llmops_jupyter.rag import Index
     from llmops_jupyter.rag.searching import Found
-    from llmops_jupyter.records import Hit
+    from llmops_jupyter.records import Completion, Hit
 
 SHOWN = 8
 # Characters of a passage in a table.
@@ -68,12 +69,50 @@ def search_(context: Context, values: Mapping[str, Any]) -> Result:
         mode=values["mode"] or "auto",
         where=where_of(values["where"]),
         diverse=values["diverse"],
+        rerank=context.workspace.rag.reranker(values["rerank"]),
     )
     hits = index.hits(found)
     rows = [_row(hit, one) for hit, one in zip(hits, found, strict=True)]
     if not rows:
         return Result(hits, ("Nothing was found. Try other words.",))
     return Result(hits, (Rows(rows),))
+
+
+def ask_(context: Context, values: Mapping[str, Any]) -> Result:
+    from llmops_jupyter.render.bundles import completion_text
+
+    done = context.workspace.rag.ask(
+        values["index"], " ".join(values["question"]), **asking(values)
+    )
+    return Result(facts_of(done), (completion_text(done),))
+
+
+def asking(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The options for `rag.ask` that a command line gave."""
+    found = settings_of(values)
+    if values["prompt"]:
+        found["prompt"] = values["prompt"]
+    if values["tokens"] is not None:
+        found["rag_tokens"] = values["tokens"]
+    if values["where"]:
+        found["rag_where"] = where_of(values["where"])
+    if values["rerank"]:
+        found["rag_rerank"] = values["rerank"]
+    if values["any"]:
+        found["rag_only"] = False
+    return found
+
+
+def facts_of(done: Completion) -> dict[str, Any]:
+    """An answer as JSON values."""
+    grounding = done.grounding
+    return {
+        "text": done.text,
+        "answered": grounding is not None and grounding.answered,
+        "grounding": None if grounding is None else asdict(grounding),
+        "hits": [asdict(hit) for hit in done.hits],
+        "trace_id": done.trace_id,
+    }
 
 
 def status_(context: Context, values: Mapping[str, Any]) -> Result:
@@ -104,21 +143,6 @@ def forget_(context: Context, values: Mapping[str, Any]) -> Result:
 def remove_(context: Context, values: Mapping[str, Any]) -> Result:
     context.workspace.rag.remove(values["index"])
     return line(f"The index {values['index']} is deleted.")
-
-
-def where_of(given: Sequence[str] | None) -> dict[str, Any] | None:
-    """Filters from ``KEY=VALUE``; several of one key are alternatives.
-
-    Raises:
-        OptionError: one is written otherwise.
-    """
-    found: dict[str, list[str]] = {}
-    for text in given or ():
-        key, equals, value = text.partition("=")
-        if not key or not equals:
-            raise OptionError(f"{text!r} is no filter. Write KEY=VALUE, for instance source=*.md")
-        found.setdefault(key, []).append(value)
-    return dict(found) or None
 
 
 def _given(context: Context, texts: Sequence[str]) -> Any:

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from llmops_jupyter.errors import OptionError
+
 if TYPE_CHECKING:
     from llmops_jupyter.workspace import Workspace
 
@@ -90,3 +92,18 @@ def told(context: Context) -> Iterator[Callable[[str], None]]:
     except KeyboardInterrupt:
         show(f"{last[0]} · broken off; what there is was kept: run it again to go on")
         raise
+
+
+def where_of(given: Sequence[str] | None) -> dict[str, Any] | None:
+    """Filters from ``KEY=VALUE``; several of one key are alternatives.
+
+    Raises:
+        OptionError: one is written otherwise.
+    """
+    found: dict[str, list[str]] = {}
+    for text in given or ():
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise OptionError(f"{text!r} is no filter. Write KEY=VALUE, for instance source=*.md")
+        found.setdefault(key, []).append(value)
+    return dict(found) or None

@@ -299,6 +299,22 @@ def recorded_trace_id(engine: Engine, request: Request) -> str | None:
     return engine.recorded_trace_id(request) if isinstance(engine, ReplayEngine) else None
 
 
+def note_trace(engine: Engine, request: Request, trace_id: str) -> None:
+    """Record the trace of a request to which passages are yet to be added, if the engine records."""
+    if isinstance(engine, RecordingEngine):
+        engine.cassette.add("begin", engine.model_digest, describe(request), trace_id)
+
+
+def noted_trace(engine: Engine, request: Request) -> str | None:
+    """The trace that `note_trace` recorded, if the engine replays and there is one."""
+    if not isinstance(engine, ReplayEngine):
+        return None
+    asked = describe(request)
+    if engine.cassette.peek("begin", engine.model_digest, asked) is None:
+        return None
+    return str(engine.cassette.take("begin", engine.model_digest, asked)) or None
+
+
 def live_engine(engine: Engine) -> Engine | None:
     """The engine that runs a model, without its recording; None if the answers are replayed."""
     if isinstance(engine, ReplayEngine):

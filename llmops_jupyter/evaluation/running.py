@@ -16,6 +16,7 @@ from llmops_jupyter.evaluation.rows import EvaluationRow
 from llmops_jupyter.evaluation.runs import EvaluationRun
 from llmops_jupyter.evaluation.scoring import Item
 from llmops_jupyter.evaluation.variant import Variant
+from llmops_jupyter.prompts.grounding import last_asked, question_of, with_place
 from llmops_jupyter.prompts.registry import PromptVersion
 from llmops_jupyter.prompts.stage import Prompts
 from llmops_jupyter.prompts.template import fill
@@ -150,10 +151,13 @@ class Runner:
         content = prompt_of(work.variant, self.prompts)
         template = content.template
         shared = dict(work.variables or {})
+        has_documents = work.variant.options.get("rag") is not None
 
         def asked(row: EvaluationRow) -> str:
-            messages = fill(template, {**shared, **row.values})
-            return next((m.content for m in reversed(messages) if m.role == "user"), "")
+            values = {**shared, **row.values}
+            messages = fill(template, with_place(values, has_documents))
+            said = question_of(template, values) if has_documents else ""
+            return said or last_asked(messages)
 
         return asked
 

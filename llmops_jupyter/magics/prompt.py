@@ -12,6 +12,7 @@ from llmops_jupyter.magics.display import Live, Status, say, show
 if TYPE_CHECKING:
     from llmops_jupyter.magics.session import Session
     from llmops_jupyter.prompts import Content, PromptVersion, Rows
+    from llmops_jupyter.prompts.run import Run
     from llmops_jupyter.records import Completion, Table
 
 
@@ -129,8 +130,14 @@ def _run_one(
     values: Mapping[str, Any],
     options: Mapping[str, Any],
 ) -> Completion:
+    prompts, shell = session.workspace.prompts, session.shell
+    run = prompts.stream(prompt, shell.user_ns, unit=values.get("unit"), **options)
+    return show_run(session, run, values)
+
+
+def show_run(session: Session, run: Run, values: Mapping[str, Any]) -> Completion:
+    """Run a prompt, show its answer while it is written, and set the variable that was asked for."""
     workspace, shell = session.workspace, session.shell
-    run = workspace.prompts.stream(prompt, shell.user_ns, unit=values.get("unit"), **options)
     live = Live(shell, stream=_streams(session, values, run.prepared.engine.streams))
     try:
         with run:

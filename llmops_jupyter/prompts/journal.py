@@ -10,7 +10,15 @@ from typing import Any, Protocol
 
 from llmops_jupyter.prompts.options import Options
 from llmops_jupyter.prompts.prepare import Prepared
-from llmops_jupyter.records import Completion, Hit, Message, Timing, TokenLogprob, Usage
+from llmops_jupyter.records import (
+    Completion,
+    Grounding,
+    Hit,
+    Message,
+    Timing,
+    TokenLogprob,
+    Usage,
+)
 from llmops_jupyter.tracing import Tracer
 from llmops_jupyter.tracing.process import is_dead, this_process
 
@@ -25,6 +33,7 @@ CONTENT = (
     "notes",
     "logprobs",
     "messages",
+    "grounding",
 )
 
 
@@ -108,7 +117,13 @@ def map_key(prepared: Prepared, rows: str, count: int) -> str:
         prepared.content.to_text(),
         prepared.engine.model_digest,
         json.dumps(asdict(options.sampling), sort_keys=True),
-        json.dumps([options.adapter_pairs(), options.exact, count, *_of_tools(options)]),
+        json.dumps(
+            [
+                *(options.adapter_pairs(), options.exact, count),
+                *_of_tools(options),
+                *_of_documents(prepared),
+            ]
+        ),
         rows,
     ]
     return _hashed(parts)
@@ -122,7 +137,13 @@ def settings_key(prepared: Prepared) -> str:
             prepared.content.to_json(),
             prepared.engine.model_digest,
             json.dumps(asdict(options.sampling), sort_keys=True),
-            json.dumps([options.adapter_pairs(), options.exact, *_of_tools(options)]),
+            json.dumps(
+                [
+                    *(options.adapter_pairs(), options.exact),
+                    *_of_tools(options),
+                    *_of_documents(prepared),
+                ]
+            ),
         ]
     )
 
@@ -136,6 +157,11 @@ def _of_tools(options: Options) -> list[Any]:
     if not options.tools:
         return []
     return [options.tool_choice, options.max_steps, options.approve]
+
+
+def _of_documents(prepared: Prepared) -> list[Any]:
+    """What decides the answers of a prompt that is given documents: index, its content, search, packing."""
+    return [] if prepared.source is None else [prepared.source.key]
 
 
 def completion_to_json(done: Completion, clean: Callable[[Any], Any]) -> str:
@@ -152,6 +178,7 @@ def completion_to_json(done: Completion, clean: Callable[[Any], Any]) -> str:
         "hits": [asdict(h) for h in done.hits],
         "logprobs": [asdict(t) for t in done.logprobs],
         "messages": [message.as_dict() for message in done.messages],
+        "grounding": asdict(done.grounding) if done.grounding is not None else None,
     }
     plain = json.loads(json.dumps(content, default=str))
     kept = clean(plain)
@@ -176,6 +203,9 @@ def completion_from_json(text: str) -> Completion:
                 for t in value.get("logprobs", ())
             ),
             "messages": tuple(Message.from_dict(m) for m in value.get("messages", ())),
+            "grounding": Grounding.from_dict(value["grounding"])
+            if value.get("grounding")
+            else None,
             **{k: tuple(value[k]) for k in ("tool_calls", "verdicts", "notes")},
         }
     )

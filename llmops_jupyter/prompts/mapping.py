@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING, Any
 from llmops_jupyter.engine.protocol import Finished, Request, Token
 from llmops_jupyter.errors import LLMOpsError, SchemaError
 from llmops_jupyter.prompts import reasoning
+from llmops_jupyter.prompts.grounding import grounded
 from llmops_jupyter.prompts.journal import Kept
 from llmops_jupyter.prompts.prepare import Prepared
 from llmops_jupyter.prompts.run import (
     Answer,
     chat_span,
+    check_answer,
     finish_answer,
     finish_root,
     make_completion,
+    note_root,
     root_span,
+    says_nothing,
     take,
 )
 from llmops_jupyter.records import Completion, Failure, Table
@@ -122,7 +126,7 @@ class Map:
         if not self.rows:
             return Table((), (), ())
         first = self.prepare_row(self.rows[0])
-        journal = self.keep(first)
+        journal = self._journal = self.keep(first)
         self.results = {i: _resumed(first, done) for i, done in journal.done.items()}
         self.resumed = len(journal.done)
         self._report()
@@ -180,8 +184,14 @@ class Map:
             root = root_span(self.tracer, prepared, request)
             root.set("llmops.map.row_id", self.row_ids[position])
             root.begin(current_span())
-            request = replace(request, trace_id=root.trace_id)
             answer = Answer()
+            if prepared.source is not None:
+                note_root(root, prepared, request)
+                found = self._grounded(position, prepared, root, answer)
+                if found is None:
+                    continue
+                prepared, request = found, _row_request(found, position)
+            request = replace(request, trace_id=root.trace_id)
             answer.begin_step(thinking=prepared.content.cot and prepared.content.schema is None)
             agent = None
             first = request
@@ -243,17 +253,43 @@ class Map:
                     self.second.append(row)
                     return
             finish_answer(row.prepared, row.answer)
+            check_answer(row.prepared, row.answer, row.root)
         except LLMOpsError as e:
             error = e
             self.open.pop(event.request_id, None)
             row.answer.finish_reason = "error"
         self._close(row, error)
         done = make_completion(row.prepared, row.answer, row.root.trace_id, row.prepared.notes)
-        self.results[row.position] = done
+        self._ended(row.position, done, error, journal)
+
+    def _grounded(
+        self, position: int, prepared: Prepared, root: Span, answer: Answer
+    ) -> Prepared | None:
+        """The row with its passages; None if it has ended, since they say nothing or cannot be had."""
+        error: LLMOpsError | None = None
+        try:
+            prepared = grounded(prepared, root)
+            if not says_nothing(prepared, answer):
+                return prepared
+        except LLMOpsError as e:
+            error, answer.finish_reason = e, "error"
+        except BaseException as e:
+            root.finish(e)
+            raise
+        finish_root(root, answer)
+        root.finish(error)
+        done = make_completion(prepared, answer, root.trace_id, prepared.notes)
+        self._ended(position, done, error, self._journal)
+        return None
+
+    def _ended(
+        self, position: int, done: Completion, error: LLMOpsError | None, journal: Kept
+    ) -> None:
+        self.results[position] = done
         if error is not None:
-            self.failures[row.position] = str(error)
+            self.failures[position] = str(error)
         else:
-            journal.keep(row.position, done)
+            journal.keep(position, done)
         self._report()
 
     def _close(self, row: _Row, error: BaseException | None) -> None:

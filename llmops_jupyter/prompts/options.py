@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 SAMPLING = tuple(f.name for f in fields(Sampling))
 TOOLS = ("tools", "tool_choice", "max_steps", "approve", "allow")
-OTHERS = ("model", "session", "adapters", "schema", "exact", "timeout", *TOOLS)
+DOCUMENTS = ("rag", "rag_tokens", "rag_where", "rag_rerank", "rag_only")
+OTHERS = ("model", "session", "adapters", "schema", "exact", "timeout", *TOOLS, *DOCUMENTS)
 MAX_STEPS = 8
 MOST_SCALE = 100.0
 
@@ -52,6 +53,25 @@ class Adapter:
 
 
 @dataclass(frozen=True)
+class Documents:
+    """The documents that a call is given passages of.
+
+    Args:
+        index: its name.
+        tokens: of all passages together, at most; None leaves it to the index.
+        where: only documents that fit, as in a search.
+        rerank: a registered reranker that puts what was found in its order.
+        only: an answer that the documents do not support at all is none.
+    """
+
+    index: str
+    tokens: int | None = None
+    where: Mapping[str, Any] | None = None
+    rerank: str | None = None
+    only: bool = False
+
+
+@dataclass(frozen=True)
 class Options:
     """Settings of one call; they make no version.
 
@@ -71,6 +91,7 @@ class Options:
     max_steps: int = MAX_STEPS
     approve: Approve = "ask"
     allow: Allow | None = None
+    documents: Documents | None = None
 
     def defaults(self) -> dict[str, Any]:
         """What is remembered with the version, as JSON values."""
@@ -130,7 +151,31 @@ def make_options(
         exact=bool(exact),
         model_class=schema if hasattr(schema, "model_validate") else None,
         timeout=_timeout(given.get("timeout")),
+        documents=_documents(given),
         **_tools(given),
+    )
+
+
+def _documents(given: Mapping[str, Any]) -> Documents | None:
+    """The checked settings of documents."""
+    index, tokens, where = (given.get(name) for name in DOCUMENTS[:3])
+    if index is None:
+        for name in DOCUMENTS[1:]:
+            if given.get(name):
+                raise OptionError(
+                    f"{name} is for prompts that are given documents. Name an index: rag='docs'."
+                )
+        return None
+    if not isinstance(index, str):
+        raise OptionError(f"rag is the name of an index, not {index!r:.80}.")
+    if tokens is not None and (
+        isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 1
+    ):
+        raise OptionError(f"rag_tokens is a number of tokens from 1, not {tokens!r:.80}.")
+    if where is not None and not isinstance(where, Mapping):
+        raise OptionError('rag_where is a mapping such as {"source": "docs/*"}.')
+    return Documents(
+        index, tokens, where or None, given.get("rag_rerank") or None, bool(given.get("rag_only"))
     )
 
 

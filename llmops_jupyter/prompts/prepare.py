@@ -14,6 +14,16 @@ from llmops_jupyter.prompts import content as contents
 from llmops_jupyter.prompts import conversation, reasoning
 from llmops_jupyter.prompts.content import Content, Examples
 from llmops_jupyter.prompts.examples import example_messages
+from llmops_jupyter.prompts.grounding import (
+    PLACE,
+    Context,
+    Source,
+    Sources,
+    put,
+    question_of,
+    reserved,
+    with_place,
+)
 from llmops_jupyter.prompts.options import Options
 from llmops_jupyter.prompts.registry import PromptVersion
 from llmops_jupyter.prompts.template import fill, variables_of
@@ -40,7 +50,9 @@ class ExampleRows(Protocol):
 class Prepared:
     """A request with all that its trace and its completion need to know.
 
-    `attributes` are further ones of the root span.
+    `attributes` are further ones of the root span. With a `source` passages of documents are put into the
+    messages when the run begins; `context` has them then. `turns` are those of the session, `question` what is
+    searched for if it is not the last message.
     """
 
     engine: Engine
@@ -53,6 +65,10 @@ class Prepared:
     request: Request
     notes: tuple[str, ...] = ()
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    source: Source | None = None
+    context: Context | None = None
+    turns: Sequence[conversation.Turn] = ()
+    question: str = ""
 
 
 def check_schema_option(content: Content, schema: Any) -> None:
@@ -145,6 +161,7 @@ def prepare(
     engines: Engines,
     rows: ExampleRows,
     turns: Callable[[str], Sequence[conversation.Turn]],
+    sources: Sources,
 ) -> Prepared:
     """Render and check everything that can be checked before a trace is opened.
 
@@ -152,31 +169,47 @@ def prepare(
         TemplateError, OptionError, ModelError: nothing has been written.
     """
     content = with_tools(content, options, versioned=version is not None)
+    source = sources(options.documents) if options.documents is not None else None
+    question = question_of(content.template, variables) if source is not None else ""
+    variables = with_place(variables, source is not None)
     messages, asked = render_messages(content, variables, rows)
     engine = engines.engine(options.model)
     notes: list[str] = []
+    earlier: Sequence[conversation.Turn] = ()
     if options.session:
         earlier = turns(options.session)
         reserve = min(options.sampling.max_tokens, engine.context_length // 4)
         if options.tools:
             told = json.dumps(list(content.tools), ensure_ascii=False)
             reserve += engine.count_tokens(told)
+        if options.documents is not None:
+            reserve += reserved(options.documents, engine.context_length)
         messages, left_out = conversation.with_history(
             messages, earlier, engine.count_tokens, engine.context_length - reserve
         )
         if left_out:
             notes.append(f"session {options.session}: the {left_out} oldest turns did not fit")
     used = variables_of(content.template)
+    request = build_request(content, options, messages, "1")
+    if source is not None:
+        messages, asked = put(messages, ""), put(asked, "")
     return Prepared(
         engine=engine,
         content=content,
         version=version,
         options=options,
-        variables={k: kept_value(variables[k]) for k in used if k in variables},
+        variables={
+            k: kept_value(variables[k])
+            for k in used
+            if k in variables and variables[k] is not PLACE
+        },
         messages=messages,
         asked=asked,
-        request=build_request(content, options, messages, "1"),
+        request=request,
         notes=tuple(notes),
+        source=source,
+        turns=earlier,
+        question=question,
     )
 
 

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from llmops_jupyter.engine.protocol import Finished, Request, Token
-from llmops_jupyter.engine.replay import recorded_trace_id
+from llmops_jupyter.engine.replay import note_trace, noted_trace, recorded_trace_id
 from llmops_jupyter.errors import EngineError
 from llmops_jupyter.prompts import reasoning
+from llmops_jupyter.prompts.grounding import NOT_FOUND, grounded
 from llmops_jupyter.prompts.prepare import Prepared
 from llmops_jupyter.records import (
     Completion,
     FinishReason,
+    Grounding,
     Message,
     Sampling,
     Timing,
@@ -46,6 +48,7 @@ class Answer:
     tool_calls: tuple[Mapping[str, Any], ...] = ()
     messages: tuple[Message, ...] = ()
     finished: Finished | None = None
+    grounding: Grounding | None = None
     _earlier: str = ""
 
     def begin_step(self, *, thinking: bool) -> None:
@@ -88,6 +91,7 @@ class Run:
     def __enter__(self) -> Run:
         self._root.__enter__()
         self.trace_id = self._root.trace_id
+        note_root(self._root, self.prepared)
         return self
 
     def __iter__(self) -> Iterator[str]:
@@ -113,7 +117,12 @@ class Run:
         return make_completion(self.prepared, self.answer, self.trace_id, tuple(self.notes))
 
     def _generate(self) -> Iterator[str]:
-        prepared, answer = self.prepared, self.answer
+        answer = self.answer
+        self.prepared = prepared = grounded(self.prepared, self._root)
+        self.notes = list(prepared.notes)
+        if says_nothing(prepared, answer):
+            yield answer.text
+            return
         first = replace(prepared.request, trace_id=self.trace_id)
         two_steps = prepared.content.cot and prepared.content.schema is None
         if prepared.options.tools:
@@ -133,6 +142,7 @@ class Run:
             yield from self._step(second, thinking=False)
             answer.text = answer.text.strip()
         finish_answer(prepared, answer)
+        check_answer(prepared, answer, self._root)
 
     def _agent(self, first: Request) -> Iterator[str]:
         """Steps of the model and the calls that it asks for, until it answers."""
@@ -185,7 +195,7 @@ def root_span(tracer: Tracer, prepared: Prepared, request: Request | None = None
         op=WORKFLOW,
         attributes={"llmops.prompt.variables": dict(prepared.variables), **prepared.attributes},
         messages=prepared.messages,
-        trace_id=None if current_span() else recorded_trace_id(engine, request or prepared.request),
+        trace_id=None if current_span() else _recorded(prepared, request or prepared.request),
         provider=engine.provider,
         model=engine.model_name,
         model_digest=engine.model_digest,
@@ -193,6 +203,19 @@ def root_span(tracer: Tracer, prepared: Prepared, request: Request | None = None
         prompt_version=version.version if version else None,
         session=prepared.options.session,
     )
+
+
+def _recorded(prepared: Prepared, request: Request) -> str | None:
+    """The trace in which a request was recorded; one that gets passages later is known by what it was."""
+    if prepared.source is not None:
+        return noted_trace(prepared.engine, request)
+    return recorded_trace_id(prepared.engine, request)
+
+
+def note_root(root: Span, prepared: Prepared, request: Request | None = None) -> None:
+    """Have a recording know the trace of a request that gets passages later."""
+    if prepared.source is not None:
+        note_trace(prepared.engine, request or prepared.request, root.trace_id)
 
 
 def chat_span(tracer: Tracer, prepared: Prepared, request: Request) -> Span:
@@ -319,8 +342,33 @@ def finish_answer(prepared: Prepared, answer: Answer) -> None:
     )
 
 
+def says_nothing(prepared: Prepared, answer: Answer) -> bool:
+    """Whether the documents say nothing of what is asked, so that no model is; the answer says it then."""
+    context, source = prepared.context, prepared.source
+    if context is None or source is None or context.enough or not source.only:
+        return False
+    answer.text = NOT_FOUND
+    answer.grounding = source.nothing(context)
+    return True
+
+
+def check_answer(prepared: Prepared, answer: Answer, root: Span) -> None:
+    """Look for each sentence of an answer in the passages that it was made from."""
+    context, source = prepared.context, prepared.source
+    if context is None or source is None or answer.finish_reason in UNFINISHED:
+        return
+    if prepared.content.schema is not None or not answer.text.strip():
+        return
+    answer.grounding = found = source.check(context, answer.text, root)
+    if source.only and not found.answered:
+        answer.text = NOT_FOUND
+
+
 def finish_root(root: Span, answer: Answer) -> None:
     """Give the root span what the whole interaction came to."""
+    if answer.grounding is not None:
+        root.set("llmops.rag.answered", answer.grounding.answered)
+        root.set("llmops.rag.supported", answer.grounding.share())
     if answer.usage.input_tokens or answer.usage.output_tokens:
         root.usage(answer.usage)
     root.cost(answer.cost)
@@ -354,4 +402,6 @@ def make_completion(
         cost=answer.cost,
         tool_calls=answer.tool_calls,
         messages=answer.messages,
+        hits=prepared.context.hits if prepared.context is not None else (),
+        grounding=answer.grounding,
     )

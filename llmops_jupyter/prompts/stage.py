@@ -15,6 +15,7 @@ from llmops_jupyter.prompts import content as contents
 from llmops_jupyter.prompts.content import Content, Examples
 from llmops_jupyter.prompts.conversation import Sessions
 from llmops_jupyter.prompts.examples import as_examples, check_examples
+from llmops_jupyter.prompts.grounding import Sources, with_place
 from llmops_jupyter.prompts.options import FindAdapter, Options, make_options
 from llmops_jupyter.prompts.prepare import (
     Engines,
@@ -56,6 +57,7 @@ class Prompts(Registry):
         datasets: Callable[[], Datasets],
         settings: Callable[[], Settings],
         find_adapter: FindAdapter,
+        find_source: Sources,
     ) -> None:
         super().__init__(store)
         self.tracer = tracer
@@ -63,6 +65,7 @@ class Prompts(Registry):
         self._datasets = datasets
         self.settings = settings
         self.find_adapter = find_adapter
+        self.find_source = find_source
         self.sessions = Sessions(store)
         self.splits = Splits(store)
 
@@ -148,6 +151,11 @@ class Prompts(Registry):
         `max_steps` bounds how often the model is asked. Functions with side effects are called if `approve`
         is 'always', not if it is 'never', and with 'ask' if a person agrees; `allow`, a function that gets
         the call, decides instead.
+
+        With `rag`, the name of an index, passages of its documents are found for the last user message and put
+        where the template says ``{{ context }}``, else before that message; each sentence of the answer is then
+        looked for in them (`completion.grounding`). `rag_tokens` bounds the passages, `rag_where` filters the
+        documents, `rag_rerank` names a reranker, and with `rag_only` an answer that no passage supports is none.
         """
         prompt, attributes = self._assigned(prompt, unit, options.get("session"))
         version, content = self._content(prompt)
@@ -180,7 +188,10 @@ class Prompts(Registry):
             return
         _refuse_session(made)
         for _, row in over.pairs:
-            fill(content.template, ChainMap(dict(row), dict(variables or {})))
+            fill(
+                content.template,
+                with_place(ChainMap(dict(row), dict(variables or {})), made.documents is not None),
+            )
         for _, row in over.pairs[:1]:
             self._prepare(version, content, made, {**(variables or {}), **row})
 
@@ -234,7 +245,8 @@ class Prompts(Registry):
         pairs = read_rows(rows, self._datasets()).pairs
         shared, fingerprint = dict(variables or {}), Fingerprint()
         for _, row in pairs:
-            fingerprint.add(fill(content.template, ChainMap(dict(row), shared)))
+            known = with_place(ChainMap(dict(row), shared), made.documents is not None)
+            fingerprint.add(fill(content.template, known))
         if version is not None and keep is None:
             self.keep_defaults(version, made.defaults())
 
@@ -345,6 +357,7 @@ class Prompts(Registry):
             engines=self.engines,
             rows=self._example_rows,
             turns=self.sessions.turns,
+            sources=self.find_source,
         )
 
     def _example_rows(self, examples: Examples) -> Sequence[Mapping[str, Any]]:

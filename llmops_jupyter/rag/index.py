@@ -134,6 +134,7 @@ class Index:
         self._open = embedder
         self.vectors = vectors
         self._searcher = Searcher(self.store, row, vectors)
+        self._fingerprint: tuple[int, str] = (-1, "")
 
     @property
     def name(self) -> str:
@@ -321,10 +322,35 @@ class Index:
         """Of the documents' contents and the embedder: equal for equal answers to a search."""
         import hashlib
 
+        row = self.store.row("SELECT generation FROM rag_indexes WHERE id = ?", (self.row.id,))
+        generation = -1 if row is None else row[0]
+        if self._fingerprint[0] == generation != -1:
+            return self._fingerprint[1]
         found = hashlib.sha256(self.row.embedder_digest.encode())
         for source, document in sorted(self.documents().items()):
             found.update(f"{source}\t{document.digest}\n".encode("utf-8", "surrogatepass"))
-        return found.hexdigest()[:12]
+        self._fingerprint = generation, found.hexdigest()[:12]
+        return self._fingerprint[1]
+
+    def counted(self, word: str, most: int) -> tuple[int, int]:
+        """How many passages have a word in any of its forms, up to `most`, and how many there are."""
+        asked = '"' + word.replace('"', '""') + '"'
+        row = self.store.row(
+            "SELECT (SELECT count(*) FROM (SELECT 1 FROM rag_text WHERE rag_text MATCH ? LIMIT ?)), "
+            "(SELECT count(*) FROM rag_chunks)",
+            (asked, most),
+        )
+        assert row is not None
+        return row[0], row[1]
+
+    def flagged(self, hits: Sequence[Hit]) -> set[str]:
+        """Ids of those passages that carry instructions or hidden text."""
+        marks = ",".join("?" * len(hits))
+        rows = self.store.rows(
+            f"SELECT id FROM rag_chunks WHERE flags != '[]' AND id IN ({marks})",
+            tuple(int(hit.chunk_id) for hit in hits),
+        )
+        return {str(row[0]) for row in rows}
 
     def _rows(self, given: Any, column: str | None) -> tuple[Any, int | None]:
         """Documents of rows."""

@@ -20,6 +20,11 @@ from llmops_jupyter.tracing import Tracer
 if TYPE_CHECKING:
     from llmops_jupyter.data import Datasets
     from llmops_jupyter.models import Models
+    from llmops_jupyter.prompts import Prompts
+    from llmops_jupyter.prompts.options import Documents
+    from llmops_jupyter.prompts.run import Run
+    from llmops_jupyter.rag.answering import DocumentSource
+    from llmops_jupyter.records import Completion
 
 KIND = "index"
 # What stands for "no embedding model" where one is asked for.
@@ -35,12 +40,14 @@ class Rag:
         engine: Callable[[str], Engine],
         models: Callable[[], Models],
         datasets: Callable[[], Datasets],
+        prompts: Callable[[], Prompts],
     ) -> None:
         self.tracer = tracer
         self.store = tracer.store
         self._engine = engine
         self._models = models
         self._datasets = datasets
+        self._prompts = prompts
         self._indexes: dict[str, Index] = {}
         self.base = _base(self.store.path)
 
@@ -112,6 +119,65 @@ class Rag:
         ):
             given = given if isinstance(given, Rows) else read_rows(given, self._datasets())
         return index.add(given, **options)
+
+    def source(self, documents: Documents) -> DocumentSource:
+        """The documents that a run of a prompt is given passages of.
+
+        Raises:
+            UnknownNameError: there is no such index, or no such reranker.
+        """
+        from llmops_jupyter.rag.answering import DocumentSource
+
+        index = self.index(documents.index)
+        return DocumentSource(index, documents, self.reranker(documents.rerank))
+
+    def reranker(self, name: str | None) -> Callable[[str, Sequence[str]], Sequence[float]] | None:
+        """What scores passages for a query, by a registered reranker; None if none is named.
+
+        Raises:
+            UnknownNameError, ModelError: there is no such model, or it is no reranker.
+        """
+        return self._engine(name).rerank if name else None
+
+    def stream(self, name: str, question: str, *, prompt: Any = None, **options: Any) -> Run:
+        """An answer from an index as a run to iterate over; arguments as for `ask`."""
+        from llmops_jupyter.rag.answering import TEMPLATE
+
+        prompts = self._prompts()
+        if not isinstance(question, str) or not question.strip():
+            raise OptionError("There is no question. Write what to ask of the documents.")
+        given = {"temperature": 0.0, "rag_only": True, **options, "rag": name}
+        self.index(name)
+        return prompts.stream(
+            prompts.scratch(TEMPLATE) if prompt is None else prompt,
+            {"question": question.strip()},
+            **given,
+        )
+
+    def ask(self, name: str, question: str, *, prompt: Any = None, **options: Any) -> Completion:
+        """An answer from the documents of an index, with what they say of each of its sentences.
+
+        Args:
+            name: of the index.
+            question: in words.
+            prompt: to answer with instead of ours: a reference or content with the variables ``question`` and,
+                where the passages go, ``context``.
+            options: as for `prompts.stream`: model, session, rag_tokens, rag_where, rag_rerank, the fields of
+                `Sampling`; rag_only is on and the temperature 0 unless they say otherwise.
+
+        Returns:
+            A `Completion`: `hits` are the numbered passages, `grounding` has sentences, verdicts and citations. Its
+            text says that the documents do not say it where they do not speak of the question, or support
+            nothing of what the model wrote (`grounding.draft`).
+
+        Raises:
+            UnknownNameError: there is no such index.
+        """
+        with self.stream(name, question, prompt=prompt, **options) as run:
+            for _ in run:
+                pass
+        self._prompts().remember(run)
+        return run.completion
 
     def list(self) -> Sequence[Mapping[str, Any]]:
         """All indexes with what they hold."""

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.render.calls import calls_tree
+from llmops_jupyter.render.grounded import shown_text, sources_markdown, sources_text
 from llmops_jupyter.render.markdown import code_block, inert, quote, safe_markdown
 
 if TYPE_CHECKING:
@@ -52,7 +53,9 @@ def completion_markdown(done: Completion) -> str:
         except TypeError:
             blocks.append(safe_markdown(done.text))
     else:
-        blocks.append(safe_markdown(done.text))
+        blocks.append(safe_markdown(shown_text(done)))
+    if done.grounding is not None and (found := sources_markdown(done.grounding)):
+        blocks.append(found)
     notes = [quiet_line(done), *done.notes]
     blocks.append("\n".join(f"*{safe_line(n)}*  " for n in notes).rstrip())
     return "\n\n".join(blocks)
@@ -61,7 +64,9 @@ def completion_markdown(done: Completion) -> str:
 def completion_text(done: Completion) -> str:
     """The answer and the quiet line as plain text."""
     before = [done.reasoning, calls_tree(done.tool_calls)]
-    lines = [*(f"{part}\n" for part in before if part), done.text, ""]
+    lines = [*(f"{part}\n" for part in before if part), shown_text(done), ""]
+    if done.grounding is not None and (found := sources_text(done.grounding)):
+        lines += [*found, ""]
     return "\n".join([*lines, *(f"[{n}]" for n in (quiet_line(done), *done.notes))])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from llmops_jupyter.commands.arguments import (
     ADAPTER,
     ALIAS,
+    DOCUMENTS,
     EXACT,
     MODEL,
     NO_STREAM,
@@ -61,6 +62,7 @@ CELL = Command(
         SESSION,
         TIMEOUT,
         *TOOLS,
+        *DOCUMENTS,
         OVER,
         Option(("--note",), "what is new in this version", "text", "TEXT"),
         NO_STREAM,
@@ -148,6 +150,7 @@ COMMANDS: tuple[Command, ...] = (
             TIMEOUT,
             UNIT,
             *TOOLS,
+            *DOCUMENTS,
             OVER,
             NO_STREAM,
         ),

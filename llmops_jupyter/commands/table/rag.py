@@ -2,12 +2,63 @@
 
 from __future__ import annotations
 
-from llmops_jupyter.commands.arguments import LIMIT, OUT
+from llmops_jupyter.commands.arguments import (
+    ADAPTER,
+    EXACT,
+    LIMIT,
+    MODEL,
+    NO_STREAM,
+    OUT,
+    SAMPLING,
+    SESSION,
+    TIMEOUT,
+)
 from llmops_jupyter.commands.command import Argument, Command, Option
 
 INDEX = Argument("index", "an index", complete="index")
 
+WHERE = Option(
+    ("--where",),
+    "only documents whose metadata, or source, has this value; can be repeated",
+    "text",
+    "KEY=VALUE",
+    repeat=True,
+)
+RERANK = Option(
+    ("--rerank",), "reranker that orders the passages that were found", "text", "MODEL", "model"
+)
+ASKING = (
+    MODEL,
+    OUT,
+    SESSION,
+    WHERE,
+    RERANK,
+    Option(("--tokens",), "tokens of all passages together", "int", "N"),
+    Option(
+        ("--prompt",),
+        "kept prompt to answer with, with {{ context }} and {{ question }}",
+        "text",
+        "REF",
+        "prompt",
+    ),
+    Option(("--any",), "show what the model says even if no passage supports it", "flag"),
+    *SAMPLING,
+    EXACT,
+    ADAPTER,
+    TIMEOUT,
+    NO_STREAM,
+)
+CELL = Command(
+    "rag",
+    "",
+    "Ask the documents of an index the question in the cell; each sentence of the answer is looked for in them.",
+    (Argument("ask", "the word ask"), INDEX),
+    ASKING,
+    "%%rag ask docs --session tour",
+)
+
 COMMANDS: tuple[Command, ...] = (
+    CELL,
     Command("rag", "list", "Show all indexes.", example="%rag list"),
     Command(
         "rag",
@@ -51,17 +102,20 @@ COMMANDS: tuple[Command, ...] = (
                 "MODE",
                 choices=("auto", "hybrid", "words", "vectors"),
             ),
-            Option(
-                ("--where",),
-                "only documents whose metadata, or source, has this value; can be repeated",
-                "text",
-                "KEY=VALUE",
-                repeat=True,
-            ),
+            WHERE,
+            RERANK,
             Option(("--diverse",), "leave out passages that repeat others", "flag"),
             OUT,
         ),
         example='%rag search docs "how is a model added" -n 3',
+    ),
+    Command(
+        "rag",
+        "ask",
+        "Ask the documents of an index; each sentence of the answer is looked for in them.",
+        (INDEX, Argument("question", "in quotes if it ends in ?", "+")),
+        ASKING,
+        example='%rag ask docs "How is a model added?"',
     ),
     Command(
         "rag",

@@ -1,0 +1,137 @@
+"""Prompts that are given passages of documents: what a run asks of those who find them and check the answer."""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from llmops_jupyter.prompts.template import variables_of
+from llmops_jupyter.records import Grounding, Hit, Message
+
+if TYPE_CHECKING:
+    from llmops_jupyter.engine.protocol import Engine
+    from llmops_jupyter.prompts.conversation import Turn
+    from llmops_jupyter.prompts.options import Documents
+    from llmops_jupyter.prompts.prepare import Prepared
+    from llmops_jupyter.tracing import Span
+
+# The variable of a template that says where the passages go; without it they go before the last user message.
+CONTEXT = "context"
+# The variable that is searched for, where a template has it; else the last user message is.
+QUESTION = "question"
+# Stands in the filled template for passages that are found later; no text has these characters.
+PLACE = "\ue0f0passages\ue0f1"
+NOT_FOUND = "The documents do not say."
+
+
+@dataclass(frozen=True)
+class Context:
+    """Passages for one question, ready to be put into a prompt.
+
+    Args:
+        text: what the model reads.
+        hits: the passages in it, in the order of their numbers.
+        query: what was searched for.
+        enough: they speak of what is asked; if not, `why` says what is missing.
+        notes: for the user.
+    """
+
+    text: str
+    hits: tuple[Hit, ...]
+    query: str
+    enough: bool = True
+    why: str = ""
+    notes: tuple[str, ...] = ()
+
+
+class Source(Protocol):
+    """Documents that passages come from."""
+
+    @property
+    def key(self) -> str:
+        """What decides the passages beside the question."""
+        ...
+
+    @property
+    def only(self) -> bool:
+        """Whether an answer that no passage supports is none."""
+        ...
+
+    def context(
+        self, question: str, turns: Sequence[Turn], engine: Engine, room: int, parent: Span
+    ) -> Context:
+        """Find and pack passages into `room` tokens of the engine; spans go below `parent`."""
+        ...
+
+    def nothing(self, context: Context) -> Grounding:
+        """That the passages do not speak of what is asked."""
+        ...
+
+    def check(self, context: Context, answer: str, parent: Span) -> Grounding:
+        """How far the passages support an answer."""
+        ...
+
+
+# Opens the documents that a call names; the workspace plugs this in.
+Sources = Callable[["Documents"], Source]
+
+
+def with_place(variables: Mapping[str, Any], has_documents: bool) -> Mapping[str, Any]:
+    """Variables in which the place of the passages is marked, if there are to be any."""
+    if not has_documents or CONTEXT in variables:
+        return variables
+    return ChainMap({CONTEXT: PLACE}, dict(variables))
+
+
+def reserved(documents: Documents, context_length: int) -> int:
+    """Tokens that are kept for passages where a long conversation would take all."""
+    return min(documents.tokens or context_length // 4, context_length // 2)
+
+
+def question_of(template: str, variables: Mapping[str, Any]) -> str:
+    """The variable ``question`` of a template that has one; else ''."""
+    if QUESTION not in variables or QUESTION not in variables_of(template):
+        return ""
+    return str(variables[QUESTION]).strip()
+
+
+def last_asked(messages: Sequence[Message]) -> str:
+    """The last message of the user, without the place of the passages."""
+    said = next((m.content for m in reversed(messages) if m.role == "user"), "")
+    return said.replace(PLACE, "").strip()
+
+
+def grounded(prepared: Prepared, parent: Span) -> Prepared:
+    """The same with passages in its messages, which are looked for now."""
+    source = prepared.source
+    if source is None:
+        return prepared
+    engine, request = prepared.engine, prepared.request
+    empty = put(request.messages, "")
+    reserve = min(prepared.options.sampling.max_tokens, engine.context_length // 2)
+    room = max(0, engine.context_length - reserve - engine.count_tokens(empty) - 16)
+    context = source.context(
+        prepared.question or last_asked(prepared.asked), prepared.turns, engine, room, parent
+    )
+    messages = put(request.messages, context.text)
+    return replace(
+        prepared,
+        context=context,
+        request=replace(request, messages=messages),
+        notes=(*prepared.notes, *context.notes),
+    )
+
+
+def put(messages: Sequence[Message], text: str) -> tuple[Message, ...]:
+    """The messages with a text where the passages go."""
+    if any(PLACE in m.content for m in messages):
+        return tuple(replace(m, content=m.content.replace(PLACE, text)) for m in messages)
+    places = [i for i, m in enumerate(messages) if m.role == "user"]
+    if not places or not text:
+        return tuple(messages)
+    found = list(messages)
+    asked = found[places[-1]]
+    found[places[-1]] = replace(asked, content=f"{text}\n\n{asked.content}")
+    return tuple(found)

@@ -1,0 +1,196 @@
+"""Answers from documents: search, packing, and the check of what the model made of it, all in one trace."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from llmops_jupyter.prompts.grounding import Context
+from llmops_jupyter.rag.enough import Enough, enough
+from llmops_jupyter.rag.followups import standalone
+from llmops_jupyter.rag.packing import TOKENS, packed
+from llmops_jupyter.rag.support import Checker
+from llmops_jupyter.records import Grounding, Hit
+from llmops_jupyter.tracing import Span
+
+if TYPE_CHECKING:
+    from llmops_jupyter.engine.protocol import Engine
+    from llmops_jupyter.prompts.conversation import Turn
+    from llmops_jupyter.prompts.options import Documents
+    from llmops_jupyter.rag.index import Index
+    from llmops_jupyter.rag.searching import Found
+
+# Passages that are found; as many of them are packed as there is room for.
+FOUND = 12
+RERANKED = 40
+# Documents that are counted for a word; one that is in more of them is common.
+MOST_COUNTED = 2_000
+TEMPLATE = """system: Answer the question with what the passages say, in one to three short sentences. Put the number of the passage after each sentence, as in [1]. Do not use other knowledge. If the passages do not answer the question, write only: The documents do not say.
+user: {{ context }}
+
+{{ question }}
+"""
+
+
+@dataclass
+class DocumentSource:
+    """The documents of an index, as a run of a prompt uses them.
+
+    Args:
+        index: where passages are searched for.
+        documents: what the call says of them.
+        rerank: scores passages for a query, if a reranker is to.
+    """
+
+    index: Index
+    documents: Documents
+    rerank: Callable[[str, Sequence[str]], Sequence[float]] | None = None
+    _weights: dict[str, float] = field(default_factory=dict, repr=False)
+
+    @property
+    def only(self) -> bool:
+        return self.documents.only
+
+    @property
+    def key(self) -> str:
+        """The index with its content, and how passages are chosen."""
+        where = json.dumps(self.documents.where, sort_keys=True, default=str)
+        return json.dumps(
+            [
+                *(self.index.name, self.index.fingerprint(), where, self.documents.tokens),
+                *(self.documents.rerank, self.documents.only, FOUND, TOKENS),
+            ]
+        )
+
+    def context(
+        self, question: str, turns: Sequence[Turn], engine: Engine, room: int, parent: Span
+    ) -> Context:
+        """Passages for a question; see `prompts.grounding.Source`."""
+        asked = standalone(question, turns, engine, self.index.tracer, parent)
+        hits, found = self._retrieved(asked.text, asked.how, parent)
+        budget = min(self.documents.tokens or TOKENS, room)
+        made = packed(hits, engine.count_tokens, budget, self.index.flagged(hits))
+        shown = hits[: len(made.hits)]
+        cosine = max((f.cosine for f in found if f.cosine is not None), default=None)
+        speaks = enough(asked.text, shown, self.weight, cosine)
+        self._tell_packing(made.left_out, len(made.hits), budget, made.cut, speaks, parent)
+        notes = []
+        if asked.how != "asked":
+            notes.append(f"searched for: {' '.join(asked.text.split())}")
+        if made.cut or (hits and not made.hits):
+            notes.append(
+                f"there was room for {budget:,} tokens of passages: load the model with a longer context, or lower "
+                "max_tokens"
+            )
+        return Context(made.text, made.hits, asked.text, speaks.enough, speaks.why, tuple(notes))
+
+    def nothing(self, context: Context) -> Grounding:
+        """That the passages do not speak of what is asked."""
+        return Grounding(
+            self.index.name, self.index.fingerprint(), context.query, False, why=context.why
+        )
+
+    def check(self, context: Context, answer: str, parent: Span) -> Grounding:
+        """How far the passages support an answer; see `support`."""
+        with_span = self.index.tracer.span("check support", op="check").begin(parent)
+        error: BaseException | None = None
+        try:
+            claims = tuple(Checker(context.hits, self.weight).claims(answer))
+            supported = sum(c.verdict == "supported" for c in claims)
+            answered = supported > 0
+            with_span.set("llmops.rag.claims", [_plain(asdict(c)) for c in claims])
+        except BaseException as e:
+            error = e
+            raise
+        finally:
+            with_span.finish(error)
+        why = "" if answered else "no passage supports what the model wrote"
+        draft = "" if answered else answer
+        return Grounding(
+            self.index.name,
+            self.index.fingerprint(),
+            context.query,
+            answered,
+            claims,
+            draft,
+            why,
+        )
+
+    def weight(self, word: str) -> float:
+        """How much a word tells: the logarithm of passages for each one that has it (inverse document frequency)."""
+        found = self._weights.get(word)
+        if found is None:
+            having, of = self.index.counted(word, MOST_COUNTED)
+            found = self._weights[word] = math.log(1 + (of + 1) / (having + 1))
+        return found
+
+    def _retrieved(self, query: str, how: str, parent: Span) -> tuple[list[Hit], list[Found]]:
+        index, began = self.index, time.perf_counter()
+        span = index.tracer.span(
+            f"retrieval {index.name}",
+            op="retrieval",
+            attributes={
+                "gen_ai.data_source.id": index.name,
+                "gen_ai.retrieval.query.text": query,
+                "llmops.rag.query_is": how,
+                "llmops.rag.fingerprint": index.fingerprint(),
+                "llmops.rag.embedder": index.row.embedder or "none",
+            },
+        ).begin(parent)
+        error: BaseException | None = None
+        try:
+            found = index.find(
+                query,
+                FOUND,
+                where=self.documents.where,
+                rerank=self.rerank,
+            )
+            hits = index.hits(found)
+            span.set("gen_ai.retrieval.documents", _documents(hits, found))
+            span.set("llmops.rag.seconds", round(time.perf_counter() - began, 4))
+        except BaseException as e:
+            error = e
+            raise
+        finally:
+            span.finish(error)
+        return hits, found
+
+    def _tell_packing(
+        self, left_out: int, packed_: int, budget: int, cut: bool, speaks: Enough, parent: Span
+    ) -> None:
+        facts: dict[str, Any] = {
+            "llmops.rag.budget": budget,
+            "llmops.rag.packed": packed_,
+            "llmops.rag.left_out": left_out,
+            "llmops.rag.cut": cut,
+            "llmops.rag.covered": round(speaks.covered, 3),
+            "llmops.rag.unseen": round(speaks.unseen, 3),
+            "llmops.rag.missing": list(speaks.missing),
+            "llmops.rag.top_cosine": None if speaks.cosine is None else round(speaks.cosine, 4),
+            "llmops.rag.enough": speaks.enough,
+        }
+        self.index.tracer.span("packing", op="packing", attributes=facts).begin(parent).finish()
+
+
+def _documents(hits: Sequence[Hit], found: Sequence[Found]) -> list[dict[str, Any]]:
+    """What was found, as a trace keeps it: without the texts, which are in the messages."""
+    return [
+        {
+            "id": hit.chunk_id,
+            "score": round(one.score, 5),
+            "source": hit.source,
+            "locator": hit.locator,
+            "word_rank": one.word_rank,
+            "vector_rank": one.vector_rank,
+            "cosine": None if one.cosine is None else round(one.cosine, 4),
+        }
+        for hit, one in zip(hits, found, strict=True)
+    ]
+
+
+def _plain(value: Mapping[str, Any]) -> Any:
+    return json.loads(json.dumps(value, default=str))

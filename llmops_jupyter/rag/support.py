@@ -1,0 +1,253 @@
+"""What passages say of the sentences of an answer: weak signals, under names that say what they are.
+
+A sentence is looked for in the passages' sentences, alone and with the one after it: how much of its words, weighted by how rare
+they are among the documents, is there; which numbers are not; whether one says "not" and the other does not; whether a
+word has given way to its opposite. These find what was added or turned round in the same words. They do not understand: what
+says the same in other words looks unsupported, and a wrong sentence made of the passage's own words looks
+supported. Precision and recall are in docs/rag.md.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from llmops_jupyter.errors import missing_dependency
+from llmops_jupyter.rag.opposites import PAIRS
+from llmops_jupyter.rag.wordmatch import WordMatch, any_of, kinds, numbers, plain, telling
+from llmops_jupyter.records import Citation, Claim, Hit, Support
+
+# Shares of a sentence's weighted words; chosen on the development half of benchmarks/claims.json.
+SUPPORTED = 0.6
+TURNED = 0.55
+# What a sentence says instead of an answer.
+_NO_ANSWER = re.compile(
+    r"\b(?:do|does|did|is|are|was|were)(?: not|n't)\b.{0,40}\b(?:say|says|mention|state|specif|provide|contain|include|"
+    r"describe|clear|given|found|know|available)"
+    r"|\bcannot (?:answer|find|determine|say)|\bno information\b|\bI(?: am|'m) (?:sorry|not sure)|\bI do(?: not|n't) know",
+    re.IGNORECASE,
+)
+_NEGATION = re.compile(
+    r"\b(?:not|no|never|none|neither|nor|without|unless|cannot|nothing|nobody|unable)\b|n't\b",
+    re.IGNORECASE,
+)
+_CITED = re.compile(r"\s*\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
+_QUOTED = re.compile(r'"([^"\n]{12,400})"|“([^”\n]{12,400})”')
+Weight = Callable[[str], float]
+
+
+@dataclass
+class _Evidence:
+    """A sentence of a passage, or two that follow each other; `begin` and `end` are where, in the passage."""
+
+    passage: int
+    begin: int
+    end: int
+    text: str
+
+
+@dataclass
+class Checker:
+    """Looks for sentences in passages.
+
+    Args:
+        hits: the passages, in the order of their numbers.
+        weight: of a word, higher for a rarer one.
+    """
+
+    hits: Sequence[Hit]
+    weight: Weight = field(default=lambda _: 1.0)
+
+    def __post_init__(self) -> None:
+        self._evidence = [e for i, hit in enumerate(self.hits) for e in _evidence(i, hit.text)]
+        self._match = WordMatch([e.text for e in self._evidence])
+
+    def claims(self, answer: str) -> list[Claim]:
+        """The sentences of an answer with what the passages say of them."""
+        return [self.claim(text) for text in sentences(answer)]
+
+    def claim(self, text: str) -> Claim:
+        """One sentence."""
+        cited = [int(n) for group in _CITED.findall(text) for n in group.split(",")]
+        said = _CITED.sub("", text).strip()
+        words = telling(said)
+        if not words or said.endswith("?") or _NO_ANSWER.search(said):
+            return Claim(text, "no claim", why="it states nothing of the documents")
+        ranked = self._ranked(words, cited)
+        if not ranked:
+            return Claim(
+                text, "unsupported", signals={"word_overlap": 0.0}, why="no passage has its words"
+            )
+        found = [self._compared(said, words, e, share) for e, share in ranked[:3]]
+        verdict, signals, why = max(found, key=lambda f: _ORDER[f[0]])
+        # A sentence next to it that says the same outweighs one that seems to say the opposite.
+        place = found.index((verdict, signals, why))
+        best = [ranked[place][0], *(e for e, _ in ranked if e is not ranked[place][0])]
+        verdict, why = self._with_quotes(text, verdict, why, signals)
+        wrong = [n for n in cited if not 1 <= n <= len(self.hits)]
+        if wrong:
+            signals["no_such_passage"] = wrong
+        citations = (
+            [self._citation(e) for e in best[:2]]
+            if verdict != "unsupported"
+            else [self._citation(best[0])]
+        )
+        return Claim(text, verdict, _once(citations), signals, why)
+
+    def _ranked(self, words: Sequence[str], cited: Sequence[int]) -> list[tuple[_Evidence, float]]:
+        """Evidence by the share of the sentence's weighted words that it has; shorter first among equals."""
+        total = sum(self.weight(w) for w in words)
+        shares = [0.0] * len(self._evidence)
+        for word in words:
+            for i in self._match.having(word):
+                shares[i] += self.weight(word) / total
+        order = sorted(
+            (i for i, share in enumerate(shares) if share > 0),
+            key=lambda i: (
+                -round(shares[i], 6),
+                self._evidence[i].passage + 1 not in cited,
+                len(self._evidence[i].text),
+            ),
+        )
+        return [(self._evidence[i], min(1.0, shares[i])) for i in order]
+
+    def _compared(
+        self, said: str, words: Sequence[str], evidence: _Evidence, share: float
+    ) -> tuple[Support, dict[str, Any], str]:
+        place = self._evidence.index(evidence)
+        missing = [w for w in words if place not in self._match.having(w)]
+        signals: dict[str, Any] = {"word_overlap": round(share, 3)}
+        if missing:
+            signals["missing_words"] = missing[:8]
+        other, there = _instead(said, evidence.text)
+        if other:
+            signals["missing_values"] = other
+        turned = _opposite(said, evidence.text)
+        if turned:
+            signals["opposite_words"] = turned
+        if _negated(said) != _negated(evidence.text):
+            signals["negation_differs"] = True
+        total = sum(self.weight(w) for w in words)
+        without = share + sum(self.weight(w) for w in missing if _instead(w, "")[0]) / total
+        if other and there and without >= TURNED:
+            return (
+                "contradicted",
+                signals,
+                f"the passage has {', '.join(there[:3])}, not {', '.join(other)}",
+            )
+        if turned and share >= TURNED - 0.15:
+            return (
+                "contradicted",
+                signals,
+                f"the passage says {turned[0][1]!r}, not {turned[0][0]!r}",
+            )
+        if signals.get("negation_differs") and share >= TURNED:
+            return "contradicted", signals, "one of them says 'not'"
+        if share >= SUPPORTED and not other:
+            return "supported", signals, "the passage has its words"
+        if other:
+            return "unsupported", signals, f"no passage has {', '.join(other)} there"
+        return "unsupported", signals, f"missing: {', '.join(missing[:4])}"
+
+    def _with_quotes(
+        self, text: str, verdict: Support, why: str, signals: dict[str, Any]
+    ) -> tuple[Support, str]:
+        """Words in quotation marks must stand in a passage as they are."""
+        quotes = [a or b for a, b in _QUOTED.findall(text)]
+        if not quotes:
+            return verdict, why
+        passages = [" ".join(hit.text.split()).casefold() for hit in self.hits]
+        lost = [q for q in quotes if not any(_bare(q) in passage for passage in passages)]
+        signals["quotes"] = len(quotes)
+        if lost:
+            signals["quotes_not_found"] = lost
+            return (
+                "unsupported" if verdict == "supported" else verdict
+            ), "its quotation is in no passage"
+        return verdict, why
+
+    def _citation(self, evidence: _Evidence) -> Citation:
+        hit = self.hits[evidence.passage]
+        quote = hit.text[evidence.begin : evidence.end].strip()
+        return Citation(evidence.passage + 1, quote, hit.source, hit.locator, hit.chunk_id)
+
+
+# Which verdict of the nearest pieces of evidence holds.
+_ORDER = {"unsupported": 0, "contradicted": 1, "supported": 2}
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a text; lines that are headings or code stay whole."""
+    return [text[b:e].strip() for b, e in spans(text) if text[b:e].strip()]
+
+
+def spans(text: str) -> list[tuple[int, int]]:
+    """Where each sentence begins and ends."""
+    try:
+        from sentencex import segment
+    except ImportError as e:
+        raise missing_dependency("sentencex", "Checking an answer against documents", "rag") from e
+    found = []
+    for line in re.finditer(r"[^\n]+", text):
+        at = line.start()
+        for part in segment("en", line.group()):
+            begin = text.find(part.strip(), at) if part.strip() else -1
+            if begin >= 0:
+                at = begin + len(part.strip())
+                found.append((begin, at))
+    return found
+
+
+def _evidence(passage: int, text: str) -> list[_Evidence]:
+    """Sentences of a passage, joined over the line breaks within paragraphs, alone and in twos."""
+    # Line breaks within a paragraph are no ends of sentences; a blank of the same length keeps the places.
+    flat = re.sub(r"(?<=[^\n])\n(?=[^\n#|>*\-\d`])", " ", text)
+    parts = spans(flat)
+    made = [_Evidence(passage, b, e, text[b:e]) for b, e in parts]
+    made += [_Evidence(passage, b, e, text[b:e]) for (b, _), (_, e) in pairwise(parts)]
+    return made
+
+
+def _instead(said: str, evidence: str) -> tuple[list[str], list[str]]:
+    """Numbers, days, months and seasons that the sentence has and the evidence has not; and those the other way."""
+    other, there = numbers(said) - numbers(evidence), numbers(evidence) - numbers(said)
+    here, found = kinds(said), kinds(evidence)
+    for kind, names in here.items():
+        if names:
+            other |= names - found[kind]
+            there |= found[kind] - names
+    return sorted(other), sorted(there)
+
+
+def _negated(text: str) -> bool:
+    return len(_NEGATION.findall(text)) % 2 == 1
+
+
+def _opposite(said: str, evidence: str) -> list[tuple[str, str]]:
+    """Pairs of which the sentence has one and the evidence the other, neither having both."""
+    match = WordMatch([said, evidence])
+    try:
+        found = []
+        for one, other in PAIRS:
+            for a, b in ((one, other), (other, one)):
+                here, there = any_of(match, a), any_of(match, b)
+                if here == {0} and there == {1}:
+                    found.append((a[0], b[0]))
+        return found
+    finally:
+        match.close()
+
+
+def _bare(quote: str) -> str:
+    return " ".join(plain(quote).split()).strip(" .,;:…").casefold()
+
+
+def _once(citations: Sequence[Citation]) -> tuple[Citation, ...]:
+    found: list[Citation] = []
+    for one in citations:
+        if not any(one.quote in c.quote or c.quote in one.quote for c in found):
+            found.append(one)
+    return tuple(found)

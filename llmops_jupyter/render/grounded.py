@@ -1,0 +1,70 @@
+"""An answer from documents: each sentence marked with what the passages say of it, then the places."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from llmops_jupyter.render.markdown import inert
+
+if TYPE_CHECKING:
+    from llmops_jupyter.records import Citation, Claim, Completion, Grounding
+
+NOT_THERE, TURNED = "[?]", "[≠]"
+_CITED = re.compile(r"\s*\[\d{1,3}(?:\s*,\s*\d{1,3})*\]")
+# Characters of a quotation that are shown.
+MOST = 240
+
+
+def marked(text: str, grounding: Grounding) -> str:
+    """The answer with a mark after each sentence: the passage's number, or that it is not there."""
+    parts, at = [], 0
+    for claim in grounding.claims:
+        begin = text.find(claim.text, at)
+        if begin < 0:
+            continue
+        end = begin + len(claim.text)
+        mark = mark_of(claim)
+        shown = _CITED.sub("", claim.text) if claim.verdict != "no claim" else claim.text
+        parts += [text[at:begin], shown, f" {mark}" if mark else ""]
+        at = end
+    return "".join([*parts, text[at:]])
+
+
+def mark_of(claim: Claim) -> str:
+    """What stands behind a sentence."""
+    if claim.verdict == "supported" and claim.citations:
+        return f"[{claim.citations[0].number}]"
+    return {"unsupported": NOT_THERE, "contradicted": TURNED}.get(claim.verdict, "")
+
+
+def sources_text(grounding: Grounding) -> list[str]:
+    """The cited places with their words, and what is wrong with the sentences that have no place."""
+    lines = [f"[{c.number}] {c.place}: “{_short(c)}”" for c in grounding.citations]
+    for claim in grounding.claims:
+        if claim.verdict == "contradicted" and claim.citations:
+            first = claim.citations[0]
+            lines.append(f"{TURNED} {claim.why}: {first.place}: “{_short(first)}”")
+    if any(c.verdict == "unsupported" for c in grounding.claims):
+        lines.append(f"{NOT_THERE} not found in the passages")
+    if not grounding.answered and grounding.why:
+        lines.append(grounding.why)
+    return lines
+
+
+def sources_markdown(grounding: Grounding) -> str:
+    """The same as a quiet list."""
+    return "\n".join(f"- {inert(' '.join(line.split()))}" for line in sources_text(grounding))
+
+
+def shown_text(done: Completion) -> str:
+    """The text of a completion as it is shown."""
+    grounding = done.grounding
+    if grounding is None or (grounding.draft and grounding.draft != done.text):
+        return done.text
+    return marked(done.text, grounding)
+
+
+def _short(citation: Citation) -> str:
+    quote = " ".join(citation.quote.split())
+    return quote if len(quote) <= MOST else f"{quote[:MOST].rstrip()}…"
