@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
     from llmops_jupyter.magics.session import Session
 
-IN_NOTEBOOK = {("prompt", "run"), ("prompt", "load"), ("evaluate", "label")}
+IN_NOTEBOOK = {
+    ("prompt", "run"),
+    ("prompt", "load"),
+    ("evaluate", "label"),
+    ("rag", "panel"),
+}
 
 
 def magic_function(session: Session, magic: str) -> Callable[..., Any]:

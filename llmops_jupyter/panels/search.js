@@ -1,0 +1,383 @@
+// The search panel: a search box, the results, and a reader that shows a document at a passage.
+// Data is only ever set as text, never as markup.
+
+// Milliseconds after the last key until the search starts, and until a late answer is spoken of.
+const PAUSE = 250;
+const LATE = 4000;
+const BUSY = "The kernel has not answered yet. If it was restarted, run the cell again.";
+
+const element = (name, className, text) => {
+  const made = document.createElement(name);
+  if (className) made.className = `llmops-search-${className}`;
+  if (text !== undefined) made.textContent = text;
+  return made;
+};
+
+const button = (text, act, className) => {
+  const made = element("button", className, text);
+  made.type = "button";
+  made.onclick = act;
+  return made;
+};
+
+const labelled = (input, label) => {
+  input.setAttribute("aria-label", label);
+  return input;
+};
+
+// Text in pieces, of which those that match are marked. It cannot turn round what stands beside it.
+const marked = (name, className, pieces) => {
+  const made = element(name, className);
+  made.dir = "auto";
+  for (const [text, matches] of pieces) made.append(matches ? element("mark", "", text) : text);
+  return made;
+};
+
+const warnings = (passage) =>
+  passage.warnings.map((said) => element("p", "warning", `⚠ This passage ${said}.`));
+
+const leg = (name, score, found) => {
+  const said = found ? `${name} no. ${found.rank}, ${score} ${found.score.toFixed(2)}` : `${name} –`;
+  return element("span", "", said);
+};
+
+const legs = (hit) => {
+  const made = element("p", "legs");
+  made.append(leg("words", "BM25", hit.words), leg("vectors", "cosine", hit.vectors));
+  return made;
+};
+
+const textOf = (passage) =>
+  marked("p", passage.code ? "text llmops-search-code" : "text", passage.pieces);
+
+const result = (hit, open) => {
+  const made = element("li", "hit");
+  const title = button("", undefined, "title");
+  const source = element("bdi", "source", hit.source);
+  title.append(source, element("span", "locator", hit.locator));
+  made.append(title);
+  if (hit.heading.length) made.append(marked("p", "heading", hit.heading));
+  made.append(...warnings(hit), textOf(hit), legs(hit));
+  made.onclick = (event) => {
+    // Text that was just selected is to be copied, and not to be opened.
+    const inTitle = title.contains(event.target);
+    if (inTitle || !String(window.getSelection())) open(hit);
+  };
+  return made;
+};
+
+// The folder of JupyterLab's server, '' in other front ends.
+const serverRoot = () => {
+  if (!document.querySelector(".jp-LabShell")) return "";
+  try {
+    const config = document.getElementById("jupyter-config-data");
+    return String(JSON.parse(config.textContent).serverRoot || "");
+  } catch {
+    return "";
+  }
+};
+
+// A link that JupyterLab's command linker follows.
+const fileLink = (path) => {
+  const made = element("a", "file", "open file");
+  made.href = "#";
+  made.dataset.commandlinkerCommand = "docmanager:open";
+  made.dataset.commandlinkerArgs = JSON.stringify({ path });
+  return made;
+};
+
+const option = (value, chosen) => {
+  const made = element("option", "", value);
+  made.value = value;
+  made.selected = value === chosen;
+  return made;
+};
+
+// The fields of a search, and what they hold.
+const makeForm = ({ index, modes }, onInput, onSubmit) => {
+  const form = element("form", "form");
+  form.setAttribute("role", "search");
+  const query = labelled(element("input", "query"), `Search ${index}`);
+  query.type = "search";
+  query.placeholder = `Search ${index}`;
+  query.autocomplete = "off";
+  query.spellcheck = false;
+  const mode = labelled(element("select", "mode"), "Mode");
+  mode.append(...modes.map((name) => option(name, "auto")));
+  const source = labelled(element("input", "filter"), "Only sources with this pattern");
+  source.type = "text";
+  source.placeholder = "sources, as in docs/*.md";
+  const diverse = element("input");
+  diverse.type = "checkbox";
+  diverse.disabled = !modes.includes("vectors");
+  const repeats = element("label", "repeats");
+  repeats.append(diverse, "no repeats");
+  if (diverse.disabled) repeats.title = "This needs vectors, and the index has none.";
+  form.append(query, mode, source, repeats);
+  query.oninput = source.oninput = onInput;
+  mode.onchange = diverse.onchange = onSubmit;
+  form.onsubmit = (event) => {
+    event.preventDefault();
+    onSubmit();
+  };
+  return {
+    form,
+    query,
+    values: () => ({
+      query: query.value,
+      mode: mode.value,
+      source: source.value,
+      diverse: diverse.checked,
+    }),
+    set: (answer) => {
+      query.value = answer.query;
+      mode.value = answer.mode;
+      source.value = answer.source;
+      diverse.checked = answer.diverse;
+    },
+  };
+};
+
+const passageOf = (passage, before, current) => {
+  const made = element("section", "passage");
+  made.dataset.position = passage.position;
+  const heading = passage.heading.map(([text]) => text).join("");
+  if (heading && heading !== before) made.append(marked("h4", "heading", passage.heading));
+  made.append(...warnings(passage), textOf(passage));
+  if (passage.locator) made.append(element("p", "locator", passage.locator));
+  if (passage.position === current) made.setAttribute("aria-current", "true");
+  return [made, heading];
+};
+
+// A document around one of its passages. `go` shows another passage, `back` the results.
+const makeReader = (shown, go, back) => {
+  const root = element("section", "reader");
+  labelled(root, `Document ${shown.source}`);
+  let current = shown.position;
+  const head = element("div", "reader-head");
+  const source = element("bdi", "source", shown.source);
+  const number = element("span", "number");
+  number.setAttribute("role", "status");
+  const earlier = labelled(button("‹ previous", () => step(-1)), "previous passage");
+  const later = labelled(button("next ›", () => step(1)), "next passage");
+  head.append(button("← results", back), source, earlier, number, later);
+  if (shown.path) head.append(fileLink(shown.path));
+  const pages = labelled(element("div", "pages"), "Text of the document");
+  pages.tabIndex = 0;
+  pages.setAttribute("role", "region");
+  let before = "";
+  for (const passage of shown.passages) {
+    const [made, heading] = passageOf(passage, before, current);
+    before = heading;
+    pages.append(made);
+  }
+  root.append(head);
+  if (shown.notice) root.append(element("p", "notice", shown.notice));
+  root.append(pages);
+
+  const show = () => {
+    for (const made of pages.children) {
+      const here = Number(made.dataset.position) === current;
+      if (!here) made.removeAttribute("aria-current");
+      else {
+        made.setAttribute("aria-current", "true");
+        pages.scrollTop += made.getBoundingClientRect().top - pages.getBoundingClientRect().top - 24;
+      }
+    }
+    number.textContent = `passage ${current + 1} of ${shown.total}`;
+    earlier.disabled = current === 0;
+    later.disabled = current === shown.total - 1;
+  };
+  const step = (by) => {
+    const wanted = current + by;
+    if (wanted < 0 || wanted >= shown.total) return;
+    if (!shown.passages.some(({ position }) => position === wanted)) return go(wanted);
+    current = wanted;
+    show();
+    if (root.querySelector(":focus:disabled")) pages.focus({ preventScroll: true });
+  };
+  return { root, pages, show, step };
+};
+
+function render({ model, el }) {
+  const root = element("div");
+  root.className = "llmops-search";
+  root.dataset.lmSuppressShortcuts = "true"; // the notebook has keys of its own
+  const status = element("p", "said");
+  status.setAttribute("role", "status");
+  const list = labelled(element("ol", "hits"), "Results");
+  const more = button("more results", () => ask(limit + model.get("about").step), "more");
+  more.hidden = true;
+  // Several views of one panel may ask; each knows its own questions by this.
+  const me = Math.random().toString(36).slice(2);
+  let count = 0;
+  let inFlight = ""; // the search that the kernel works on
+  let wanted = ""; // the search whose answer will be shown: none while somebody types
+  let due = null; // how many results the next search is for, once the kernel is free
+  let opening = "";
+  let limit = 0;
+  let timer;
+  let late;
+  let reader = null;
+  let from = 0; // the result that was opened
+
+  const active = () => root.getRootNode().activeElement;
+  const titles = () => [...list.querySelectorAll(".llmops-search-title")];
+  const say = (text, failed = false) => {
+    status.textContent = text;
+    status.classList.toggle("llmops-search-failed", failed);
+  };
+  const wait = (text) => {
+    root.setAttribute("aria-busy", "true");
+    say(text);
+    clearTimeout(late);
+    late = setTimeout(() => say(BUSY), LATE);
+  };
+  const rest = () => {
+    clearTimeout(late);
+    root.removeAttribute("aria-busy");
+  };
+
+  const stopTimer = () => {
+    clearTimeout(timer);
+    timer = undefined;
+  };
+
+  const ask = (most = model.get("about").step) => {
+    stopTimer();
+    if (!fields.query.value.trim()) {
+      wanted = "";
+      due = null;
+      rest();
+      say("");
+      close();
+      list.replaceChildren();
+      more.hidden = true;
+    } else if (inFlight) {
+      due = most; // the newest goes when the kernel has answered the last
+    } else {
+      inFlight = wanted = `${me}-${++count}`;
+      wait("Searching…");
+      model.send({ action: "search", ask: inFlight, limit: most, ...fields.values() });
+    }
+  };
+
+  const typed = () => {
+    wanted = opening = "";
+    stopTimer();
+    timer = setTimeout(ask, PAUSE);
+  };
+
+  const draw = (answer) => {
+    rest();
+    close();
+    const last = answer.limit > limit && active() === more ? titles().length : -1;
+    limit = answer.limit;
+    list.replaceChildren(...answer.results.map((hit) => result(hit, open)));
+    more.hidden = !answer.more;
+    const found = answer.results.length;
+    say(answer.said || `${found} passage${found === 1 ? "" : "s"}`, answer.failed);
+    if (last >= 0) titles()[last]?.focus();
+  };
+
+  const answered = () => {
+    const answer = model.get("answer");
+    if (inFlight && answer.ask !== inFlight) return;
+    const ours = inFlight;
+    inFlight = "";
+    if (due !== null) {
+      const most = due;
+      due = null;
+      ask(most);
+    } else if (!ours && timer === undefined) {
+      fields.set(answer);
+      draw(answer);
+    } else if (ours === wanted) draw(answer);
+    else rest();
+  };
+
+  const open = (passage, position = passage.position) => {
+    const place = model.get("answer").results.findIndex(({ id }) => id === passage.id);
+    if (place >= 0) from = place;
+    opening = `${me}-${++count}`;
+    const { source, version } = passage;
+    const { query } = model.get("answer");
+    wait("Opening…");
+    model.send({ action: "open", ask: opening, source, version, position, query, root: serverRoot() });
+  };
+
+  const close = () => {
+    opening = "";
+    reader?.root.remove();
+    reader = null;
+    list.hidden = false;
+  };
+
+  const back = () => {
+    close();
+    draw(model.get("answer"));
+    titles()[from]?.focus();
+  };
+
+  const opened = () => {
+    const shown = model.get("opened");
+    if (shown.ask !== opening) return;
+    opening = "";
+    rest();
+    say(shown.said, Boolean(shown.said));
+    if (shown.said) return;
+    reader?.root.remove();
+    reader = makeReader(shown, (position) => open(shown, position), back);
+    list.hidden = more.hidden = true;
+    root.append(reader.root);
+    reader.show();
+    reader.pages.focus({ preventScroll: true });
+  };
+
+  const keysOfResults = (key) => {
+    const all = titles();
+    const here = all.indexOf(active());
+    const there = { ArrowDown: here + 1, ArrowUp: here - 1, Home: 0, End: all.length - 1 }[key];
+    if (key === "Escape" || there === -1) fields.query.focus();
+    else if (there >= 0 && there < all.length) all[there].focus();
+    else return false;
+    return true;
+  };
+
+  const keysOfReader = (key) => {
+    if (key === "Escape") back();
+    else if (key === "ArrowLeft") reader.step(-1);
+    else if (key === "ArrowRight") reader.step(1);
+    else return false;
+    return true;
+  };
+
+  const pressed = (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return false;
+    if (reader?.root.contains(event.target)) return keysOfReader(event.key);
+    if (list.contains(event.target)) return keysOfResults(event.key);
+    if (event.target !== fields.query || event.key !== "ArrowDown" || reader) return false;
+    titles()[0]?.focus();
+    return true;
+  };
+
+  root.addEventListener("keydown", (event) => {
+    event.stopPropagation();
+    if (pressed(event)) event.preventDefault();
+  });
+
+  const fields = makeForm(model.get("about"), typed, () => ask());
+  root.append(fields.form, status, list, more);
+  el.append(root);
+  model.on("change:answer", answered);
+  model.on("change:opened", opened);
+  if (model.get("answer").query) answered();
+  return () => {
+    stopTimer();
+    clearTimeout(late);
+    model.off("change:answer", answered);
+    model.off("change:opened", opened);
+  };
+}
+
+export default { render };
