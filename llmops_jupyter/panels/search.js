@@ -113,7 +113,9 @@ const makeForm = ({ index, modes }, onInput, onSubmit) => {
   const repeats = element("label", "repeats");
   repeats.append(diverse, "no repeats");
   if (diverse.disabled) repeats.title = "This needs vectors, and the index has none.";
-  form.append(query, mode, source, repeats);
+  const go = button("search");
+  go.type = "submit"; // without one, Enter does nothing in a form of several fields
+  form.append(query, go, mode, source, repeats);
   query.oninput = source.oninput = onInput;
   mode.onchange = diverse.onchange = onSubmit;
   form.onsubmit = (event) => {
@@ -202,7 +204,6 @@ const makeReader = (shown, go, back) => {
 function render({ model, el }) {
   const root = element("div");
   root.className = "llmops-search";
-  root.dataset.lmSuppressShortcuts = "true"; // the notebook has keys of its own
   const status = element("p", "said");
   status.setAttribute("role", "status");
   const list = labelled(element("ol", "hits"), "Results");
@@ -353,7 +354,6 @@ function render({ model, el }) {
   };
 
   const pressed = (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return false;
     if (reader?.root.contains(event.target)) return keysOfReader(event.key);
     if (list.contains(event.target)) return keysOfResults(event.key);
     if (event.target !== fields.query || event.key !== "ArrowDown" || reader) return false;
@@ -362,8 +362,9 @@ function render({ model, el }) {
   };
 
   root.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return; // saving, and what else the notebook does
     event.stopPropagation();
-    if (pressed(event)) event.preventDefault();
+    if (!event.isComposing && pressed(event)) event.preventDefault();
   });
 
   const fields = makeForm(model.get("about"), typed, () => ask());

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import anywidget
 import traitlets
 
-from llmops_jupyter.errors import DataError, LLMOpsError, OptionError
+from llmops_jupyter.errors import DataError, LLMOpsError, OptionError, StoreError
 from llmops_jupyter.panels.results import bundle_of, document_of, results_of
 from llmops_jupyter.rag import kept
 from llmops_jupyter.rag.index import MOST_QUERY
@@ -140,7 +140,8 @@ class SearchPanel(anywidget.AnyWidget):
 
     def _advice(self, error: LLMOpsError, mode: str) -> str:
         said = str(error)
-        if self.index.row.embedder and mode != "words" and not isinstance(error, OptionError):
+        of_model = bool(self.index.row.embedder) and mode != "words"
+        if of_model and not isinstance(error, OptionError | StoreError):
             said += " The mode 'words' needs no model."
         return said
 

@@ -210,6 +210,11 @@ def test_an_embedder_that_is_missing_is_told_and_words_still_find(ws, panel):
     assert search(panel, "valve", mode="words")["results"]
 
 
+def test_a_workspace_that_was_closed_is_told(ws, panel):
+    ws.close()
+    assert search(panel, "valve")["said"] == "This store is closed. Open it again with lo.open()."
+
+
 def test_a_long_query_is_cut_and_says_so(panel):
     answer = search(panel, "relief valve " + "x " * 4_000, mode="words")
     assert names(answer)[0] == "valves.md"
@@ -281,7 +286,7 @@ def test_without_its_packages_the_magic_says_what_to_install(shell, monkeypatch)
     monkeypatch.setattr("llmops_jupyter.magics.rag.is_terminal", lambda _: False)
     monkeypatch.delitem(sys.modules, "llmops_jupyter.panels.search", raising=False)
     monkeypatch.setitem(sys.modules, "anywidget", None)
-    with pytest.raises(MissingDependencyError, match="needs anywidget.*pip install anywidget"):
+    with pytest.raises(MissingDependencyError, match="needs anywidget, which is not installed"):
         shell.run("%rag panel manual")
 
 
