@@ -201,23 +201,73 @@ const makeReader = (shown, go, back) => {
   return { root, pages, show, step };
 };
 
+// Sends one search at a time, always the newest, and shows only the answer that somebody still waits for.
+const makeSearches = (model, name, { values, wait, rest, show, clear }) => {
+  let inFlight = ""; // what the kernel works on
+  let wanted = ""; // what will be shown: nothing while somebody types
+  let due = null; // how many results the next search is for, once the kernel is free
+  let timer;
+  const stop = () => {
+    clearTimeout(timer);
+    timer = undefined;
+  };
+  const ask = (limit = model.get("about").step) => {
+    stop();
+    const asked = values();
+    if (!asked.query.trim()) {
+      wanted = "";
+      due = null;
+      clear();
+    } else if (inFlight) {
+      due = limit;
+    } else {
+      inFlight = wanted = name();
+      wait();
+      model.send({ action: "search", ask: inFlight, limit, ...asked });
+    }
+  };
+  const typed = () => {
+    wanted = "";
+    stop();
+    timer = setTimeout(() => ask(), PAUSE);
+  };
+  const answered = () => {
+    const answer = model.get("answer");
+    if (inFlight && answer.ask !== inFlight) return; // another view's
+    const [ours, limit] = [inFlight, due];
+    inFlight = "";
+    due = null;
+    if (limit !== null) ask(limit);
+    else if (ours ? ours === wanted : timer === undefined) show(answer, Boolean(ours));
+    else rest();
+  };
+  return { ask, typed, answered, stop };
+};
+
+// Moves the focus among results; false if the key does not do that.
+const moveIn = (titles, here, key, leave) => {
+  const steps = { ArrowDown: here + 1, ArrowUp: here - 1, Home: 0, End: titles.length - 1 };
+  const there = steps[key];
+  if (key === "Escape" || there === -1) leave();
+  else if (there >= 0 && there < titles.length) titles[there].focus();
+  else return false;
+  return true;
+};
+
 function render({ model, el }) {
   const root = element("div");
   root.className = "llmops-search";
   const status = element("p", "said");
   status.setAttribute("role", "status");
   const list = labelled(element("ol", "hits"), "Results");
-  const more = button("more results", () => ask(limit + model.get("about").step), "more");
+  const more = button("more results", () => searches.ask(limit + model.get("about").step), "more");
   more.hidden = true;
-  // Several views of one panel may ask; each knows its own questions by this.
+  // Several views of one panel may ask; each knows its own questions by their names.
   const me = Math.random().toString(36).slice(2);
   let count = 0;
-  let inFlight = ""; // the search that the kernel works on
-  let wanted = ""; // the search whose answer will be shown: none while somebody types
-  let due = null; // how many results the next search is for, once the kernel is free
+  const name = () => `${me}-${++count}`;
   let opening = "";
   let limit = 0;
-  let timer;
   let late;
   let reader = null;
   let from = 0; // the result that was opened
@@ -239,36 +289,19 @@ function render({ model, el }) {
     root.removeAttribute("aria-busy");
   };
 
-  const stopTimer = () => {
-    clearTimeout(timer);
-    timer = undefined;
+  const close = () => {
+    opening = "";
+    reader?.root.remove();
+    reader = null;
+    list.hidden = false;
   };
-
-  const ask = (most = model.get("about").step) => {
-    stopTimer();
-    if (!fields.query.value.trim()) {
-      wanted = "";
-      due = null;
-      rest();
-      say("");
-      close();
-      list.replaceChildren();
-      more.hidden = true;
-    } else if (inFlight) {
-      due = most; // the newest goes when the kernel has answered the last
-    } else {
-      inFlight = wanted = `${me}-${++count}`;
-      wait("Searching…");
-      model.send({ action: "search", ask: inFlight, limit: most, ...fields.values() });
-    }
+  const clear = () => {
+    rest();
+    close();
+    say("");
+    list.replaceChildren();
+    more.hidden = true;
   };
-
-  const typed = () => {
-    wanted = opening = "";
-    stopTimer();
-    timer = setTimeout(ask, PAUSE);
-  };
-
   const draw = (answer) => {
     rest();
     close();
@@ -280,54 +313,27 @@ function render({ model, el }) {
     say(answer.said || `${found} passage${found === 1 ? "" : "s"}`, answer.failed);
     if (last >= 0) titles()[last]?.focus();
   };
-
-  const answered = () => {
-    const answer = model.get("answer");
-    if (inFlight && answer.ask !== inFlight) return;
-    const ours = inFlight;
-    inFlight = "";
-    if (due !== null) {
-      const most = due;
-      due = null;
-      ask(most);
-    } else if (!ours && timer === undefined) {
-      fields.set(answer);
-      draw(answer);
-    } else if (ours === wanted) draw(answer);
-    else rest();
-  };
-
-  const open = (passage, position = passage.position) => {
-    const place = model.get("answer").results.findIndex(({ id }) => id === passage.id);
-    if (place >= 0) from = place;
-    opening = `${me}-${++count}`;
-    const { source, version } = passage;
-    const { query } = model.get("answer");
-    wait("Opening…");
-    model.send({ action: "open", ask: opening, source, version, position, query, root: serverRoot() });
-  };
-
-  const close = () => {
-    opening = "";
-    reader?.root.remove();
-    reader = null;
-    list.hidden = false;
-  };
-
   const back = () => {
-    close();
     draw(model.get("answer"));
     titles()[from]?.focus();
   };
 
+  const open = (passage, position = passage.position) => {
+    const { query, results } = model.get("answer");
+    const place = results.findIndex(({ id }) => id === passage.id);
+    if (place >= 0) from = place;
+    opening = name();
+    const { source, version } = passage;
+    wait("Opening…");
+    model.send({ action: "open", ask: opening, source, version, position, query, root: serverRoot() });
+  };
   const opened = () => {
     const shown = model.get("opened");
     if (shown.ask !== opening) return;
-    opening = "";
     rest();
-    say(shown.said, Boolean(shown.said));
-    if (shown.said) return;
-    reader?.root.remove();
+    if (shown.said) return say(shown.said, true);
+    close();
+    say("");
     reader = makeReader(shown, (position) => open(shown, position), back);
     list.hidden = more.hidden = true;
     root.append(reader.root);
@@ -335,48 +341,52 @@ function render({ model, el }) {
     reader.pages.focus({ preventScroll: true });
   };
 
-  const keysOfResults = (key) => {
-    const all = titles();
-    const here = all.indexOf(active());
-    const there = { ArrowDown: here + 1, ArrowUp: here - 1, Home: 0, End: all.length - 1 }[key];
-    if (key === "Escape" || there === -1) fields.query.focus();
-    else if (there >= 0 && there < all.length) all[there].focus();
-    else return false;
-    return true;
-  };
-
-  const keysOfReader = (key) => {
-    if (key === "Escape") back();
-    else if (key === "ArrowLeft") reader.step(-1);
-    else if (key === "ArrowRight") reader.step(1);
-    else return false;
-    return true;
-  };
-
-  const pressed = (event) => {
-    if (reader?.root.contains(event.target)) return keysOfReader(event.key);
-    if (list.contains(event.target)) return keysOfResults(event.key);
-    if (event.target !== fields.query || event.key !== "ArrowDown" || reader) return false;
+  const pressed = ({ key, target }) => {
+    if (reader?.root.contains(target)) {
+      const act = {
+        Escape: back,
+        ArrowLeft: () => reader.step(-1),
+        ArrowRight: () => reader.step(1),
+      }[key];
+      act?.();
+      return Boolean(act);
+    }
+    const leave = () => fields.query.focus();
+    if (list.contains(target)) return moveIn(titles(), titles().indexOf(active()), key, leave);
+    if (target !== fields.query || key !== "ArrowDown" || reader) return false;
     titles()[0]?.focus();
     return true;
   };
-
   root.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return; // saving, and what else the notebook does
     event.stopPropagation();
     if (!event.isComposing && pressed(event)) event.preventDefault();
   });
 
-  const fields = makeForm(model.get("about"), typed, () => ask());
+  const typed = () => {
+    opening = ""; // a document that comes now would take the focus away
+    searches.typed();
+  };
+  const fields = makeForm(model.get("about"), typed, () => searches.ask());
+  const searches = makeSearches(model, name, {
+    values: fields.values,
+    wait: () => wait("Searching…"),
+    rest,
+    clear,
+    show: (answer, ours) => {
+      if (!ours) fields.set(answer);
+      draw(answer);
+    },
+  });
   root.append(fields.form, status, list, more);
   el.append(root);
-  model.on("change:answer", answered);
+  model.on("change:answer", searches.answered);
   model.on("change:opened", opened);
-  if (model.get("answer").query) answered();
+  if (model.get("answer").query) searches.answered();
   return () => {
-    stopTimer();
+    searches.stop();
     clearTimeout(late);
-    model.off("change:answer", answered);
+    model.off("change:answer", searches.answered);
     model.off("change:opened", opened);
   };
 }
