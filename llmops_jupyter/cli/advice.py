@@ -37,11 +37,22 @@ def in_terminal(text: str, groups: Mapping[str, Mapping[str, str]]) -> str:
     return _MAGIC.sub(command, text)
 
 
-def check(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
+def check(
+    parser: argparse.ArgumentParser,
+    arguments: Sequence[str],
+    elsewhere: Mapping[str, str],
+) -> None:
     """Raise an OptionError that proposes the nearest name for a wrong command or option.
 
-    Options are written out, as in a magic: `-over` is not `-o ver`.
+    Options are written out, as in a magic: `-over` is not `-o ver`. `elsewhere` has the magics of commands that
+    are only there in a notebook.
     """
+    command = " ".join(arguments[:2])
+    if magic := elsewhere.get(command):
+        raise OptionError(
+            f"{command!r} is not for a terminal. Run {magic}, or see "
+            f"{parser.prog} {arguments[0]} --help"
+        )
     waiting = list(arguments)
     while waiting:
         word = waiting.pop(0)

@@ -29,6 +29,7 @@ GROUPS = {
 }
 ONLY_IN_NOTEBOOKS = {
     ("prompt", "load"),
+    ("rag", "panel"),
     ("trace", "record"),
     ("trace", "replay"),
     ("trace", "last"),
@@ -136,13 +137,19 @@ def commands() -> dict[str, dict[str, str]]:
     }
 
 
+def only_in_notebooks() -> dict[str, str]:
+    """The magic of each command that is not here, by the words that were typed for it."""
+    return {f"{GROUPS[magic]} {name}": f"%{magic} {name}" for magic, name in ONLY_IN_NOTEBOOKS}
+
+
 def run(arguments: Sequence[str] | None = None) -> int:
     """Parse, run and print; errors are one line on stderr and exit status 1."""
     terminal: Terminal | None = None
     output.use_any_encoding()
     try:
         parser = build()
-        advice.check(parser, sys.argv[1:] if arguments is None else arguments)
+        given = sys.argv[1:] if arguments is None else arguments
+        advice.check(parser, given, only_in_notebooks())
         values = vars(parser.parse_args(arguments))
         as_json = bool(values.get("json"))
         terminal = Terminal(

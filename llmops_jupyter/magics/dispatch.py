@@ -19,6 +19,7 @@ IN_NOTEBOOK = {
     ("prompt", "load"),
     ("evaluate", "label"),
     ("rag", "ask"),
+    ("rag", "panel"),
 }
 
 

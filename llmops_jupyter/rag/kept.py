@@ -76,6 +76,20 @@ def documents(store: Store, index_id: int) -> dict[str, DocumentRow]:
     return {row["source"]: _document(row) for row in rows}
 
 
+def document_row(store: Store, index_id: int, source: str) -> DocumentRow | None:
+    """A document of an index by its source."""
+    row = store.row(
+        "SELECT * FROM rag_documents WHERE index_id = ? AND source = ?", (index_id, source)
+    )
+    return None if row is None else _document(row)
+
+
+def has_passages(store: Store, index_id: int) -> bool:
+    """Whether there is anything to find."""
+    found = store.row("SELECT 1 FROM rag_chunks WHERE index_id = ? LIMIT 1", (index_id,))
+    return found is not None
+
+
 def vectors_by_digest(store: Store, index_id: int, digests: Iterable[str]) -> dict[str, int]:
     """For passages that the index has already, a row that holds their vector."""
     wanted, found = list(dict.fromkeys(digests)), {}

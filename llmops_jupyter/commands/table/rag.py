@@ -119,6 +119,13 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "rag",
+        "panel",
+        "Search an index in a panel: a search box, highlighted passages, documents opened at the place.",
+        (INDEX, Argument("query", "what to look for at once", "*")),
+        example="%rag panel docs",
+    ),
+    Command(
+        "rag",
         "status",
         "Show the health of an index: stale, skipped, double and flagged documents, size, speed.",
         (INDEX,),
