@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from llmops_jupyter.prompts.grounding import Context
 from llmops_jupyter.rag.enough import Enough, enough
 from llmops_jupyter.rag.followups import standalone
-from llmops_jupyter.rag.packing import TOKENS, packed
+from llmops_jupyter.rag.packing import TOKENS, Packed, packed
 from llmops_jupyter.rag.support import Checker
 from llmops_jupyter.records import Grounding, Hit
 from llmops_jupyter.tracing import Span
@@ -77,7 +77,7 @@ class DocumentSource:
         shown = hits[: len(made.hits)]
         cosine = max((f.cosine for f in found if f.cosine is not None), default=None)
         speaks = enough(asked.text, shown, self.weight, cosine)
-        self._tell_packing(made.left_out, len(made.hits), budget, made.cut, speaks, parent)
+        self._tell_packing(made, budget, speaks, parent)
         notes = []
         if asked.how != "asked":
             notes.append(f"searched for: {' '.join(asked.text.split())}")
@@ -159,14 +159,16 @@ class DocumentSource:
             span.finish(error)
         return hits, found
 
-    def _tell_packing(
-        self, left_out: int, packed_: int, budget: int, cut: bool, speaks: Enough, parent: Span
-    ) -> None:
+    def _tell_packing(self, made: Packed, budget: int, speaks: Enough, parent: Span) -> None:
         facts: dict[str, Any] = {
+            "gen_ai.data_source.id": self.index.name,
             "llmops.rag.budget": budget,
-            "llmops.rag.packed": packed_,
-            "llmops.rag.left_out": left_out,
-            "llmops.rag.cut": cut,
+            "llmops.rag.passages": [
+                {"number": i, "id": h.chunk_id, "source": h.source, "locator": h.locator}
+                for i, h in enumerate(made.hits, 1)
+            ],
+            "llmops.rag.left_out": made.left_out,
+            "llmops.rag.cut": made.cut,
             "llmops.rag.covered": round(speaks.covered, 3),
             "llmops.rag.unseen": round(speaks.unseen, 3),
             "llmops.rag.missing": list(speaks.missing),

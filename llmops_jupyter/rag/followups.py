@@ -32,6 +32,8 @@ FEW_WORDS = 2
 TURNS = 2
 MOST_CHARACTERS = 300
 MOST_TOKENS = 64
+# Characters of an earlier answer that the model is shown.
+QUOTED = 600
 _ASK = (
     "Rewrite the last question so that it can be understood alone. Use only words of the conversation. Write the question "
     "and nothing else."
@@ -79,10 +81,10 @@ def _rewritten(
     parent: Span,
 ) -> str | None:
     """The model's whole question, if it is one and holds nothing that was not said."""
-    talk = "\n".join(f"Question: {asked}\nAnswer: {said}" for asked, said in earlier)
+    talk = "\n".join(f"Question: {asked}\nAnswer: {said[:QUOTED]}" for asked, said in earlier)
     messages = (
         Message("system", _ASK),
-        Message("user", f"{talk[-2_000:]}\nLast question: {question}"),
+        Message("user", f"{talk}\nLast question: {question}"),
     )
     request = Request(
         "rewrite",

@@ -20,6 +20,7 @@ from llmops_jupyter.rag.embedding import Embedder
 from llmops_jupyter.rag.indexing import AddReport, Indexing, Tell, folder_of, row_documents
 from llmops_jupyter.rag.instructions import flags_of
 from llmops_jupyter.rag.kept import IndexRow
+from llmops_jupyter.rag.redaction import redact
 from llmops_jupyter.rag.searching import Found, Searcher
 from llmops_jupyter.rag.vectors import Vectors
 from llmops_jupyter.rag.walking import find
@@ -93,12 +94,14 @@ class Forgotten:
     source: str
     passages: int
     in_log: bool = False
+    traces: int = 0
 
     def sentence(self) -> str:
         """What is gone, and what is not reached."""
         said = (
-            f"{self.source} is forgotten: {self.passages} passages with their vectors. Not reached: traces of answers "
-            "that were made from it (%trace prune deletes traces), backups, exports and cassettes."
+            f"{self.source} is forgotten: {self.passages} passages with their vectors, and what {self.traces} traces "
+            "had of it. Not reached: what people noted or put into data sets, notebooks' outputs, beginnings of prompts "
+            "that are kept for speed (%model status names the folder), backups, exports and cassettes."
         )
         if self.in_log:
             said += " Another process reads the store, so its text is in the store's log until that process closes it."
@@ -259,7 +262,8 @@ class Index:
     def forget(self, source: str) -> Forgotten:
         """Take a document out so that nothing of it is left in the bytes of the store or the vectors.
 
-        Backups, exports, cassettes and traces of earlier answers are not reached, and what is returned says so.
+        Passages in the messages of traces, and answers that were made with them, are replaced as well. Backups,
+        exports and cassettes are not reached, and what is returned says so.
 
         Raises:
             UnknownNameError: there is no such document.
@@ -271,6 +275,7 @@ class Index:
                 f"{self.name} lists them."
             )
         self._delete_securely()
+        traces = redact(self.store, self.name, source)
         with self.store.write() as conn:
             count = kept.drop_document(conn, self.row.id, source)
             # Its words, and those of its earlier versions, go when all parts are merged into one.
@@ -281,7 +286,7 @@ class Index:
                 self.vectors.erase(free)
         with self.store.lock:
             busy = self.store.writer().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-        return Forgotten(source, count, in_log=bool(busy))
+        return Forgotten(source, count, in_log=bool(busy), traces=traces)
 
     def _delete_securely(self) -> None:
         """Have SQLite overwrite what is deleted from now on: a later `forget` reaches earlier versions too."""

@@ -81,8 +81,12 @@ def _block(number: int, hit: Hit, flagged: bool) -> str:
     if flagged:
         text = "\n".join(mark.join(line.split()) for line in text.splitlines())
     lines = "\n".join(f"{mark} {line}" for line in text.splitlines() if line.strip())
-    name = " ".join(_TAGS.sub("‹", place).replace('"', "'").split())
-    return f'<passage {number} from="{name}">\n{lines}\n</passage {number}>'
+    return f'<passage {number} from="{name_of(place)}">\n{lines}\n</passage {number}>'
+
+
+def name_of(place: str) -> str:
+    """A place as it stands in a passage's tag."""
+    return " ".join(_TAGS.sub("‹", place).replace('"', "'").split())
 
 
 def _cut(hit: Hit, count: Callable[[str], int], room: int, flagged: bool) -> Hit | None:

@@ -28,7 +28,7 @@ def store_messages(
     """Keep a chain of messages; returns the hash of the last one, or the parent if there are none."""
     for message in messages:
         if message.tool_calls or message.tool_call_id:
-            parts = clean(_ENCODER.encode(_parts(message)))
+            parts = clean(_ENCODER.encode(parts_of(message)))
         else:
             content = _ENCODER.encode(clean(message.content))  # a text alone takes a short way
             parts = f'[{{"type": "text", "content": {content}}}]'
@@ -42,8 +42,8 @@ def store_messages(
     return parent
 
 
-def _parts(message: Message) -> list[dict[str, Any]]:
-    """OpenTelemetry's parts of a message that asks for calls or holds the result of one."""
+def parts_of(message: Message) -> list[dict[str, Any]]:
+    """OpenTelemetry's parts of a message."""
     text = message.content
     if message.tool_call_id:
         return [{"type": "tool_call_response", "id": message.tool_call_id, "response": text}]
@@ -51,7 +51,8 @@ def _parts(message: Message) -> list[dict[str, Any]]:
     return parts + [{"type": "tool_call", **call.as_dict()} for call in message.tool_calls]
 
 
-def _message(role: str, parts: list[dict[str, Any]]) -> Message:
+def message_of(role: str, parts: list[dict[str, Any]]) -> Message:
+    """The message that OpenTelemetry's parts make."""
     text, calls, answers = "", [], ""
     for part in parts:
         kind = part.get("type")
@@ -76,6 +77,6 @@ def load_messages(
         ).fetchone()
         if row is None:
             break
-        found.append(_message(row[1], json.loads(row[2])))
+        found.append(message_of(row[1], json.loads(row[2])))
         last = row[0]
     return tuple(reversed(found))

@@ -112,7 +112,7 @@ def test_the_whole_path_is_one_trace(made):
     assert found["gen_ai.data_source.id"] == "manual"
     assert found["llmops.rag.fingerprint"] == done.grounding.fingerprint
     assert found["gen_ai.retrieval.documents"][0]["cosine"] is not None
-    assert trace.spans[2].attributes["llmops.rag.packed"] == len(done.hits)
+    assert trace.spans[2].attributes["llmops.rag.passages"][0]["source"] == done.hits[0].source
     assert trace.spans[4].attributes["llmops.rag.claims"][0]["verdict"] == "supported"
     assert trace.root.input[-1].content.strip() == "When does the relief valve open?"
 
@@ -254,3 +254,32 @@ def test_sentences_are_found_in_lists_and_beside_abbreviations():
         "- One thing",
         "- Another",
     ]
+
+
+def test_forgetting_takes_passages_and_answers_out_of_what_was_kept_of_runs(tmp_path, pages):
+    secret = "zanzibarium"
+    (pages / "secret.md").write_text(f"# Secret\n\nThe {secret} valve opens at dawn.\n")
+    store = tmp_path / "store" / "llmops.db"
+    workspace = lo.open(store)
+    embedder, reader = WordEngine(), Reader(lambda _: f"The {secret} valve opens at dawn.")
+    workspace.engine.engine = lambda name=None: embedder if name == "words" else reader
+    workspace.rag.add("manual", pages, embedder="words")
+    asked = "When does that valve open at dawn?"
+    done = workspace.rag.ask("manual", asked, session="talk")
+    workspace.rag.ask("manual", "And that valve again at dawn?", session="talk")
+    workspace.prompts.save("reader", "user: {{ context }} Q: {{ q }}")
+    rows = [{"id": "a", "q": asked, "expected": "dawn"}]
+    workspace.evaluation.run("reader:rag=manual", rows, ["contains"])
+    assert workspace.traces.search(secret)
+    assert secret.encode() in b"".join(p.read_bytes() for p in store.parent.glob("llmops.db*"))
+    source = next(s for s in workspace.rag.index("manual").documents() if s.endswith("secret.md"))
+    forgotten = workspace.rag.index("manual").forget(source)
+    assert forgotten.traces == 3
+    assert not workspace.traces.search(secret)
+    trace = workspace.traces.get(done.trace_id)
+    assert trace.root.output[-1].content == "(forgotten)"
+    assert "feed pump" in trace.spans[3].input[-1].content
+    left = b"".join(p.read_bytes() for p in store.parent.rglob("*") if p.is_file())
+    assert secret.encode() not in left
+    workspace.close()
+    assert secret.encode() not in store.read_bytes()

@@ -276,7 +276,7 @@ def test_a_forgotten_document_leaves_nothing_in_the_bytes_of_the_files(ws, engin
     made(ws, folder)  # an earlier version is forgotten too
     done = index.forget(source)
     assert (done.passages, done.in_log) == (1, False)
-    assert "Not reached: traces" in str(done)
+    assert "Not reached: what people noted" in str(done)
     left = everything()
     for trace in (b"zanzibarite", b"crystallograph", b"Confidential", b"harmless", vector):
         assert trace not in left

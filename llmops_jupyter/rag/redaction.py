@@ -1,0 +1,170 @@
+"""What was made from a forgotten document: passages and answers in traces, conversations and evaluations."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from dataclasses import replace
+from typing import Any
+
+from llmops_jupyter.prompts.grounding import NOT_FOUND
+from llmops_jupyter.prompts.journal import completion_from_json, completion_to_json
+from llmops_jupyter.rag.followups import QUOTED
+from llmops_jupyter.rag.packing import name_of
+from llmops_jupyter.records import Completion
+from llmops_jupyter.store import Store
+from llmops_jupyter.tracing.rewriting import Change, rewrite_messages
+
+GONE = "(forgotten)"
+# Shorter answers, such as "yes", stand in too many texts.
+LEAST = 12
+
+
+def redact(store: Store, index: str, source: str) -> int:
+    """Take a document's passages, and the answers that were made with them, out of what the store keeps of runs.
+
+    Returns how many traces had them.
+    """
+    with store.write() as conn:
+        traces = _traces(conn, index, source)
+        if not traces:
+            return 0
+        change = _change(source, _answers(conn, traces))
+        rewrite_messages(conn, change)
+        for trace_id in traces:
+            _redact_spans(conn, trace_id)
+            conn.execute(
+                "UPDATE scores SET explanation = ? WHERE trace_id = ? AND source != 'human' AND "
+                "explanation IS NOT NULL AND explanation != ''",
+                (GONE, trace_id),
+            )
+        _redact_turns(conn, change)
+        _redact_outputs(conn, traces, source)
+        _drop_unfinished(conn, traces)
+    return len(traces)
+
+
+def _traces(conn: sqlite3.Connection, index: str, source: str) -> list[str]:
+    """Traces of runs that were given passages of a document."""
+    found = []
+    for row in conn.execute("SELECT trace_id, attributes FROM spans WHERE op = 'packing'"):
+        facts = json.loads(row["attributes"])
+        if facts.get("gen_ai.data_source.id") == index and any(
+            p.get("source") == source for p in facts.get("llmops.rag.passages", ())
+        ):
+            found.append(row["trace_id"])
+    return list(dict.fromkeys(found))
+
+
+def _answers(conn: sqlite3.Connection, traces: list[str]) -> set[str]:
+    """What models said in these traces."""
+    found: set[str] = set()
+    for trace_id in traces:
+        for row in conn.execute(
+            "SELECT m.parts FROM spans s JOIN messages m ON m.hash = s.output_message "
+            "WHERE s.trace_id = ?",
+            (trace_id,),
+        ):
+            found |= {p.get("content", "") for p in json.loads(row["parts"])}
+    return found - {"", NOT_FOUND, GONE}
+
+
+def _change(source: str, answers: set[str]) -> Change:
+    # As `packing` writes it: the number, then source and place.
+    block = re.compile(
+        rf'<passage (\d+) from="{re.escape(name_of(source))}(?:, [^"\n]*)?">\n.*?\n</passage \1>',
+        re.DOTALL,
+    )
+
+    def change(_: str, text: str) -> str:
+        if text in answers:
+            return GONE
+        for answer in answers:
+            # A question that was rewritten quotes the answers before it.
+            for part in (answer, answer[:QUOTED]):
+                if len(part) >= LEAST:
+                    text = text.replace(part, GONE)
+        return block.sub(rf"<passage \1>\n{GONE}\n</passage \1>", text)
+
+    return change
+
+
+def _redact_spans(conn: sqlite3.Connection, trace_id: str) -> None:
+    """The sentences of the answer with their quotations, and what is kept of an answer beside its message."""
+    for row in conn.execute(
+        "SELECT id, attributes FROM spans WHERE trace_id = ?", (trace_id,)
+    ).fetchall():
+        facts = json.loads(row["attributes"])
+        told = {
+            key: GONE
+            for key in ("llmops.rag.claims", "llmops.reasoning", "output.value")
+            if key in facts
+        }
+        if facts.get("llmops.rag.query_is") == "rewritten":
+            told["gen_ai.retrieval.query.text"] = GONE
+        if told:
+            conn.execute(
+                "UPDATE spans SET attributes = ?, partial = NULL WHERE id = ?",
+                (json.dumps({**facts, **told}, ensure_ascii=False), row["id"]),
+            )
+
+
+def _redact_turns(conn: sqlite3.Connection, change: Change) -> None:
+    for row in conn.execute("SELECT session, position, messages FROM session_turns").fetchall():
+        messages = json.loads(row["messages"])
+        made = [{**m, **_said(m, change)} for m in messages]
+        if made != messages:
+            conn.execute(
+                "UPDATE session_turns SET messages = ? WHERE session = ? AND position = ?",
+                (json.dumps(made, ensure_ascii=False), row["session"], row["position"]),
+            )
+
+
+def _said(message: dict[str, Any], change: Change) -> dict[str, Any]:
+    content = message.get("content")
+    return (
+        {"content": change(str(message.get("role")), content)} if isinstance(content, str) else {}
+    )
+
+
+def _redact_outputs(conn: sqlite3.Connection, traces: list[str], source: str) -> None:
+    """Answers that evaluations keep."""
+    known = set(traces)
+    for row in conn.execute("SELECT id, trace_id, completion FROM evaluation_outputs").fetchall():
+        if row["trace_id"] in known:
+            done = _without(completion_from_json(row["completion"]), source)
+            conn.execute(
+                "UPDATE evaluation_outputs SET completion = ? WHERE id = ?",
+                (completion_to_json(done, lambda value: value), row["id"]),
+            )
+            conn.execute(
+                "UPDATE scores SET explanation = ? WHERE output_id = ? AND source != 'human' AND "
+                "explanation IS NOT NULL AND explanation != ''",
+                (GONE, row["id"]),
+            )
+
+
+def _without(done: Completion, source: str) -> Completion:
+    hits = tuple(replace(h, text=GONE) if h.source == source else h for h in done.hits)
+    return replace(
+        done,
+        text=done.text if done.text == NOT_FOUND else GONE,
+        reasoning="",
+        parsed=None,
+        hits=hits,
+        logprobs=(),
+        messages=(),
+        grounding=None,
+    )
+
+
+def _drop_unfinished(conn: sqlite3.Connection, traces: list[str]) -> None:
+    """Rows of maps that were broken off: they are run again."""
+    known = set(traces)
+    for row in conn.execute("SELECT run_id, position, completion FROM map_rows").fetchall():
+        if json.loads(row["completion"]).get("trace_id") in known:
+            conn.execute(
+                "DELETE FROM map_rows WHERE run_id = ? AND position = ?",
+                (row["run_id"], row["position"]),
+            )
