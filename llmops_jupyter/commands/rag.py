@@ -87,6 +87,36 @@ def ask_(context: Context, values: Mapping[str, Any]) -> Result:
     return Result(facts_of(done), (completion_text(done),))
 
 
+def eval_(context: Context, values: Mapping[str, Any]) -> Result:
+    data = values["data"]
+    if data in context.variables:
+        data = context.variables[data]
+    with told(context) as tell:
+        found = context.workspace.rag.eval(
+            values["index"],
+            data,
+            generate=values["generate"],
+            k=5 if values["k"] is None else values["k"],
+            answers=values["answers"],
+            seed=values["seed"] or 0,
+            model=values["model"],
+            where=where_of(values["where"]),
+            rerank=values["rerank"],
+            progress=tell,
+        )
+    views: list[Any] = [found.sentence(), Rows(found.table()), found.chart()]
+    lost = [row for row in found.rows if any(row.get(w, 1) is None for w in found.figures)]
+    if lost:
+        ways = list(found.figures)
+        views.append(Rows([{"question": r["question"], **_places(r, ways)} for r in lost[:10]]))
+    return Result(found if values.get("out") else found.as_dict(), tuple(v for v in views if v))
+
+
+def _places(row: Mapping[str, Any], ways: Sequence[str]) -> dict[str, str]:
+    """Where each way of searching has the first passage that answers."""
+    return {way: "not found" if row.get(way) is None else f"{row[way]}." for way in ways}
+
+
 def asking(values: Mapping[str, Any]) -> dict[str, Any]:
     """The options for `rag.ask` that a command line gave."""
     found = settings_of(values)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.engine.protocol import Engine
-from llmops_jupyter.errors import OptionError, unknown_name
+from llmops_jupyter.errors import DataError, OptionError, unknown_name
 from llmops_jupyter.prompts.rows import Rows, read_rows
 from llmops_jupyter.rag import kept
 from llmops_jupyter.rag.chunking import TOKENS
@@ -18,12 +18,14 @@ from llmops_jupyter.store import aliases
 from llmops_jupyter.tracing import Tracer
 
 if TYPE_CHECKING:
-    from llmops_jupyter.data import Datasets
+    from llmops_jupyter.data import Dataset, Datasets
     from llmops_jupyter.models import Models
     from llmops_jupyter.prompts import Prompts
     from llmops_jupyter.prompts.options import Documents
     from llmops_jupyter.prompts.run import Run
     from llmops_jupyter.rag.answering import DocumentSource
+    from llmops_jupyter.rag.evaluating import Retrieval
+    from llmops_jupyter.rag.indexing import Tell
     from llmops_jupyter.records import Completion
 
 KIND = "index"
@@ -37,7 +39,7 @@ class Rag:
     def __init__(
         self,
         tracer: Tracer,
-        engine: Callable[[str], Engine],
+        engine: Callable[[str | None], Engine],
         models: Callable[[], Models],
         datasets: Callable[[], Datasets],
         prompts: Callable[[], Prompts],
@@ -178,6 +180,83 @@ class Rag:
                 pass
         self._prompts().remember(run)
         return run.completion
+
+    def eval(
+        self,
+        name: str,
+        questions: Any = None,
+        *,
+        generate: int | None = None,
+        k: int = 5,
+        answers: bool = False,
+        seed: int = 0,
+        model: str | None = None,
+        where: Mapping[str, Any] | None = None,
+        rerank: str | None = None,
+        progress: Tell | None = None,
+    ) -> Retrieval:
+        """How well an index finds what answers questions, with intervals; see `evaluating.Retrieval`.
+
+        Args:
+            name: of the index.
+            questions: rows, a DataFrame or a data set with the columns question and source (documents, or patterns;
+                several with | between) or quote (words of the passage); 'answerable' False where no document answers.
+            generate: that many questions are made by a model from passages instead, and kept as the data set
+                ``NAME-questions``, in which they are marked as generated.
+            k: passages that are looked at.
+            answers: have the questions answered too: how many are, and how far passages support the answers.
+            seed: of the draw of passages.
+            model: that makes questions, and answers them.
+            where: only documents that fit.
+            rerank: a registered reranker.
+            progress: told how far it is.
+
+        Raises:
+            DataError: rows that say no question, or nothing of what answers it.
+        """
+        from llmops_jupyter.rag.evaluating import evaluate
+        from llmops_jupyter.rag.judging import wanted
+
+        index = self.index(name)
+        if (questions is None) == (generate is None):
+            raise OptionError(
+                "Give questions (--data), or how many are to be made from the passages (--generate N)."
+            )
+        if generate is not None:
+            questions = self.questions(name, generate, seed=seed, model=model, progress=progress)
+        given = questions if isinstance(questions, Rows) else read_rows(questions, self._datasets())
+        ask = (lambda q: self.ask(name, q, model=model, rag_where=where)) if answers else None
+        return evaluate(
+            index,
+            wanted(given.pairs),
+            k=k,
+            ask=ask,
+            where=where,
+            rerank=self.reranker(rerank),
+            tell=progress,
+        )
+
+    def questions(
+        self,
+        name: str,
+        count: int,
+        *,
+        seed: int = 0,
+        model: str | None = None,
+        progress: Tell | None = None,
+    ) -> Dataset:
+        """Questions that a model makes from passages, as the data set ``NAME-questions``."""
+        from llmops_jupyter.rag.generating import generated
+
+        if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= 1_000:
+            raise OptionError(f"The number of questions lies between 1 and 1,000, not {count!r}.")
+        rows = generated(self.index(name), self._engine(model), count, seed=seed, tell=progress)
+        if not rows:
+            raise DataError(
+                "The model made no question that can be used. Write questions yourself (--data), or name a larger "
+                "model (--model)."
+            )
+        return self._datasets().add(f"{name}-questions", rows, note="generated from passages")
 
     def list(self) -> Sequence[Mapping[str, Any]]:
         """All indexes with what they hold."""

@@ -126,6 +126,34 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "rag",
+        "eval",
+        "Measure how well an index finds what answers questions, by words, by vectors and by both, with intervals.",
+        (INDEX,),
+        (
+            Option(
+                ("--data",),
+                "questions: columns question and source or quote; answerable False where nothing answers",
+                "text",
+                "DATA",
+                "rows",
+            ),
+            Option(
+                ("--generate",), "make this many questions from passages, and keep them", "int", "N"
+            ),
+            Option(("-k", "--k"), "passages that are looked at; left out: 5", "int", "K"),
+            Option(
+                ("--answers",), "have the questions answered too, and the answers checked", "flag"
+            ),
+            Option(("--seed",), "of the draw of passages", "int", "S"),
+            MODEL,
+            WHERE,
+            RERANK,
+            OUT,
+        ),
+        example="%rag eval docs --data questions -k 5",
+    ),
+    Command(
+        "rag",
         "status",
         "Show the health of an index: stale, skipped, double and flagged documents, size, speed.",
         (INDEX,),
