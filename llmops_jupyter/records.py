@@ -227,6 +227,7 @@ class Grounding:
         claims: the sentences of the answer.
         draft: what the model wrote, where the documents did not support any of it and the answer says so.
         why: why there is no answer.
+        nearest: where there is no answer, the passages' sentences that come nearest to the question.
     """
 
     index: str
@@ -236,6 +237,7 @@ class Grounding:
     claims: tuple[Claim, ...] = ()
     draft: str = ""
     why: str = ""
+    nearest: tuple[Citation, ...] = ()
 
     @property
     def citations(self) -> tuple[Citation, ...]:
@@ -251,7 +253,9 @@ class Grounding:
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Grounding:
         """The grounding that `dataclasses.asdict` took apart."""
-        return cls(**{**value, "claims": tuple(Claim.from_dict(c) for c in value["claims"])})
+        claims = tuple(Claim.from_dict(c) for c in value["claims"])
+        nearest = tuple(Citation(**c) for c in value.get("nearest", ()))
+        return cls(**{**value, "claims": claims, "nearest": nearest})
 
 
 @dataclass(frozen=True)

@@ -159,6 +159,7 @@ DOCUMENTS = (
         "model",
     ),
     Option(("--rag-only",), "an answer that no passage supports is none", "flag"),
+    Option(("--rag-quote",), "answer with the passages' own sentences, without a model", "flag"),
 )
 OF_TOOLS = ("timeout", "tool_choice", "max_steps", "approve")
 SETTINGS = (

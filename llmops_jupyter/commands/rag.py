@@ -128,6 +128,8 @@ def asking(values: Mapping[str, Any]) -> dict[str, Any]:
         found["rag_where"] = where_of(values["where"])
     if values["rerank"]:
         found["rag_rerank"] = values["rerank"]
+    if values["quote"]:
+        found["rag_quote"] = True
     if values["any"]:
         found["rag_only"] = False
     return found

@@ -24,6 +24,7 @@ QUESTION = "question"
 # Stands in the filled template for passages that are found later; no text has these characters.
 PLACE = "\ue0f0passages\ue0f1"
 NOT_FOUND = "The documents do not say."
+UNSUPPORTED = "The documents do not support what the model answered."
 
 
 @dataclass(frozen=True)
@@ -34,16 +35,16 @@ class Context:
         text: what the model reads.
         hits: the passages in it, in the order of their numbers.
         query: what was searched for.
-        enough: they speak of what is asked; if not, `why` says what is missing.
         notes: for the user.
+        answer: an answer that takes no model, with what it rests on: none, since the passages do not speak of what is
+            asked, or one in their own words.
     """
 
     text: str
     hits: tuple[Hit, ...]
     query: str
-    enough: bool = True
-    why: str = ""
     notes: tuple[str, ...] = ()
+    answer: tuple[str, Grounding] | None = None
 
 
 class Source(Protocol):
@@ -54,23 +55,14 @@ class Source(Protocol):
         """What decides the passages beside the question."""
         ...
 
-    @property
-    def only(self) -> bool:
-        """Whether an answer that no passage supports is none."""
-        ...
-
     def context(
         self, question: str, turns: Sequence[Turn], engine: Engine, room: int, parent: Span
     ) -> Context:
         """Find and pack passages into `room` tokens of the engine; spans go below `parent`."""
         ...
 
-    def nothing(self, context: Context) -> Grounding:
-        """That the passages do not speak of what is asked."""
-        ...
-
     def check(self, context: Context, answer: str, parent: Span) -> Grounding:
-        """How far the passages support an answer."""
+        """How far the passages support an answer; its draft is set where the answer is not to be given."""
         ...
 
 

@@ -20,9 +20,9 @@ from llmops_jupyter.prompts.run import (
     finish_answer,
     finish_root,
     make_completion,
+    needs_no_model,
     note_root,
     root_span,
-    says_nothing,
     take,
 )
 from llmops_jupyter.records import Completion, Failure, Table
@@ -269,7 +269,7 @@ class Map:
         error: LLMOpsError | None = None
         try:
             prepared = grounded(prepared, root)
-            if not says_nothing(prepared, answer):
+            if not needs_no_model(prepared, answer):
                 return prepared
         except LLMOpsError as e:
             error, answer.finish_reason = e, "error"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SAMPLING = tuple(f.name for f in fields(Sampling))
 TOOLS = ("tools", "tool_choice", "max_steps", "approve", "allow")
-DOCUMENTS = ("rag", "rag_tokens", "rag_where", "rag_rerank", "rag_only")
+DOCUMENTS = ("rag", "rag_tokens", "rag_where", "rag_rerank", "rag_only", "rag_quote")
 OTHERS = ("model", "session", "adapters", "schema", "exact", "timeout", *TOOLS, *DOCUMENTS)
 MAX_STEPS = 8
 MOST_SCALE = 100.0
@@ -62,6 +62,7 @@ class Documents:
         where: only documents that fit, as in a search.
         rerank: a registered reranker that puts what was found in its order.
         only: an answer that the documents do not support at all is none.
+        quote: answer with the documents' own sentences, without a model.
     """
 
     index: str
@@ -69,6 +70,7 @@ class Documents:
     where: Mapping[str, Any] | None = None
     rerank: str | None = None
     only: bool = False
+    quote: bool = False
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,8 @@ def _documents(given: Mapping[str, Any]) -> Documents | None:
     if where is not None and not isinstance(where, Mapping):
         raise OptionError('rag_where is a mapping such as {"source": "docs/*"}.')
     return Documents(
-        index, tokens, where or None, given.get("rag_rerank") or None, bool(given.get("rag_only"))
+        *(index, tokens, where or None, given.get("rag_rerank") or None),
+        *(bool(given.get("rag_only")), bool(given.get("rag_quote"))),
     )
 
 

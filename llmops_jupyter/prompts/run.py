@@ -10,7 +10,7 @@ from llmops_jupyter.engine.protocol import Finished, Request, Token
 from llmops_jupyter.engine.replay import note_trace, noted_trace, recorded_trace_id
 from llmops_jupyter.errors import EngineError
 from llmops_jupyter.prompts import reasoning
-from llmops_jupyter.prompts.grounding import NOT_FOUND, grounded
+from llmops_jupyter.prompts.grounding import UNSUPPORTED, grounded
 from llmops_jupyter.prompts.prepare import Prepared
 from llmops_jupyter.records import (
     Completion,
@@ -120,7 +120,7 @@ class Run:
         answer = self.answer
         self.prepared = prepared = grounded(self.prepared, self._root)
         self.notes = list(prepared.notes)
-        if says_nothing(prepared, answer):
+        if needs_no_model(prepared, answer):
             yield answer.text
             return
         first = replace(prepared.request, trace_id=self.trace_id)
@@ -342,13 +342,12 @@ def finish_answer(prepared: Prepared, answer: Answer) -> None:
     )
 
 
-def says_nothing(prepared: Prepared, answer: Answer) -> bool:
-    """Whether the documents say nothing of what is asked, so that no model is; the answer says it then."""
-    context, source = prepared.context, prepared.source
-    if context is None or source is None or context.enough or not source.only:
+def needs_no_model(prepared: Prepared, answer: Answer) -> bool:
+    """Whether the documents have given the answer already, for instance that they do not say; it is taken then."""
+    context = prepared.context
+    if context is None or context.answer is None:
         return False
-    answer.text = NOT_FOUND
-    answer.grounding = source.nothing(context)
+    answer.text, answer.grounding = context.answer
     return True
 
 
@@ -359,9 +358,9 @@ def check_answer(prepared: Prepared, answer: Answer, root: Span) -> None:
         return
     if prepared.content.schema is not None or not answer.text.strip():
         return
-    answer.grounding = found = source.check(context, answer.text, root)
-    if source.only and not found.answered:
-        answer.text = NOT_FOUND
+    answer.grounding = source.check(context, answer.text, root)
+    if answer.grounding.draft:
+        answer.text = UNSUPPORTED
 
 
 def finish_root(root: Span, answer: Answer) -> None:

@@ -155,7 +155,8 @@ class Prompts(Registry):
         With `rag`, the name of an index, passages of its documents are found for the last user message and put
         where the template says ``{{ context }}``, else before that message; each sentence of the answer is then
         looked for in them (`completion.grounding`). `rag_tokens` bounds the passages, `rag_where` filters the
-        documents, `rag_rerank` names a reranker, and with `rag_only` an answer that no passage supports is none.
+        documents, `rag_rerank` names a reranker, with `rag_only` an answer that no
+        passage supports is none, and with `rag_quote` the passages' own sentences are the answer, without a model.
         """
         prompt, attributes = self._assigned(prompt, unit, options.get("session"))
         version, content = self._content(prompt)

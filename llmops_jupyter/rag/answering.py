@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from llmops_jupyter.prompts.grounding import Context
+from llmops_jupyter.prompts.grounding import NOT_FOUND, Context
 from llmops_jupyter.rag.enough import Enough, enough
 from llmops_jupyter.rag.followups import standalone
 from llmops_jupyter.rag.packing import TOKENS, Packed, packed
+from llmops_jupyter.rag.quoting import quotes
 from llmops_jupyter.rag.support import Checker
-from llmops_jupyter.records import Grounding, Hit
+from llmops_jupyter.records import Citation, Claim, Grounding, Hit
 from llmops_jupyter.tracing import Span
 
 if TYPE_CHECKING:
@@ -52,17 +53,13 @@ class DocumentSource:
     _weights: dict[str, float] = field(default_factory=dict, repr=False)
 
     @property
-    def only(self) -> bool:
-        return self.documents.only
-
-    @property
     def key(self) -> str:
         """The index with its content, and how passages are chosen."""
         where = json.dumps(self.documents.where, sort_keys=True, default=str)
         return json.dumps(
             [
                 *(self.index.name, self.index.fingerprint(), where, self.documents.tokens),
-                *(self.documents.rerank, self.documents.only, FOUND, TOKENS),
+                *(self.documents.rerank, self.documents.only, self.documents.quote, FOUND, TOKENS),
             ]
         )
 
@@ -86,39 +83,59 @@ class DocumentSource:
                 f"there was room for {budget:,} tokens of passages: load the model with a longer context, or lower "
                 "max_tokens"
             )
-        return Context(made.text, made.hits, asked.text, speaks.enough, speaks.why, tuple(notes))
-
-    def nothing(self, context: Context) -> Grounding:
-        """That the passages do not speak of what is asked."""
-        return Grounding(
-            self.index.name, self.index.fingerprint(), context.query, False, why=context.why
-        )
+        answer = None
+        if not speaks.enough and (self.documents.only or self.documents.quote):
+            answer = NOT_FOUND, self._grounding(asked.text, why=speaks.why)
+        elif self.documents.quote:
+            answer = self._quoted(asked.text, made.hits)
+        return Context(made.text, made.hits, asked.text, tuple(notes), answer)
 
     def check(self, context: Context, answer: str, parent: Span) -> Grounding:
         """How far the passages support an answer; see `support`."""
-        with_span = self.index.tracer.span("check support", op="check").begin(parent)
+        span = self.index.tracer.span("check support", op="check").begin(parent)
         error: BaseException | None = None
         try:
             claims = tuple(Checker(context.hits, self.weight).claims(answer))
-            supported = sum(c.verdict == "supported" for c in claims)
-            answered = supported > 0
-            with_span.set("llmops.rag.claims", [_plain(asdict(c)) for c in claims])
+            span.set("llmops.rag.claims", [_plain(asdict(c)) for c in claims])
+            answered = any(c.verdict == "supported" for c in claims)
+            if answered:
+                return self._grounding(context.query, answered=True, claims=claims)
+            nearest = self._nearest(context.query, context.hits) if self.documents.only else ()
+            return self._grounding(
+                context.query,
+                claims=claims,
+                draft=answer if self.documents.only else "",
+                why="no passage supports a sentence of it",
+                nearest=nearest,
+            )
         except BaseException as e:
             error = e
             raise
         finally:
-            with_span.finish(error)
-        why = "" if answered else "no passage supports what the model wrote"
-        draft = "" if answered else answer
-        return Grounding(
-            self.index.name,
-            self.index.fingerprint(),
-            context.query,
-            answered,
-            claims,
-            draft,
-            why,
+            span.finish(error)
+
+    def _quoted(self, query: str, hits: Sequence[Hit]) -> tuple[str, Grounding]:
+        """The passages' own sentences as the answer."""
+        found = self._nearest(query, hits)
+        if not found:
+            return NOT_FOUND, self._grounding(
+                query, why="no passage has a sentence near the question"
+            )
+        claims = tuple(
+            Claim(
+                " ".join(c.quote.split()), "supported", (c,), why="it is the passage's own sentence"
+            )
+            for c in found
         )
+        text = "\n\n".join(claim.text for claim in claims)
+        return text, self._grounding(query, answered=True, claims=claims)
+
+    def _nearest(self, query: str, hits: Sequence[Hit]) -> tuple[Citation, ...]:
+        return tuple(quotes(query, hits, self.weight, self.index.embedder()))
+
+    def _grounding(self, query: str, *, answered: bool = False, **rest: Any) -> Grounding:
+        index = self.index
+        return Grounding(index.name, index.fingerprint(), query, answered, **rest)
 
     def weight(self, word: str) -> float:
         """How much a word tells: the logarithm of passages for each one that has it (inverse document frequency)."""

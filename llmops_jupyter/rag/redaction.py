@@ -8,7 +8,7 @@ import sqlite3
 from dataclasses import replace
 from typing import Any
 
-from llmops_jupyter.prompts.grounding import NOT_FOUND
+from llmops_jupyter.prompts.grounding import NOT_FOUND, UNSUPPORTED
 from llmops_jupyter.prompts.journal import completion_from_json, completion_to_json
 from llmops_jupyter.rag.followups import QUOTED
 from llmops_jupyter.rag.packing import name_of
@@ -67,7 +67,7 @@ def _answers(conn: sqlite3.Connection, traces: list[str]) -> set[str]:
             (trace_id,),
         ):
             found |= {p.get("content", "") for p in json.loads(row["parts"])}
-    return found - {"", NOT_FOUND, GONE}
+    return found - {"", NOT_FOUND, UNSUPPORTED, GONE}
 
 
 def _change(source: str, answers: set[str]) -> Change:
@@ -149,7 +149,7 @@ def _without(done: Completion, source: str) -> Completion:
     hits = tuple(replace(h, text=GONE) if h.source == source else h for h in done.hits)
     return replace(
         done,
-        text=done.text if done.text == NOT_FOUND else GONE,
+        text=done.text if done.text in (NOT_FOUND, UNSUPPORTED) else GONE,
         reasoning="",
         parsed=None,
         hits=hits,

@@ -164,7 +164,7 @@ class Rag:
             question: in words.
             prompt: to answer with instead of ours: a reference or content with the variables ``question`` and,
                 where the passages go, ``context``.
-            options: as for `prompts.stream`: model, session, rag_tokens, rag_where, rag_rerank, the fields of
+            options: as for `prompts.stream`: model, session, rag_tokens, rag_where, rag_rerank, rag_quote, the fields of
                 `Sampling`; rag_only is on and the temperature 0 unless they say otherwise.
 
         Returns:

@@ -40,13 +40,19 @@ Weight = Callable[[str], float]
 
 
 @dataclass
-class _Evidence:
+class Evidence:
     """A sentence of a passage, or two that follow each other; `begin` and `end` are where, in the passage."""
 
     passage: int
     begin: int
     end: int
     text: str
+
+    def citation(self, hits: Sequence[Hit]) -> Citation:
+        """The words as they stand in the passage, with its number and place."""
+        hit = hits[self.passage]
+        quote = hit.text[self.begin : self.end].strip()
+        return Citation(self.passage + 1, quote, hit.source, hit.locator, hit.chunk_id)
 
 
 @dataclass
@@ -62,7 +68,7 @@ class Checker:
     weight: Weight = field(default=lambda _: 1.0)
 
     def __post_init__(self) -> None:
-        self._evidence = [e for i, hit in enumerate(self.hits) for e in _evidence(i, hit.text)]
+        self._evidence = [e for i, hit in enumerate(self.hits) for e in evidence(i, hit.text)]
         self._match = WordMatch([e.text for e in self._evidence])
 
     def claims(self, answer: str) -> list[Claim]:
@@ -91,13 +97,13 @@ class Checker:
         if wrong:
             signals["no_such_passage"] = wrong
         citations = (
-            [self._citation(e) for e in best[:2]]
+            [e.citation(self.hits) for e in best[:2]]
             if verdict != "unsupported"
-            else [self._citation(best[0])]
+            else [best[0].citation(self.hits)]
         )
         return Claim(text, verdict, _once(citations), signals, why)
 
-    def _ranked(self, words: Sequence[str], cited: Sequence[int]) -> list[tuple[_Evidence, float]]:
+    def _ranked(self, words: Sequence[str], cited: Sequence[int]) -> list[tuple[Evidence, float]]:
         """Evidence by the share of the sentence's weighted words that it has; shorter first among equals."""
         total = sum(self.weight(w) for w in words)
         shares = [0.0] * len(self._evidence)
@@ -115,7 +121,7 @@ class Checker:
         return [(self._evidence[i], min(1.0, shares[i])) for i in order]
 
     def _compared(
-        self, said: str, words: Sequence[str], evidence: _Evidence, share: float
+        self, said: str, words: Sequence[str], evidence: Evidence, share: float
     ) -> tuple[Support, dict[str, Any], str]:
         place = self._evidence.index(evidence)
         missing = [w for w in words if place not in self._match.having(w)]
@@ -169,11 +175,6 @@ class Checker:
             ), "its quotation is in no passage"
         return verdict, why
 
-    def _citation(self, evidence: _Evidence) -> Citation:
-        hit = self.hits[evidence.passage]
-        quote = hit.text[evidence.begin : evidence.end].strip()
-        return Citation(evidence.passage + 1, quote, hit.source, hit.locator, hit.chunk_id)
-
 
 # Which verdict of the nearest pieces of evidence holds.
 _ORDER = {"unsupported": 0, "contradicted": 1, "supported": 2}
@@ -201,13 +202,13 @@ def spans(text: str) -> list[tuple[int, int]]:
     return found
 
 
-def _evidence(passage: int, text: str) -> list[_Evidence]:
+def evidence(passage: int, text: str) -> list[Evidence]:
     """Sentences of a passage, joined over the line breaks within paragraphs, alone and in twos."""
     # Line breaks within a paragraph are no ends of sentences; a blank of the same length keeps the places.
     flat = re.sub(r"(?<=[^\n])\n(?=[^\n#|>*\-\d`])", " ", text)
     parts = spans(flat)
-    made = [_Evidence(passage, b, e, text[b:e]) for b, e in parts]
-    made += [_Evidence(passage, b, e, text[b:e]) for (b, _), (_, e) in pairwise(parts)]
+    made = [Evidence(passage, b, e, text[b:e]) for b, e in parts]
+    made += [Evidence(passage, b, e, text[b:e]) for (b, _), (_, e) in pairwise(parts)]
     return made
 
 

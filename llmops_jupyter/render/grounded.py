@@ -47,8 +47,9 @@ def sources_text(grounding: Grounding) -> list[str]:
             lines.append(f"{TURNED} {claim.why}: {first.place}: “{_short(first)}”")
     if any(c.verdict == "unsupported" for c in grounding.claims):
         lines.append(f"{NOT_THERE} not found in the passages")
-    if not grounding.answered and grounding.why:
-        lines.append(grounding.why)
+    if not grounding.answered:
+        lines = [grounding.why] if grounding.why else []
+        lines += [f"nearest: {c.place}: “{_short(c)}”" for c in grounding.nearest]
     return lines
 
 

@@ -8,7 +8,7 @@ from rag_fakes import WordEngine
 
 import llmops_jupyter as lo
 from llmops_jupyter.errors import OptionError, UnknownNameError
-from llmops_jupyter.prompts.grounding import NOT_FOUND
+from llmops_jupyter.prompts.grounding import NOT_FOUND, UNSUPPORTED
 from llmops_jupyter.rag.packing import packed
 from llmops_jupyter.rag.support import Checker, sentences
 from llmops_jupyter.records import Hit
@@ -90,8 +90,10 @@ def test_a_question_of_which_the_documents_say_nothing_asks_no_model(made):
 def test_an_answer_that_no_passage_supports_is_none_and_the_draft_is_kept(made):
     made.reader.answer = lambda _: "The valve was painted green by a famous artist."
     done = made.rag.ask("manual", "When does the relief valve open?")
-    assert done.text == NOT_FOUND
+    assert done.text == UNSUPPORTED
     assert done.grounding.draft.startswith("The valve was painted")
+    assert done.grounding.nearest[0].quote == "The relief valve opens at nine bar."
+    assert "nearest" in str(done._repr_mimebundle_()[0]["text/plain"])
     shown = made.rag.ask("manual", "When does the relief valve open?", rag_only=False)
     assert shown.text.startswith("The valve was painted")
     assert [c.verdict for c in shown.grounding.claims] == ["unsupported"]
@@ -283,3 +285,13 @@ def test_forgetting_takes_passages_and_answers_out_of_what_was_kept_of_runs(tmp_
     assert secret.encode() not in left
     workspace.close()
     assert secret.encode() not in store.read_bytes()
+
+
+def test_an_answer_can_be_in_the_documents_own_words_without_a_model(made):
+    before = len(made.reader.requests)
+    done = made.rag.ask("manual", "When does the relief valve open?", rag_quote=True)
+    assert done.text.startswith("The relief valve opens at nine bar.")
+    assert done.grounding.answered
+    assert done.grounding.citations[0].source.endswith("valves.md")
+    assert len(made.reader.requests) == before
+    assert made.rag.ask("manual", "Who painted Rome?", rag_quote=True).text == NOT_FOUND

@@ -41,6 +41,7 @@ ASKING = (
         "REF",
         "prompt",
     ),
+    Option(("--quote",), "answer with the passages' own sentences, without a model", "flag"),
     Option(("--any",), "show what the model says even if no passage supports it", "flag"),
     *SAMPLING,
     EXACT,

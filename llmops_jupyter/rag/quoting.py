@@ -1,0 +1,70 @@
+"""Answers in the documents' own words: the sentences that come nearest to a question."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from llmops_jupyter.rag.support import Evidence, evidence
+from llmops_jupyter.rag.wordmatch import WordMatch, telling
+from llmops_jupyter.records import Citation, Hit
+
+if TYPE_CHECKING:
+    from llmops_jupyter.rag.embedding import Embedder
+
+# Sentences that are compared by meaning, and how much the words count beside it.
+COMPARED, WORDS = 24, 0.5
+# Of the best sentence's score: what a further one must reach.
+NEAR = 0.8
+
+
+def quotes(
+    question: str,
+    hits: Sequence[Hit],
+    weight: Callable[[str], float],
+    embedder: Embedder | None,
+    most: int = 3,
+) -> list[Citation]:
+    """The sentences of passages that come nearest to a question, best first; the first is always there.
+
+    A sentence counts by the share of the question's words that it has, weighted by rarity, and, with an embedder, by its
+    cosine with the question. The passages' order decides between equals.
+    """
+    found = [
+        e for i, hit in enumerate(hits) for e in evidence(i, hit.text) if len(e.text.split()) > 2
+    ]
+    words = telling(question)
+    if not found or not words:
+        return []
+    match = WordMatch([e.text for e in found])
+    try:
+        total = sum(weight(w) for w in words)
+        shares = [0.0] * len(found)
+        for word in words:
+            for i in match.having(word):
+                shares[i] += weight(word) / total
+    finally:
+        match.close()
+    order = sorted(
+        range(len(found)),
+        key=lambda i: (-round(shares[i], 6), found[i].passage, len(found[i].text)),
+    )
+    scores = {i: WORDS * shares[i] for i in order[:COMPARED]}
+    if embedder is not None:
+        vectors = embedder.embed([question, *(found[i].text for i in scores)])
+        for place, i in enumerate(scores, 1):
+            scores[i] += float(vectors[0] @ vectors[place])
+    best = sorted(scores, key=lambda i: (-scores[i], found[i].passage, len(found[i].text)))
+    chosen: list[Evidence] = []
+    for i in best:
+        if len(chosen) == most or scores[i] < NEAR * scores[best[0]]:
+            break
+        if not any(_overlap(found[i], other) for other in chosen):
+            chosen.append(found[i])
+    return [e.citation(hits) for e in chosen]
+
+
+def _overlap(one: Evidence, other: Evidence) -> bool:
+    if one.text.strip() in other.text or other.text.strip() in one.text:
+        return True
+    return one.passage == other.passage and one.begin < other.end and other.begin < one.end
