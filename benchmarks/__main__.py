@@ -18,6 +18,7 @@ PARTS = {
     "tools": "Tools",
     "endpoints": "Endpoints",
     "evaluation": "Evaluation",
+    "grounding": "Answers from documents",
     "gpu": "GPU",
 }
 

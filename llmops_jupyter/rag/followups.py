@@ -32,6 +32,7 @@ FEW_WORDS = 2
 TURNS = 2
 MOST_CHARACTERS = 300
 MOST_TOKENS = 64
+QUESTION_MARKS = ("?", "？", "؟")
 # Characters of an earlier answer that the model is shown.
 QUOTED = 600
 _ASK = (
@@ -124,7 +125,7 @@ def _rewritten(
 
 def _is_faithful(line: str, question: str, talk: str) -> bool:
     """A whole question keeps the words of the one that was asked, and takes the others from the conversation."""
-    if not line or len(line) > MOST_CHARACTERS or line.casefold() == question.casefold():
+    if not line.endswith(QUESTION_MARKS) or len(line) > MOST_CHARACTERS:
         return False
     match = WordMatch([line, f"{talk}\n{question}"])
     try:

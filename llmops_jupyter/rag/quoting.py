@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,10 @@ if TYPE_CHECKING:
     from llmops_jupyter.rag.embedding import Embedder
 
 # Sentences that are compared by meaning, and how much the words count beside it.
-COMPARED, WORDS = 24, 0.5
+COMPARED, WORDS = 12, 0.5
+# Two sentences together must say clearly more than one of them.
+TWO = 0.9
+_RULE = re.compile(r"^[\s|:+=-]+$", re.MULTILINE)
 # Of the best sentence's score: what a further one must reach.
 NEAR = 0.8
 
@@ -30,9 +34,7 @@ def quotes(
     A sentence counts by the share of the question's words that it has, weighted by rarity, and, with an embedder, by its
     cosine with the question. The passages' order decides between equals.
     """
-    found = [
-        e for i, hit in enumerate(hits) for e in evidence(i, hit.text) if len(e.text.split()) > 2
-    ]
+    found = [e for i, hit in enumerate(hits) for e in evidence(i, hit.text) if _says(e.text)]
     words = telling(question)
     if not found or not words:
         return []
@@ -54,6 +56,8 @@ def quotes(
         vectors = embedder.embed([question, *(found[i].text for i in scores)])
         for place, i in enumerate(scores, 1):
             scores[i] += float(vectors[0] @ vectors[place])
+    for i in scores:
+        scores[i] *= TWO if found[i].two else 1.0
     best = sorted(scores, key=lambda i: (-scores[i], found[i].passage, len(found[i].text)))
     chosen: list[Evidence] = []
     for i in best:
@@ -62,6 +66,11 @@ def quotes(
         if not any(_overlap(found[i], other) for other in chosen):
             chosen.append(found[i])
     return [e.citation(hits) for e in chosen]
+
+
+def _says(text: str) -> bool:
+    """Whether a text is more than a heading of a table, a rule or a word or two."""
+    return len(text.split()) > 2 and not _RULE.search(text.strip())
 
 
 def _overlap(one: Evidence, other: Evidence) -> bool:

@@ -47,6 +47,7 @@ class Evidence:
     begin: int
     end: int
     text: str
+    two: bool = False
 
     def citation(self, hits: Sequence[Hit]) -> Citation:
         """The words as they stand in the passage, with its number and place."""
@@ -208,7 +209,7 @@ def evidence(passage: int, text: str) -> list[Evidence]:
     flat = re.sub(r"(?<=[^\n])\n(?=[^\n#|>*\-\d`])", " ", text)
     parts = spans(flat)
     made = [Evidence(passage, b, e, text[b:e]) for b, e in parts]
-    made += [Evidence(passage, b, e, text[b:e]) for (b, _), (_, e) in pairwise(parts)]
+    made += [Evidence(passage, b, e, text[b:e], two=True) for (b, _), (_, e) in pairwise(parts)]
     return made
 
 

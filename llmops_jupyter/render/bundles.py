@@ -19,6 +19,11 @@ def quiet_line(done: Completion) -> str:
     For instance ``greet@3 · smollm2 · 31 → 12 tokens · 0.4 s (96/s) · trace 1f0a9c2e``.
     """
     parts = [done.prompt_version or "scratch", done.model]
+    if done.grounding is not None and not done.usage.output_tokens:
+        parts = [done.prompt_version, f"from {done.grounding.index}, no model asked"]
+        if done.trace_id:
+            parts.append(f"trace {done.trace_id[:8]}")
+        return " · ".join(p for p in parts if p)
     thought = done.usage.reasoning_tokens
     parts.append(
         f"{done.usage.input_tokens} → {done.usage.output_tokens} tokens"
