@@ -56,7 +56,8 @@ class Live:
     def finish(self, done: Completion) -> None:
         """The final state."""
         if self.terminal and self._written:
-            sys.stdout.write(f"\n[{render.quiet_line(done)}]\n")
+            after = "\n".join(render.after_stream(done))
+            sys.stdout.write(f"\n{after}\n[{render.quiet_line(done)}]\n")
             return
         self._show(*render.completion_bundle(done))
 

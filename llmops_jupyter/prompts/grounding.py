@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from llmops_jupyter.errors import ContextLengthError
 from llmops_jupyter.prompts.template import variables_of
 from llmops_jupyter.records import Grounding, Hit, Message
 
@@ -23,6 +25,8 @@ CONTEXT = "context"
 QUESTION = "question"
 # Stands in the filled template for passages that are found later; no text has these characters.
 PLACE = "\ue0f0passages\ue0f1"
+# Tokens that the chat's own marks may take, and the fewest that are worth a search.
+SPARE, LEAST_ROOM = 16, 64
 NOT_FOUND = "The documents do not say."
 UNSUPPORTED = "The documents do not support what the model answered."
 
@@ -101,9 +105,7 @@ def grounded(prepared: Prepared, parent: Span) -> Prepared:
     if source is None:
         return prepared
     engine, request = prepared.engine, prepared.request
-    empty = put(request.messages, "")
-    reserve = min(prepared.options.sampling.max_tokens, engine.context_length // 2)
-    room = max(0, engine.context_length - reserve - engine.count_tokens(empty) - 16)
+    room = _room(prepared)
     context = source.context(
         prepared.question or last_asked(prepared.asked), prepared.turns, engine, room, parent
     )
@@ -114,6 +116,23 @@ def grounded(prepared: Prepared, parent: Span) -> Prepared:
         request=replace(request, messages=messages),
         notes=(*prepared.notes, *context.notes),
     )
+
+
+def _room(prepared: Prepared) -> int:
+    """Tokens that the prompt and its answer leave for passages; all there are where no model reads them."""
+    engine, documents = prepared.engine, prepared.options.documents
+    if documents is not None and documents.quote:
+        return sys.maxsize
+    empty = engine.count_tokens(put(prepared.request.messages, ""))
+    reserve = min(prepared.options.sampling.max_tokens, engine.context_length // 2)
+    room = engine.context_length - reserve - empty - SPARE
+    if room < LEAST_ROOM:
+        raise ContextLengthError(
+            f"There is no room for passages: of the model's context of {engine.context_length:,} tokens the prompt and "
+            f"an answer of {reserve:,} take all but {max(0, room):,}. Shorten the question, lower max_tokens, or load "
+            "the model with a longer context: %config LLMOps.context_length"
+        )
+    return room
 
 
 def put(messages: Sequence[Message], text: str) -> tuple[Message, ...]:

@@ -249,9 +249,10 @@ def _undefined(error: Exception, part: Part, variables: Mapping[str, Any]) -> Te
     have = ""
     if not near and 0 < len(known) <= MAX_NAMED:
         have = f" Known here: {', '.join(sorted(known))}."
+    documents = ", name an index for its passages (--rag INDEX)" if named == "context" else ""
     return TemplateError(
         f"{_place(part, min(lines, default=1))}: {{{{ {named} }}}} is not defined.{near}{have} Give "
-        f"{named} a value first, or {RAW}."
+        f"{named} a value first{documents}, or {RAW}."
     )
 
 

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 # Passages that are found; as many of them are packed as there is room for.
 FOUND = 12
-RERANKED = 40
 # Documents that are counted for a word; one that is in more of them is common.
 MOST_COUNTED = 2_000
 TEMPLATE = """system: Answer the question with what the passages say, in one to three short sentences. Put the number of the passage after each sentence, as in [1]. Do not use other knowledge. If the passages do not answer the question, write only: The documents do not say.

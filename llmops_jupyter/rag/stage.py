@@ -127,10 +127,13 @@ class Rag:
 
         Raises:
             UnknownNameError: there is no such index, or no such reranker.
+            MissingDependencyError: what takes sentences apart is not installed.
         """
         from llmops_jupyter.rag.answering import DocumentSource
+        from llmops_jupyter.rag.support import sentences
 
         index = self.index(documents.index)
+        sentences("Checked before a model is asked.")
         return DocumentSource(index, documents, self.reranker(documents.rerank))
 
     def reranker(self, name: str | None) -> Callable[[str, Sequence[str]], Sequence[float]] | None:

@@ -11,6 +11,8 @@ from llmops_jupyter.rag.words import COMMON
 TOKENIZER = "porter unicode61 remove_diacritics 2"
 _WORD = re.compile(r"\d+(?:[.,:]\d+)*|\w+")
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
+# Chinese, Japanese, Korean and Thai write no spaces between words.
+_SIGN = re.compile("[\u0e01-\u0e5b\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af]")
 # Without "one", which is seldom a number.
 _ONES = (
     "zero - two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
@@ -56,15 +58,22 @@ class WordMatch:
 
 
 def plain(text: str) -> str:
-    """Text as it is compared: thousands without commas, no lone surrogates."""
+    """Text as it is compared: thousands without commas, signs of scripts without spaces apart, no lone surrogates."""
     text = re.sub(r"(?<=\d),(?=\d{3}\b)", "", text)
+    text = _SIGN.sub(r" \g<0> ", text)
     return text.encode("utf-8", "replace").decode()
 
 
 def telling(text: str) -> list[str]:
     """The words of a text that say something, and its numbers, each once."""
     words = (w.lower() for w in _WORD.findall(plain(text)))
-    return list(dict.fromkeys(w for w in words if w not in COMMON and (len(w) > 1 or w.isdigit())))
+    return list(
+        dict.fromkeys(
+            w
+            for w in words
+            if w not in COMMON and (len(w) > 1 or w.isdigit() or _SIGN.fullmatch(w))
+        )
+    )
 
 
 def numbers(text: str) -> set[str]:

@@ -66,6 +66,19 @@ def shown_text(done: Completion) -> str:
     return marked(done.text, grounding)
 
 
+def after_stream(done: Completion) -> list[str]:
+    """What comes below an answer that was written as it came: its end where it was taken back, and the places."""
+    grounding = done.grounding
+    if grounding is None:
+        return []
+    taken_back = (
+        [done.text]
+        if grounding.draft
+        else [f"{mark_of(c)} {c.text}" for c in grounding.claims if mark_of(c)]
+    )
+    return ["", *taken_back, *sources_text(grounding)]
+
+
 def _short(citation: Citation) -> str:
     quote = " ".join(citation.quote.split())
     return quote if len(quote) <= MOST else f"{quote[:MOST].rstrip()}…"

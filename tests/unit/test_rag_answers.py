@@ -7,7 +7,7 @@ from engine_fakes import FakeEngine
 from rag_fakes import WordEngine
 
 import llmops_jupyter as lo
-from llmops_jupyter.errors import OptionError, UnknownNameError
+from llmops_jupyter.errors import ContextLengthError, OptionError, UnknownNameError
 from llmops_jupyter.prompts.grounding import NOT_FOUND, UNSUPPORTED
 from llmops_jupyter.rag.packing import packed
 from llmops_jupyter.rag.support import Checker, sentences
@@ -295,3 +295,31 @@ def test_an_answer_can_be_in_the_documents_own_words_without_a_model(made):
     assert done.grounding.citations[0].source.endswith("valves.md")
     assert len(made.reader.requests) == before
     assert made.rag.ask("manual", "Who painted Rome?", rag_quote=True).text == NOT_FOUND
+
+
+def test_a_question_that_leaves_no_room_for_passages_is_told(made):
+    with pytest.raises(ContextLengthError, match="no room for passages"):
+        made.rag.ask("manual", "valve " * 50_000)
+
+
+def test_scripts_without_spaces_are_compared_sign_by_sign():
+    checker = Checker([hit("安全阀在九巴打开。")])
+    assert checker.claim("安全阀在九巴打开。").verdict == "supported"
+    assert checker.claim("城市广场有一座大钟楼。").verdict == "unsupported"
+
+
+@pytest.mark.parametrize(
+    "question", ["a AND (b OR", '"quotes" NEAR/2 *', "🦊 🐙", "متى يفتح الصمام؟", "\ud800?"]
+)
+def test_odd_questions_get_no_answer_and_no_error(made, question):
+    try:
+        done = made.rag.ask("manual", question)
+    except lo.LLMOpsError as e:
+        assert "Unicode" in str(e)
+        return
+    assert done.text == NOT_FOUND
+
+
+def test_a_prompt_with_a_place_for_passages_needs_an_index(made):
+    with pytest.raises(lo.LLMOpsError, match="--rag INDEX"):
+        made.prompts.run(made.prompts.scratch("{{ context }} What?"))

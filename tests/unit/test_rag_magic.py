@@ -100,3 +100,54 @@ def test_adding_that_is_broken_off_is_done_by_the_same_line_again(
     plug(shell.ws, WordEngine())
     shell.run(f"%rag add manual {pages} --embedder words")
     assert "2 added" in capsys.readouterr().out
+
+
+def test_documents_are_asked_in_a_cell_and_on_a_line(shell, pages, capsys):
+    shell.run(f"%rag add manual {pages} --embedder words")
+    capsys.readouterr()
+    shell.run("%%rag ask manual --quote -o reply\nWhen does the relief valve open?")
+    said = capsys.readouterr().out
+    assert "The relief valve opens at nine bar. [1]" in said
+    assert "valves.md, line 3" in said
+    assert "no model asked" in said
+    assert shell.names["reply"].grounding.answered
+    shell.run('other = %rag ask manual --quote "When does the feed pump run?"')
+    assert shell.names["other"].text == "The feed pump runs at night."
+    shell.run('%rag ask manual "Who painted Rome?"')
+    assert "The documents do not say." in capsys.readouterr().out
+    with pytest.raises(OptionError, match="no cell form"):
+        shell.run("%%rag answer manual\nWhat?")
+
+
+def test_a_prompt_cell_is_given_documents(shell, pages, capsys):
+    shell.run(f"%rag add manual {pages} --embedder words")
+    shell.run(
+        "%%prompt reader --rag manual --rag-where source=*valves.md --rag-quote -o reply\n"
+        "{{ context }} When does the relief valve open?"
+    )
+    assert shell.names["reply"].grounding.citations[0].source.endswith("valves.md")
+    assert shell.names["reply"].prompt_version == "reader@1"
+
+
+def test_documents_are_asked_in_a_terminal(ws, pages, capsys, monkeypatch):
+    plug(ws, WordEngine())
+    ws.rag.add("manual", pages, embedder="none")
+    store = str(ws.path)
+    assert (
+        llmops(
+            [
+                "rag",
+                "ask",
+                "manual",
+                "When does the relief valve open?",
+                "--quote",
+                "--store",
+                store,
+                "--json",
+            ]
+        )
+        == 0
+    )
+    found = json.loads(capsys.readouterr().out)
+    assert found["answered"]
+    assert found["grounding"]["claims"][0]["citations"][0]["quote"].startswith("The relief valve")
