@@ -71,11 +71,9 @@ def after_stream(done: Completion) -> list[str]:
     grounding = done.grounding
     if grounding is None:
         return []
-    taken_back = (
-        [done.text]
-        if grounding.draft
-        else [f"{mark_of(c)} {c.text}" for c in grounding.claims if mark_of(c)]
-    )
+    taken_back = [done.text] if grounding.draft else []
+    doubtful = [c for c in grounding.claims if mark_of(c) in (NOT_THERE, TURNED)]
+    taken_back += [f"{mark_of(c)} {c.text}" for c in doubtful if not grounding.draft]
     return ["", *taken_back, *sources_text(grounding)]
 
 
