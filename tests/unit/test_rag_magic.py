@@ -151,3 +151,18 @@ def test_documents_are_asked_in_a_terminal(ws, pages, capsys, monkeypatch):
     found = json.loads(capsys.readouterr().out)
     assert found["answered"]
     assert found["grounding"]["claims"][0]["citations"][0]["quote"].startswith("The relief valve")
+
+
+def test_a_reranker_orders_what_was_found(ws, shell, pages):
+    class Reranker(WordEngine):
+        def rerank(self, query, texts):
+            return [1.0 if "pump" in text else 0.0 for text in texts]
+
+    plug(ws, Reranker())
+    shell.run(f"%rag add manual {pages} --embedder words")
+    shell.run("%rag search manual relief valve pump -o plain")
+    shell.run("%rag search manual relief valve pump --rerank any -o hits")
+    assert "pump" in shell.names["hits"][0].text
+    assert "valve" in shell.names["plain"][0].text
+    shell.run("%rag ask manual relief valve pump --quote --rerank any -o done")
+    assert "pump" in shell.names["done"].hits[0].text
