@@ -88,7 +88,9 @@ def test_filters_of_the_command_line():
         where_of(["east"])
 
 
-def test_adding_that_is_broken_off_is_done_by_the_same_line_again(shell, pages, monkeypatch, capsys):
+def test_adding_that_is_broken_off_is_done_by_the_same_line_again(
+    shell, pages, monkeypatch, capsys
+):
     def breaks(*_):
         raise KeyboardInterrupt
 
