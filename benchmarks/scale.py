@@ -98,15 +98,18 @@ def _middle(asked: Sequence[str], said: Sequence[str], *, quick: bool) -> list[R
         for query in asked[:5]:
             index.find(query, K)
             searcher.search("0", K, embedder=given, mode="vectors")
-        for number, (query, vector) in enumerate(zip(asked, queries, strict=True)):
+        for query in asked:  # one leg after the other: NumPy's threads go on spinning for a while
+            _timed(legs["hybrid"], lambda q=query: index.find(q, K))
+        for query in asked:
+            _timed(legs["words"], lambda q=query: index.find(q, K, mode="words"))
+            _timed(legs["embed"], lambda q=query: embedder.embed([q]))
+        for number in range(len(asked)):
             _timed(
                 legs["vectors"],
                 lambda n=number: searcher.search(str(n), K, embedder=given, mode="vectors"),
             )
+        for vector in queries:
             _timed(legs["numpy"], lambda v=vector: _nearest(rows, v))
-            _timed(legs["words"], lambda q=query: index.find(q, K, mode="words"))
-            _timed(legs["embed"], lambda q=query: embedder.embed([q]))
-            _timed(legs["hybrid"], lambda q=query: index.find(q, K))
     shown = {name: spread(values, "ms", 1000) for name, values in legs.items()}
     ours, numpy = median(legs["vectors"]), median(legs["numpy"])
     peers = _peers(rows, queries, quick=quick)
