@@ -17,6 +17,10 @@ PACKAGES = {
     "mlflow": ("mlflow",),
     "openai": ("openai",),
     "deepeval": ("deepeval",),
+    "sentence-transformers": ("torch==2.13.0", "sentence-transformers"),
+    "bm25s": ("bm25s", "PyStemmer"),
+    "chromadb": ("chromadb",),
+    "sqlite-vec": ("sqlite-vec", "apsw", "numpy"),
 }
 
 

@@ -202,9 +202,7 @@ class Index:
             # Its words, and those of its earlier versions, go when all parts are merged into one.
             conn.execute("INSERT INTO rag_text(rag_text) VALUES ('optimize')")
         with self.store.write() as conn:  # so that nobody takes one of these rows meanwhile
-            free = kept.freed_rows(conn, self.row.id)
-            if free:
-                self.vectors.erase(free)
+            self.vectors.erase(kept.freed_rows(conn, self.row.id))
         with self.store.lock:
             busy = self.store.writer().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         return Forgotten(source, count, in_log=bool(busy), traces=traces)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.errors import OptionError
+from llmops_jupyter.rag.coarse import Signs
 from llmops_jupyter.rag.kept import STEP, IndexRow
 from llmops_jupyter.rag.vectors import Vectors
 from llmops_jupyter.rag.words import match_of
@@ -27,6 +28,10 @@ RRF = 10
 DOCUMENT = 0.5
 # Passages of each leg that are joined.
 DEPTH = 100
+# Rows up to which all are compared exactly, and of those that a filter leaves; measured, see docs/rag.md.
+EXACT, FEW = 100_000, 20_000
+# Rows that the first pass hands on to be compared exactly: at least, and for each passage of a leg.
+RESCORED, PER_RESULT = 2_000, 30
 MODES = ("auto", "hybrid", "words", "vectors")
 # What is weighed against what when passages are not to say the same.
 MMR = 0.7
@@ -44,6 +49,40 @@ class Found:
     cosine: float | None = None
 
 
+@dataclass(frozen=True)
+class Held:
+    """The vectors of one generation of an index.
+
+    Args:
+        generation: of the index.
+        ids: the passage of each row, 0 for rows that nobody has.
+        alive: the rows that somebody has; None if these are all.
+        rows: of the vectors, mapped.
+        signs: of the rows, where there are many.
+    """
+
+    generation: int
+    ids: NDArray[np.int64]
+    alive: NDArray[np.int64] | None
+    rows: NDArray[np.float32]
+    signs: Signs | None
+
+    def scored(
+        self, query: NDArray[np.float32], depth: int, among: NDArray[np.int64] | None
+    ) -> tuple[NDArray[np.int64] | None, NDArray[np.float32]]:
+        """Rows, None for all of them, with their products with the query.
+
+        Of many rows only those that come near it by their signs.
+        """
+        count = len(self.rows) if among is None else len(among)
+        if self.signs is not None and count > FEW:
+            among = self.signs.nearest(query, max(RESCORED, PER_RESULT * depth), among)
+        elif among is None or (self.signs is None and 4 * count > len(self.rows)):
+            scores = _products(self.rows, query)
+            return among, scores if among is None else scores[among]
+        return among, _products(self.rows[among], query)
+
+
 @dataclass
 class Searcher:
     """Searches one index; what it holds in memory is read anew when the index has changed."""
@@ -51,8 +90,8 @@ class Searcher:
     store: Store
     index: IndexRow
     vectors: Vectors
-    # Generation, passages and vectors in one value, since several threads may search.
-    _held: tuple[int, Any, Any] = field(default=(-1, None, None), repr=False)
+    # One value, since several threads may search.
+    _held: Held | None = field(default=None, repr=False)
 
     def search(
         self,
@@ -81,22 +120,16 @@ class Searcher:
         return joined(words, found, k, self._documents([i for i, _ in (*words, *found)]))
 
     def _by_words(
-        self, query: str, depth: int, allowed: set[int] | None
+        self, query: str, depth: int, allowed: Mapping[int, int] | None
     ) -> list[tuple[int, float]]:
         """Ids with BM25, higher is better."""
         match = match_of(query)
         if not match:
             return []
-        several = (
-            "" if self._alone() else "AND rowid IN (SELECT id FROM rag_chunks WHERE index_id = ?) "
-        )
-        values: tuple[Any, ...] = (match, depth if allowed is None else -1)
-        if several:
-            values = (match, self.index.id, values[1])
+        several = () if self._alone() else (self.index.id,)
         rows = self.store.rows(
-            f"SELECT rowid, -bm25(rag_text, 1.0, 1.0) AS score FROM rag_text WHERE rag_text MATCH ? {several}"
-            "ORDER BY bm25(rag_text, 1.0, 1.0) LIMIT ?",
-            values,
+            words_query(several=bool(several)),
+            (match, *several, depth if allowed is None else -1),
         )
         pairs = [(row[0], row[1]) for row in rows if allowed is None or row[0] in allowed]
         return pairs[:depth]
@@ -106,45 +139,57 @@ class Searcher:
         return row is not None and row[0] == 1
 
     def _by_vectors(
-        self, query: NDArray[np.float32], depth: int, allowed: set[int] | None
+        self, query: NDArray[np.float32], depth: int, allowed: Mapping[int, int] | None
     ) -> list[tuple[int, float]]:
         """Ids with cosines, higher is better."""
         import numpy as np
 
-        ids, rows = self._loaded()
-        if not len(ids):
-            return []
-        scores = rows @ query.astype(np.float32)
-        scores = np.where(ids > 0, scores, -2.0)
+        held = self._loaded()
+        among = held.alive
         if allowed is not None:
-            scores = np.where(np.isin(ids, np.fromiter(allowed, np.int64)), scores, -2.0)
+            among = np.sort(np.fromiter(allowed.values(), np.int64, len(allowed)))
+            among = among[(among >= 0) & (among < len(held.ids))]
+            among = among[np.isin(held.ids[among], np.fromiter(allowed, np.int64, len(allowed)))]
+        if not len(held.ids) or (among is not None and not len(among)):
+            return []
+        query = query.astype(np.float32)
+        places, scores = held.scored(query, depth, among)
         count = min(depth, len(scores))
         best = np.argpartition(-scores, count - 1)[:count]
-        best = best[np.argsort(-scores[best], kind="stable")]
-        return [(int(ids[i]), float(scores[i])) for i in best if scores[i] > -2.0]
+        best = best[np.lexsort((best, -scores[best]))]
+        rows = best if places is None else places[best]
+        return [
+            (int(i), float(s)) for i, s in zip(held.ids[rows], scores[best], strict=True) if i > 0
+        ]
 
-    def _loaded(self) -> tuple[Any, Any]:
-        """Which passage each row belongs to, 0 for rows that nobody has; and the rows."""
+    def _loaded(self) -> Held:
+        """What is held of the vectors; read anew if the index has changed."""
         import numpy as np
 
         row = self.store.row(
             "SELECT generation, next_vector FROM rag_indexes WHERE id = ?", (self.index.id,)
         )
         assert row is not None
-        generation, ids, rows = self._held
-        if row[0] == generation:
-            return ids, rows
+        held = self._held
+        if held is not None and held.generation == row[0]:
+            return held
         ids = np.zeros(row[1], np.int64)
-        for chunk in self.store.rows(
+        pairs = self.store.rows(
             "SELECT id, vector FROM rag_chunks WHERE index_id = ? AND vector IS NOT NULL",
             (self.index.id,),
-        ):
-            if chunk[1] < len(ids):
-                ids[chunk[1]] = chunk[0]
-        used = int(ids.nonzero()[0].max()) + 1 if ids.any() else 0
+        )
+        places = np.fromiter((pair[1] for pair in pairs), np.int64, len(pairs))
+        chunks = np.fromiter((pair[0] for pair in pairs), np.int64, len(pairs))
+        there = places < len(ids)
+        ids[places[there]] = chunks[there]
+        used = int(places[there].max()) + 1 if there.any() else 0
         ids, rows = ids[:used], self.vectors.read(used)
-        self._held = (row[0], ids, rows)
-        return ids, rows
+        alive = None if ids.all() else np.flatnonzero(ids)
+        signs = None
+        if used > EXACT and self.vectors.coarse is not None:
+            signs = self.vectors.coarse.load(rows, row[0])
+        self._held = Held(row[0], ids, alive, rows, signs)
+        return self._held
 
     def _documents(self, chunks: Sequence[int]) -> dict[int, int]:
         """The document of each passage."""
@@ -158,8 +203,11 @@ class Searcher:
             found.update({row[0]: row[1] for row in rows})
         return found
 
-    def _allowed(self, where: Mapping[str, Any]) -> set[int]:
-        """Passages of documents that fit: `source` is a pattern, other keys are those of the metadata."""
+    def _allowed(self, where: Mapping[str, Any]) -> dict[int, int]:
+        """Passages of documents that fit with the rows of their vectors, -1 if they have none.
+
+        `source` is a pattern, other keys are those of the metadata.
+        """
         rows = self.store.rows(
             "SELECT id, source, metadata FROM rag_documents WHERE index_id = ? AND error = ''",
             (self.index.id,),
@@ -167,17 +215,39 @@ class Searcher:
         documents = [
             row[0] for row in rows if _fits(row["source"], json.loads(row["metadata"]), where)
         ]
-        found: set[int] = set()
+        found: dict[int, int] = {}
         for begin in range(0, len(documents), STEP):
             some = documents[begin : begin + STEP]
             marks = ",".join("?" * len(some))
-            found |= {
-                row[0]
-                for row in self.store.rows(
-                    f"SELECT id FROM rag_chunks WHERE document_id IN ({marks})", tuple(some)
-                )
-            }
+            rows = self.store.rows(
+                f"SELECT id, coalesce(vector, -1) FROM rag_chunks WHERE document_id IN ({marks})",
+                tuple(some),
+            )
+            found.update((row[0], row[1]) for row in rows)
         return found
+
+
+def _products(rows: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows times query, on one thread: memory is the limit.
+
+    The threads of a matrix product go on spinning, and the embedding of the next query takes 40 ms, not 5.
+    """
+    import numpy as np
+
+    found: NDArray[np.float32] = np.einsum("ij,j->i", rows, query)
+    return found
+
+
+def words_query(*, several: bool) -> str:
+    """The query for ids with BM25; where there are several indexes, for those of one of them.
+
+    The plus keeps SQLite from looking each passage of the index up in the full text, which takes minutes.
+    """
+    only = "AND +rowid IN (SELECT id FROM rag_chunks WHERE index_id = ?) " if several else ""
+    return (
+        f"SELECT rowid, -bm25(rag_text, 1.0, 1.0) AS score FROM rag_text WHERE rag_text MATCH ? {only}"
+        "ORDER BY score DESC LIMIT ?"
+    )
 
 
 def joined(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmops_jupyter.errors import StoreError
+from llmops_jupyter.rag.coarse import Coarse
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,12 +22,13 @@ class Vectors:
     """Rows of `width` numbers. Several processes may read while one writes other rows.
 
     Args:
-        path: of the file; None keeps the rows in memory.
+        path: of the file; None keeps the rows in memory, where they are always compared exactly.
         width: numbers in a row.
     """
 
     def __init__(self, path: Path | None, width: int) -> None:
         self.path, self.width = path, width
+        self.coarse = Coarse(path.with_suffix(".signs"), width) if path is not None else None
         self._memory: NDArray[np.float32] | None = None
 
     def write(self, rows: Sequence[int], vectors: NDArray[np.float32]) -> None:
@@ -85,14 +87,19 @@ class Vectors:
         return np.memmap(self.path, dtype="<f4", mode="r", shape=(count, self.width))
 
     def erase(self, rows: Sequence[int]) -> None:
-        """Overwrite rows with zeros."""
+        """Overwrite rows with zeros; the file of their signs goes as a whole."""
         import numpy as np
 
-        self.write(rows, np.zeros((len(rows), self.width), np.float32))
+        if rows:
+            self.write(rows, np.zeros((len(rows), self.width), np.float32))
+        if self.coarse is not None:
+            self.coarse.delete()
 
     def delete(self) -> None:
         """Delete the file."""
         self._memory = None
+        if self.coarse is not None:
+            self.coarse.delete()
         if self.path is not None:
             self.path.unlink(missing_ok=True)
 

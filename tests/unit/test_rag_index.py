@@ -12,7 +12,7 @@ from rag_fakes import WordEngine
 
 import llmops_jupyter as lo
 from llmops_jupyter.errors import DataError, EngineError, OptionError, UnknownNameError
-from llmops_jupyter.rag.searching import Found, diverse, joined
+from llmops_jupyter.rag.searching import Found, diverse, joined, words_query
 
 DOCS = {
     "valves.md": "# Valves\n\nThe relief valve opens at nine bar.\n",
@@ -183,6 +183,13 @@ def test_indexes_do_not_see_each_other(ws, engine, folder):
     with pytest.raises(UnknownNameError, match="Make one: %rag add"):
         ws.rag.index("other")
     assert len(ws.rag.index("manual").search("relief valve", 10)) > 0
+
+
+def test_the_words_are_matched_once_and_not_for_each_passage_of_one_of_several_indexes(ws, engine):
+    plan = ws.store.rows("EXPLAIN QUERY PLAN " + words_query(several=True), ("a", 1, 5))
+    steps = [row[3] for row in plan if "VIRTUAL TABLE" in row[3]]
+    assert len(steps) == 1
+    assert "=" not in steps[0]  # this is how the plan says that a row is looked up
 
 
 def test_indexing_that_was_broken_off_goes_on(ws, engine, tmp_path, monkeypatch):
