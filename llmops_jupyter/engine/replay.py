@@ -6,6 +6,7 @@ schema and adapters. The file is a `Cassette`.
 
 from __future__ import annotations
 
+import base64
 import functools
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -139,7 +140,7 @@ class RecordingEngine:
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         found = self.inner.embed(texts)
-        self._add("embed", {"texts": list(texts)}, [_rounded(row) for row in found])
+        self._add("embed", {"texts": list(texts)}, [_packed(row) for row in found])
         return found
 
     def rerank(self, query: str, texts: Sequence[str]) -> list[float]:
@@ -164,6 +165,19 @@ class RecordingEngine:
 
 def _score_request(prompt: Prompt, labels: Sequence[str], adapters: Adapters) -> dict[str, Any]:
     return {"prompt": _prompt(prompt), "labels": list(labels), **_adapters(adapters)}
+
+
+def _packed(row: NDArray[np.float32]) -> str:
+    """A vector in one line: nobody reads its numbers, and a page of them hides what changed."""
+    return base64.b64encode(row.astype("<f4").tobytes()).decode()
+
+
+def _unpacked(found: str | Sequence[float]) -> NDArray[np.float32]:
+    import numpy as np
+
+    if isinstance(found, str):
+        return np.frombuffer(base64.b64decode(found), dtype="<f4").astype(np.float32)
+    return np.asarray(found, dtype=np.float32)
 
 
 def _rounded(values: Iterable[Any]) -> list[float]:
@@ -255,7 +269,7 @@ class ReplayEngine:
         import numpy as np
 
         found = self.cassette.take("embed", self.model_digest, {"texts": list(texts)})
-        return np.asarray(found, dtype=np.float32)
+        return np.stack([_unpacked(row) for row in found])
 
     def rerank(self, query: str, texts: Sequence[str]) -> list[float]:
         asked = {"query": query, "texts": list(texts)}

@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 FOUND = 12
 # Documents that are counted for a word; one that is in more of them is common.
 MOST_COUNTED = 2_000
-TEMPLATE = """system: Answer the question with what the passages say, in one to three short sentences. Put the number of the passage after each sentence, as in [1]. Do not use other knowledge. If the passages do not answer the question, write only: The documents do not say.
+TEMPLATE = """system: You answer questions about documents in one to three short sentences, with what the passages say and nothing else. After each sentence put the number of its passage, as in [1]. If the passages do not answer the question, write only: The documents do not say.
 user: {{ context }}
 
-{{ question }}
+Question: {{ question }}
+Answer in one to three short sentences.
 """
 
 

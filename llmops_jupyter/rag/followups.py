@@ -69,9 +69,17 @@ def leans(question: str) -> bool:
 
 
 def _said(turn: Turn) -> tuple[str, str]:
-    asked = " ".join(m.content for m in turn.messages if m.role == "user")
+    asked = " ".join(_asked(m.content) for m in turn.messages if m.role == "user")
     answered = " ".join(m.content for m in turn.messages if m.role == "assistant")
     return asked, answered
+
+
+def _asked(text: str) -> str:
+    """The question in a turn, without what our own template has around it."""
+    found = re.search(
+        r"^Question: (.*)\nAnswer in one to three short sentences\.\s*$", text.strip(), re.DOTALL
+    )
+    return found.group(1) if found else text
 
 
 def _rewritten(

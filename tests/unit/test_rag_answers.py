@@ -74,7 +74,11 @@ def test_passages_are_numbered_and_marked_and_the_question_follows_them(made):
     made.rag.ask("manual", "When does the relief valve open?")
     told = made.reader.requests[-1].messages[-1].content
     assert told.index("<passage 1") < told.index("1| ") < told.index("</passage 1>")
-    assert told.rstrip().endswith("</passage 3>\n\nWhen does the relief valve open?")
+    assert (
+        told.rstrip()
+        .partition("</passage 3>\n\n")[2]
+        .startswith("Question: When does the relief valve open?\n")
+    )
 
 
 def test_a_question_of_which_the_documents_say_nothing_asks_no_model(made):
@@ -116,7 +120,7 @@ def test_the_whole_path_is_one_trace(made):
     assert found["gen_ai.retrieval.documents"][0]["cosine"] is not None
     assert trace.spans[2].attributes["llmops.rag.passages"][0]["source"] == done.hits[0].source
     assert trace.spans[4].attributes["llmops.rag.claims"][0]["verdict"] == "supported"
-    assert trace.root.input[-1].content.strip() == "When does the relief valve open?"
+    assert trace.root.input[-1].content.strip().startswith("Question: When does")
 
 
 def test_a_follow_up_is_searched_for_with_the_question_before(made):

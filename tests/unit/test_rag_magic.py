@@ -113,7 +113,7 @@ def test_documents_are_asked_in_a_cell_and_on_a_line(shell, pages, capsys):
     assert shell.names["reply"].grounding.answered
     shell.run('other = %rag ask manual --quote "When does the feed pump run?"')
     assert shell.names["other"].text == "The feed pump runs at night."
-    shell.run('%rag ask manual "Who painted Rome?"')
+    shell.run('%rag ask manual "Who painted Rome?" --max-tokens 50')
     assert "The documents do not say." in capsys.readouterr().out
     with pytest.raises(OptionError, match="no cell form"):
         shell.run("%%rag answer manual\nWhat?")
