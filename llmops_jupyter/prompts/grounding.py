@@ -65,8 +65,8 @@ class Source(Protocol):
         """Find and pack passages into `room` tokens of the engine; spans go below `parent`."""
         ...
 
-    def check(self, context: Context, answer: str, parent: Span) -> Grounding:
-        """How far the passages support an answer; its draft is set where the answer is not to be given."""
+    def check(self, context: Context, answer: str, parent: Span) -> tuple[str, Grounding]:
+        """How far the passages support an answer, and what is said in its place where it is not to be given."""
         ...
 
 

@@ -10,7 +10,7 @@ from llmops_jupyter.engine.protocol import Finished, Request, Token
 from llmops_jupyter.engine.replay import note_trace, noted_trace, recorded_trace_id
 from llmops_jupyter.errors import EngineError
 from llmops_jupyter.prompts import reasoning
-from llmops_jupyter.prompts.grounding import UNSUPPORTED, grounded
+from llmops_jupyter.prompts.grounding import grounded
 from llmops_jupyter.prompts.prepare import Prepared
 from llmops_jupyter.records import (
     Completion,
@@ -358,9 +358,7 @@ def check_answer(prepared: Prepared, answer: Answer, root: Span) -> None:
         return
     if prepared.content.schema is not None or not answer.text.strip():
         return
-    answer.grounding = source.check(context, answer.text, root)
-    if answer.grounding.draft:
-        answer.text = UNSUPPORTED
+    answer.text, answer.grounding = source.check(context, answer.text, root)
 
 
 def finish_root(root: Span, answer: Answer) -> None:

@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from llmops_jupyter.prompts.grounding import NOT_FOUND, Context
+from llmops_jupyter.prompts.grounding import NOT_FOUND, UNSUPPORTED, Context
 from llmops_jupyter.rag.enough import Enough, enough
 from llmops_jupyter.rag.followups import standalone
 from llmops_jupyter.rag.packing import TOKENS, Packed, packed
 from llmops_jupyter.rag.quoting import quotes
-from llmops_jupyter.rag.support import Checker
+from llmops_jupyter.rag.support import Checker, finds_none
 from llmops_jupyter.records import Citation, Claim, Grounding, Hit
 from llmops_jupyter.tracing import Span
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 # Passages that are found; as many of them are packed as there is room for.
 FOUND = 12
+# The weight of a sentence's words together, below which it says too little to be looked for.
+LEAST_WEIGHT = 2.5
+NOT_THERE = "no passage supports a sentence of it"
 # Documents that are counted for a word; one that is in more of them is common.
 MOST_COUNTED = 2_000
 TEMPLATE = """system: You answer questions about documents in one to three short sentences, with what the passages say and nothing else. After each sentence put the number of its passage, as in [1]. If the passages do not answer the question, write only: The documents do not say.
@@ -90,29 +93,34 @@ class DocumentSource:
             answer = self._quoted(asked.text, made.hits)
         return Context(made.text, made.hits, asked.text, tuple(notes), answer)
 
-    def check(self, context: Context, answer: str, parent: Span) -> Grounding:
-        """How far the passages support an answer; see `support`."""
+    def check(self, context: Context, answer: str, parent: Span) -> tuple[str, Grounding]:
+        """How far the passages support an answer, and what to say; see `support`."""
         span = self.index.tracer.span("check support", op="check").begin(parent)
         error: BaseException | None = None
         try:
-            claims = tuple(Checker(context.hits, self.weight).claims(answer))
+            claims = tuple(Checker(context.hits, self.weight, LEAST_WEIGHT).claims(answer))
             span.set("llmops.rag.claims", [_plain(asdict(c)) for c in claims])
-            answered = any(c.verdict == "supported" for c in claims)
-            if answered:
-                return self._grounding(context.query, answered=True, claims=claims)
-            nearest = self._nearest(context.query, context.hits) if self.documents.only else ()
-            return self._grounding(
-                context.query,
-                claims=claims,
-                draft=answer if self.documents.only else "",
-                why="no passage supports a sentence of it",
-                nearest=nearest,
-            )
+            return self._judged(context, answer, claims)
         except BaseException as e:
             error = e
             raise
         finally:
             span.finish(error)
+
+    def _judged(
+        self, context: Context, answer: str, claims: tuple[Claim, ...]
+    ) -> tuple[str, Grounding]:
+        if any(c.verdict == "supported" for c in claims):
+            return answer, self._grounding(context.query, answered=True, claims=claims)
+        none = finds_none(claims)
+        why = "the model finds no answer in the passages" if none else NOT_THERE
+        if not self.documents.only:
+            return answer, self._grounding(context.query, claims=claims, why=why)
+        nearest = self._nearest(context.query, context.hits)
+        said = NOT_FOUND if none else UNSUPPORTED
+        return said, self._grounding(
+            context.query, claims=claims, draft=answer, why=why, nearest=nearest
+        )
 
     def _quoted(self, query: str, hits: Sequence[Hit]) -> tuple[str, Grounding]:
         """The passages' own sentences as the answer."""

@@ -36,6 +36,7 @@ _NEGATION = re.compile(
 )
 _CITED = re.compile(r"\s*\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
 _QUOTED = re.compile(r'"([^"\n]{12,400})"|“([^”\n]{12,400})”')
+NO_ANSWER = "it says that there is no answer"
 Weight = Callable[[str], float]
 
 
@@ -63,10 +64,12 @@ class Checker:
     Args:
         hits: the passages, in the order of their numbers.
         weight: of a word, higher for a rarer one.
+        least: a sentence whose words weigh less together says too little to be looked for.
     """
 
     hits: Sequence[Hit]
     weight: Weight = field(default=lambda _: 1.0)
+    least: float = 0.0
 
     def __post_init__(self) -> None:
         self._evidence = [e for i, hit in enumerate(self.hits) for e in evidence(i, hit.text)]
@@ -81,8 +84,10 @@ class Checker:
         cited = [int(n) for group in _CITED.findall(text) for n in group.split(",")]
         said = _CITED.sub("", text).strip()
         words = telling(said)
-        if not words or said.endswith("?") or _NO_ANSWER.search(said):
-            return Claim(text, "no claim", why="it states nothing of the documents")
+        if _NO_ANSWER.search(said):
+            return Claim(text, "no claim", why=NO_ANSWER)
+        if not words or said.endswith("?") or sum(map(self.weight, words)) < self.least:
+            return Claim(text, "no claim", why="it states too little to be looked for")
         ranked = self._ranked(words, cited)
         if not ranked:
             return Claim(
@@ -179,6 +184,11 @@ class Checker:
 
 # Which verdict of the nearest pieces of evidence holds.
 _ORDER = {"unsupported": 0, "contradicted": 1, "supported": 2}
+
+
+def finds_none(claims: Sequence[Claim]) -> bool:
+    """Whether an answer says that there is none, and nothing else."""
+    return any(c.why == NO_ANSWER for c in claims) and all(c.verdict == "no claim" for c in claims)
 
 
 def sentences(text: str) -> list[str]:

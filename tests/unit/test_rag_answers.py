@@ -327,3 +327,16 @@ def test_a_question_that_is_no_text_is_refused(made):
 def test_a_prompt_with_a_place_for_passages_needs_an_index(made):
     with pytest.raises(lo.LLMOpsError, match="--rag INDEX"):
         made.prompts.run(made.prompts.scratch("{{ context }} What?"))
+
+
+def test_a_model_that_finds_no_answer_is_believed(made):
+    made.reader.answer = lambda _: "The documents do not say."
+    done = made.rag.ask("manual", "When does the relief valve open?")
+    assert done.text == NOT_FOUND
+    assert not done.grounding.answered
+    assert done.grounding.nearest
+
+
+def test_a_sentence_of_common_words_is_no_claim():
+    checker = Checker([hit("The answer is in the manual.")], lambda _: 1.0, 2.5)
+    assert checker.claim("The answer is no.").verdict == "no claim"
