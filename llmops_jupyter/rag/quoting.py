@@ -35,16 +35,16 @@ def quotes(
     cosine with the question. The passages' order decides between equals.
     """
     found = [e for i, hit in enumerate(hits) for e in evidence(i, hit.text) if _says(e.text)]
-    words = telling(question)
-    if not found or not words:
+    if not found or not telling(question):
         return []
     match = WordMatch([e.text for e in found])
     try:
-        total = sum(weight(w) for w in words)
+        weights = _weights(question, weight)
+        total = sum(weights.values())
         shares = [0.0] * len(found)
-        for word in words:
+        for word, value in weights.items():
             for i in match.having(word):
-                shares[i] += weight(word) / total
+                shares[i] += value / total
     finally:
         match.close()
     order = sorted(
@@ -66,6 +66,13 @@ def quotes(
         if not any(_overlap(found[i], other) for other in chosen):
             chosen.append(found[i])
     return [e.citation(hits) for e in chosen]
+
+
+def _weights(question: str, weight: Callable[[str], float]) -> dict[str, float]:
+    """Of the question's words; those of its last line count twice, where the one before is there for context."""
+    earlier, _, last = question.rpartition("\n")
+    asked = set(telling(last)) if earlier else set()
+    return {w: weight(w) * (2 if w in asked else 1) for w in telling(question)}
 
 
 def _says(text: str) -> bool:
