@@ -49,6 +49,7 @@ class Evidence:
     end: int
     text: str
     two: bool = False
+    place: int = 0
 
     def citation(self, hits: Sequence[Hit]) -> Citation:
         """The words as they stand in the passage, with its number and place."""
@@ -73,6 +74,8 @@ class Checker:
 
     def __post_init__(self) -> None:
         self._evidence = [e for i, hit in enumerate(self.hits) for e in evidence(i, hit.text)]
+        for place, one in enumerate(self._evidence):
+            one.place = place
         self._match = WordMatch([e.text for e in self._evidence])
 
     def claims(self, answer: str) -> list[Claim]:
@@ -93,7 +96,9 @@ class Checker:
             return Claim(
                 text, "unsupported", signals={"word_overlap": 0.0}, why="no passage has its words"
             )
-        found = [self._compared(said, words, e, share) for e, share in ranked[:3]]
+        alone = WordMatch([said])
+        found = [self._compared(said, words, e, share, alone) for e, share in ranked[:3]]
+        alone.close()
         verdict, signals, why = max(found, key=lambda f: _ORDER[f[0]])
         # A sentence next to it that says the same outweighs one that seems to say the opposite.
         place = found.index((verdict, signals, why))
@@ -127,9 +132,14 @@ class Checker:
         return [(self._evidence[i], min(1.0, shares[i])) for i in order]
 
     def _compared(
-        self, said: str, words: Sequence[str], evidence: Evidence, share: float
+        self,
+        said: str,
+        words: Sequence[str],
+        evidence: Evidence,
+        share: float,
+        alone: WordMatch,
     ) -> tuple[Support, dict[str, Any], str]:
-        place = self._evidence.index(evidence)
+        place = evidence.place
         missing = [w for w in words if place not in self._match.having(w)]
         signals: dict[str, Any] = {"word_overlap": round(share, 3)}
         if missing:
@@ -137,7 +147,7 @@ class Checker:
         other, there = _instead(said, evidence.text)
         if other:
             signals["missing_values"] = other
-        turned = _opposite(said, evidence.text)
+        turned = self._opposite(alone, place)
         if turned:
             signals["opposite_words"] = turned
         if _negated(said) != _negated(evidence.text):
@@ -163,6 +173,18 @@ class Checker:
         if other:
             return "unsupported", signals, f"no passage has {', '.join(other)} there"
         return "unsupported", signals, f"missing: {', '.join(missing[:4])}"
+
+    def _opposite(self, said: WordMatch, place: int) -> list[tuple[str, str]]:
+        """Pairs of which the sentence has one and the evidence the other, neither having both."""
+        found = []
+        for one, other in PAIRS:
+            here = any_of(said, one), any_of(said, other)
+            if bool(here[0]) == bool(here[1]):
+                continue
+            a, b = (one, other) if here[0] else (other, one)
+            if place in any_of(self._match, b) and place not in any_of(self._match, a):
+                found.append((a[0], b[0]))
+        return found
 
     def _with_quotes(
         self, text: str, verdict: Support, why: str, signals: dict[str, Any]
@@ -236,21 +258,6 @@ def _instead(said: str, evidence: str) -> tuple[list[str], list[str]]:
 
 def _negated(text: str) -> bool:
     return len(_NEGATION.findall(text)) % 2 == 1
-
-
-def _opposite(said: str, evidence: str) -> list[tuple[str, str]]:
-    """Pairs of which the sentence has one and the evidence the other, neither having both."""
-    match = WordMatch([said, evidence])
-    try:
-        found = []
-        for one, other in PAIRS:
-            for a, b in ((one, other), (other, one)):
-                here, there = any_of(match, a), any_of(match, b)
-                if here == {0} and there == {1}:
-                    found.append((a[0], b[0]))
-        return found
-    finally:
-        match.close()
 
 
 def _bare(quote: str) -> str:
