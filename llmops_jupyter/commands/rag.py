@@ -71,8 +71,9 @@ def search_(context: Context, values: Mapping[str, Any]) -> Result:
         diverse=values["diverse"],
         rerank=context.workspace.rag.reranker(values["rerank"]),
     )
-    hits = index.hits(found)
-    rows = [_row(hit, one) for hit, one in zip(hits, found, strict=True)]
+    pairs = index.paired(found)
+    hits = [hit for hit, _ in pairs]
+    rows = [_row(hit, one) for hit, one in pairs]
     if not rows:
         return Result(hits, ("Nothing was found. Try other words.",))
     return Result(hits, (Rows(rows),))
@@ -168,7 +169,7 @@ def documents_(context: Context, values: Mapping[str, Any]) -> Result:
 
 
 def forget_(context: Context, values: Mapping[str, Any]) -> Result:
-    found = context.workspace.rag.index(values["index"]).forget(values["source"])
+    found = context.workspace.rag.forget(values["index"], values["source"])
     return Result(asdict(found), (Advice(found.sentence()),))
 
 

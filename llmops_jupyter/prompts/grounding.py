@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
@@ -124,6 +125,8 @@ def _room(prepared: Prepared) -> int:
     if documents is not None and documents.quote:
         return sys.maxsize
     empty = engine.count_tokens(put(prepared.request.messages, ""))
+    if prepared.options.tools:
+        empty += engine.count_tokens(json.dumps(list(prepared.content.tools), ensure_ascii=False))
     reserve = min(prepared.options.sampling.max_tokens, engine.context_length // 2)
     room = engine.context_length - reserve - empty - SPARE
     if room < LEAST_ROOM:

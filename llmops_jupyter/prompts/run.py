@@ -348,15 +348,18 @@ def needs_no_model(prepared: Prepared, answer: Answer) -> bool:
     if context is None or context.answer is None:
         return False
     answer.text, answer.grounding = context.answer
+    if prepared.content.schema is not None:
+        answer.notes += ("there is no structured answer, since the documents gave one or none",)
     return True
 
 
 def check_answer(prepared: Prepared, answer: Answer, root: Span) -> None:
     """Look for each sentence of an answer in the passages that it was made from."""
     context, source = prepared.context, prepared.source
-    if context is None or source is None or answer.finish_reason in UNFINISHED:
+    if context is None or source is None or answer.finish_reason in ("interrupted", "tool_calls"):
         return
-    if prepared.content.schema is not None or not answer.text.strip():
+    if prepared.content.schema is not None:
+        answer.notes += ("a structured answer is not looked for in the passages",)
         return
     answer.text, answer.grounding = source.check(context, answer.text, root)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from llmops_jupyter.errors import OptionError
 from llmops_jupyter.prompts.grounding import NOT_FOUND, UNSUPPORTED, Context
 from llmops_jupyter.rag.enough import Enough, enough
 from llmops_jupyter.rag.followups import standalone
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 FOUND = 12
 # The weight of a sentence's words together, below which it says too little to be looked for.
 LEAST_WEIGHT = 2.5
+# What a terminal would obey.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 NOT_THERE = "no passage supports a sentence of it"
 # Documents that are counted for a word; one that is in more of them is common.
 MOST_COUNTED = 2_000
@@ -74,21 +78,22 @@ class DocumentSource:
         hits, found = self._retrieved(asked.text, asked.how, parent)
         budget = min(self.documents.tokens or TOKENS, room)
         made = packed(hits, engine.count_tokens, budget, self.index.flagged(hits))
-        shown = hits[: len(made.hits)]
         cosine = max((f.cosine for f in found if f.cosine is not None), default=None)
-        speaks = enough(asked.text, shown, self.weight, cosine)
+        speaks = enough(asked.text, made.hits, self.weight, cosine)
         self._tell_packing(made, budget, speaks, parent)
+        if hits and not made.hits:
+            raise OptionError(
+                f"{budget:,} tokens are too few for a passage. {self._more_room(budget)}"
+            )
         notes = []
         if asked.how != "asked":
             notes.append(f"searched for: {' '.join(asked.text.split())}")
-        if made.cut or (hits and not made.hits):
-            notes.append(
-                f"there was room for {budget:,} tokens of passages: load the model with a longer context, or lower "
-                "max_tokens"
-            )
+        if made.cut:
+            notes.append(f"{budget:,} tokens hold a part of one passage. {self._more_room(budget)}")
+        why = speaks.why if hits else self._why_nothing()
         answer = None
         if not speaks.enough and (self.documents.only or self.documents.quote):
-            answer = NOT_FOUND, self._grounding(asked.text, why=speaks.why)
+            answer = NOT_FOUND, self._grounding(asked.text, why=why)
         elif self.documents.quote:
             answer = self._quoted(asked.text, made.hits)
         return Context(made.text, made.hits, asked.text, tuple(notes), answer)
@@ -106,6 +111,16 @@ class DocumentSource:
             raise
         finally:
             span.finish(error)
+
+    def _more_room(self, budget: int) -> str:
+        if budget == self.documents.tokens:
+            return "Give passages more of them (--tokens)."
+        return "Load the model with a longer context, or lower max_tokens."
+
+    def _why_nothing(self) -> str:
+        if self.documents.where:
+            return "no passage was found in documents that fit --where"
+        return "no passage has a word of the question"
 
     def _judged(
         self, context: Context, answer: str, claims: tuple[Claim, ...]
@@ -131,7 +146,10 @@ class DocumentSource:
             )
         claims = tuple(
             Claim(
-                " ".join(c.quote.split()), "supported", (c,), why="it is the passage's own sentence"
+                " ".join(_CONTROL.sub("", c.quote).split()),
+                "supported",
+                (c,),
+                why="it is the passage's own sentence",
             )
             for c in found
         )
@@ -174,7 +192,8 @@ class DocumentSource:
                 where=self.documents.where,
                 rerank=self.rerank,
             )
-            hits = index.hits(found)
+            pairs = index.paired(found)
+            hits, found = [hit for hit, _ in pairs], [one for _, one in pairs]
             span.set("gen_ai.retrieval.documents", _documents(hits, found))
             span.set("llmops.rag.seconds", round(time.perf_counter() - began, 4))
         except BaseException as e:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.errors import OptionError
-from llmops_jupyter.evaluation.statistics import Estimate, mean, paired_means, rate
+from llmops_jupyter.evaluation.statistics import Estimate, Interval, mean, paired_means, rate
 from llmops_jupyter.rag.judging import Ranked, Wanted, covered, ranked
 from llmops_jupyter.render.plots import GOOD, INK, NEUTRAL, Picture, new_figure, paint
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 DEPTH = 50
 MOST_K = 20
+RERANKED = "reranked"
 METRICS = {
     "recall": "recall@{k}",
     "ndcg": "nDCG@{k}",
@@ -176,7 +177,13 @@ def evaluate(
     """
     if not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= MOST_K:
         raise OptionError(f"k is a number of passages from 1 to {MOST_K}, not {k!r}.")
+    if ask is None and not any(one.answerable for one in questions):
+        raise OptionError(
+            "No document answers any of these questions: there is nothing to find. Have them asked: --answers"
+        )
     ways = ["hybrid", "words", "vectors"] if index.row.embedder else ["words"]
+    if rerank is not None:
+        ways.append(RERANKED)
     ranks: dict[str, list[Ranked]] = {way: [] for way in ways}
     context: dict[str, list[float]] = {way: [] for way in ways}
     rows, answers = [], _Answers()
@@ -184,8 +191,8 @@ def evaluate(
         row: dict[str, Any] = {"id": one.row_id, "question": one.question}
         for way in ways if one.answerable else ():
             options: dict[str, Any] = {"mode": way, "where": where}
-            if rerank is not None and way == ways[0]:
-                options["rerank"] = rerank
+            if way == RERANKED:
+                options |= {"mode": "auto", "rerank": rerank}
             hits = index.search(one.question, DEPTH, **options)
             found = ranked(one, hits, k)
             ranks[way].append(found)
@@ -199,7 +206,7 @@ def evaluate(
         if tell is not None:
             tell(f"{number}/{len(questions)} questions")
     figures = {way: _figures(ranks[way], context[way], k) for way in ways if ranks[way]}
-    difference, better = _difference(ranks) if len(figures) > 1 else (None, "")
+    difference, better = _difference(ranks) if "hybrid" in figures else (None, "")
     return Retrieval(
         index.name,
         index.fingerprint(),
@@ -256,9 +263,10 @@ def _estimate(values: Sequence[float]) -> Estimate:
     """A rate where all values are 0 or 1, else a mean whose interval stays between them."""
     from dataclasses import replace
 
-    if set(values) <= {0.0, 1.0} or len(values) < 2:
-        rounded = [float(v >= 0.5) for v in values]
-        return rate(rounded)
+    if set(values) <= {0.0, 1.0}:
+        return rate(values)
+    if len(values) < 2:
+        return Estimate(values[0], Interval(0.0, 1.0, method="one question says nothing"), 1)
     found = mean(values, method="bootstrap" if len(set(values)) > 1 else "t")
     return replace(found, interval=found.interval.within(0.0, 1.0))
 

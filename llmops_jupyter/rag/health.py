@@ -59,7 +59,7 @@ class Asked:
     @property
     def without_support(self) -> list[Question]:
         """Those of which the documents say nothing, or whose answer they do not support; newest first."""
-        return [q for q in self.questions if not q.enough or q.answered is False]
+        return [q for q in self.questions if not (q.enough if q.answered is None else q.answered)]
 
     def drift(self) -> Drift | None:
         """Whether newer questions are further from the documents; None with too few of them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,17 +11,15 @@ from llmops_jupyter.errors import (
     DataError,
     EngineError,
     OptionError,
-    UnknownNameError,
-    did_you_mean,
 )
 from llmops_jupyter.rag import kept, searching
 from llmops_jupyter.rag.embedding import Embedder
+from llmops_jupyter.rag.forgetting import Forgotten, delete_securely, forget
 from llmops_jupyter.rag.indexing import AddReport, Indexing, Tell, folder_of, row_documents
 from llmops_jupyter.rag.instructions import flags_of
 from llmops_jupyter.rag.kept import IndexRow
-from llmops_jupyter.rag.redaction import redact
 from llmops_jupyter.rag.searching import Found, Searcher
-from llmops_jupyter.rag.status import Forgotten, Status, status_of
+from llmops_jupyter.rag.status import Status, status_of
 from llmops_jupyter.rag.vectors import Vectors
 from llmops_jupyter.rag.walking import find
 from llmops_jupyter.records import Hit
@@ -103,7 +102,7 @@ class Index:
             UnknownNameError: there is no such file or folder.
             DataError: there is nothing to add.
         """
-        self._delete_securely()
+        delete_securely(self.store)
         work = Indexing(
             self.store, self.row, self.vectors, self.embedder(), flag=flags_of, tell=progress
         )
@@ -165,7 +164,7 @@ class Index:
         found = self._searcher.search(query, more, embedder=embedder, mode=mode, where=where)
         if rerank is not None:
             texts = [hit.text for hit in searching.hits(self.store, found)]
-            scores = rerank(query, texts)
+            scores = _checked(rerank(query, texts), len(texts))
             order = sorted(range(len(found)), key=lambda i: -scores[i])
             found = [found[i] for i in order]
         if diverse and self.row.embedder:
@@ -173,8 +172,13 @@ class Index:
         return found[:k]
 
     def hits(self, found: Sequence[Found]) -> list[Hit]:
-        """The passages that `find` found, with text and place, in the same order."""
+        """The passages that `find` found, with text and place, in the same order; without those that are gone since."""
         return searching.hits(self.store, found)
+
+    def paired(self, found: Sequence[Found]) -> list[tuple[Hit, Found]]:
+        """The passages that `find` found, each with what the legs say of it."""
+        by_id = {str(one.chunk_id): one for one in found}
+        return [(hit, by_id[hit.chunk_id]) for hit in self.hits(found)]
 
     def documents(self) -> Mapping[str, kept.DocumentRow]:
         """The documents by source, those that could not be read among them."""
@@ -187,30 +191,9 @@ class Index:
         exports and cassettes are not reached, and what is returned says so.
 
         Raises:
-            UnknownNameError: there is no such document.
+            UnknownNameError: there is no such document, and no run was given one of that name.
         """
-        known = self.documents()
-        if source not in known:
-            raise UnknownNameError(
-                f"The index {self.name!r} has no document {source!r}.{did_you_mean(source, known)} %rag status "
-                f"{self.name} lists them."
-            )
-        self._delete_securely()
-        traces = redact(self.store, self.name, source)
-        with self.store.write() as conn:
-            count = kept.drop_document(conn, self.row.id, source)
-            # Its words, and those of its earlier versions, go when all parts are merged into one.
-            conn.execute("INSERT INTO rag_text(rag_text) VALUES ('optimize')")
-        with self.store.write() as conn:  # so that nobody takes one of these rows meanwhile
-            self.vectors.erase(kept.freed_rows(conn, self.row.id))
-        with self.store.lock:
-            busy = self.store.writer().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-        return Forgotten(source, count, in_log=bool(busy), traces=traces)
-
-    def _delete_securely(self) -> None:
-        """Have SQLite overwrite what is deleted from now on: a later `forget` reaches earlier versions too."""
-        with self.store.lock:
-            self.store.writer().execute("PRAGMA secure_delete = ON").fetchall()
+        return forget(self, source)
 
     def status(self) -> Status:
         """The health of the index."""
@@ -234,9 +217,10 @@ class Index:
         """How many passages have a word in any of its forms, up to `most`, and how many there are."""
         asked = '"' + word.replace('"', '""') + '"'
         row = self.store.row(
-            "SELECT (SELECT count(*) FROM (SELECT 1 FROM rag_text WHERE rag_text MATCH ? LIMIT ?)), "
-            "(SELECT count(*) FROM rag_chunks)",
-            (asked, most),
+            "SELECT (SELECT count(*) FROM (SELECT 1 FROM rag_text t CROSS JOIN rag_chunks c ON c.id = t.rowid "
+            "WHERE rag_text MATCH ? AND c.index_id = ? LIMIT ?)), "
+            "(SELECT count(*) FROM rag_chunks WHERE index_id = ?)",
+            (asked, self.row.id, most, self.row.id),
         )
         assert row is not None
         return row[0], row[1]
@@ -277,3 +261,20 @@ class Index:
             return {}
         values = self.vectors.read(max(rows.values()) + 1)
         return {chunk: values[row] for chunk, row in rows.items()}
+
+
+def _checked(scores: Sequence[float], count: int) -> list[float]:
+    """A reranker's scores, one for each passage.
+
+    Raises:
+        OptionError: they are not.
+    """
+    try:
+        found = [float(score) for score in scores]
+    except (TypeError, ValueError):
+        found = []
+    if len(found) != count or not all(map(math.isfinite, found)):
+        raise OptionError(
+            f"A reranker gives a finite number for each of the {count} passages; this one gave {scores!r:.80}."
+        )
+    return found

@@ -71,8 +71,8 @@ def wanted(pairs: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Wanted]:
             _several(row.get("source")),
             _several(row.get("quote"), split=False),
             str(row.get("answer") or row.get("expected") or ""),
-            str(row.get("answerable", True)).lower() not in ("false", "0", "no"),
-            bool(row.get("generated")),
+            _true(row.get("answerable", True)),
+            _true(row.get("generated")),
         )
         if one.answerable and not (one.sources or one.quotes):
             raise DataError(
@@ -100,16 +100,15 @@ def ranked(one: Wanted, hits: Sequence[Hit], k: int) -> Ranked:
         recall = float(np.mean([any(row[i] for row in right) for i in range(len(one.quotes))]))
         # A quotation that was found twice counts once; the ideal has each once, at the top.
         flags = _firsts(right)
-        total = len(one.quotes)
+        missing = sum(not any(row[i] for row in right) for i in range(len(one.quotes)))
     else:
         documents = list(dict.fromkeys(hit.source for hit in hits))[:k]
         matched = [[_fits(source, s) for s in one.sources] for source in documents]
         flags = _firsts(matched)
-        total = len(one.sources)
-        recall = sum(flags) / total
+        missing = sum(not any(row[i] for row in matched) for i in range(len(one.sources)))
+        recall = 1 - missing / len(one.sources)
     first = flags.index(True) + 1 if True in flags else None
-    missed = max(0, total - sum(flags))
-    truth = [float(f) for f in flags] + [1.0] * missed
+    truth = [float(f) for f in flags] + [1.0] * missing
     ndcg = 0.0
     if any(flags):
         padded = truth + [0.0] * max(0, 2 - len(truth))
@@ -164,6 +163,10 @@ def _pairs(text: str) -> set[tuple[str, str]]:
 
 def _fits(source: str, pattern: str) -> bool:
     return source == pattern or fnmatch.fnmatch(source, pattern) or source.endswith(f"/{pattern}")
+
+
+def _true(value: Any) -> bool:
+    return str(value).strip().lower() not in ("false", "0", "no", "none", "")
 
 
 def _several(value: Any, *, split: bool = True) -> tuple[str, ...]:

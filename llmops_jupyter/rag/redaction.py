@@ -14,7 +14,12 @@ from llmops_jupyter.rag.followups import QUOTED
 from llmops_jupyter.rag.packing import name_of
 from llmops_jupyter.records import Completion
 from llmops_jupyter.store import Store
-from llmops_jupyter.tracing.rewriting import Change, rewrite_messages
+from llmops_jupyter.tracing.rewriting import (
+    Change,
+    changed_texts,
+    rewrite_attributes,
+    rewrite_messages,
+)
 
 GONE = "(forgotten)"
 # Shorter answers, such as "yes", stand in too many texts.
@@ -24,28 +29,64 @@ LEAST = 12
 def redact(store: Store, index: str, source: str) -> int:
     """Take a document's passages, and the answers that were made with them, out of what the store keeps of runs.
 
-    Returns how many traces had them.
+    That is the traces of these runs and of the sessions they belong to, their turns, and what evaluations and
+    maps that were broken off keep. Returns how many traces had passages of it.
     """
     with store.write() as conn:
-        traces = _traces(conn, index, source)
+        traces = traces_of(conn, index, source)
         if not traces:
             return 0
+        sessions = _sessions(conn, traces)
+        spans = _spans(conn, traces, sessions)
         change = _change(source, _answers(conn, traces))
-        rewrite_messages(conn, change)
+        rewrite_messages(conn, spans, change)
+        own = set(traces)
+        rewrite_attributes(
+            conn, [s for s, trace in spans.items() if trace in own], lambda f: _facts(f, change)
+        )
+        rewrite_attributes(
+            conn,
+            [s for s, trace in spans.items() if trace not in own],
+            lambda f: changed_texts(f, change),
+        )
         for trace_id in traces:
-            _redact_spans(conn, trace_id)
             conn.execute(
                 "UPDATE scores SET explanation = ? WHERE trace_id = ? AND source != 'human' AND "
                 "explanation IS NOT NULL AND explanation != ''",
                 (GONE, trace_id),
             )
-        _redact_turns(conn, change)
+        _redact_turns(conn, sessions, change)
         _redact_outputs(conn, traces, source)
         _drop_unfinished(conn, traces)
     return len(traces)
 
 
-def _traces(conn: sqlite3.Connection, index: str, source: str) -> list[str]:
+def _sessions(conn: sqlite3.Connection, traces: list[str]) -> set[str]:
+    found: set[str] = set()
+    for trace_id in traces:
+        for row in conn.execute(
+            "SELECT session FROM spans WHERE trace_id = ? AND session IS NOT NULL "
+            "UNION SELECT session FROM session_turns WHERE trace_id = ?",
+            (trace_id, trace_id),
+        ):
+            found.add(row[0])
+    return found
+
+
+def _spans(conn: sqlite3.Connection, traces: list[str], sessions: set[str]) -> dict[int, str]:
+    """The spans of these traces, and of traces of these sessions, which were told what was answered before."""
+    known = set(traces)
+    for session in sessions:
+        for row in conn.execute("SELECT trace_id FROM spans WHERE session = ?", (session,)):
+            known.add(row[0])
+    found = {}
+    for trace_id in known:
+        for row in conn.execute("SELECT id FROM spans WHERE trace_id = ?", (trace_id,)):
+            found[row[0]] = trace_id
+    return found
+
+
+def traces_of(conn: sqlite3.Connection, index: str, source: str) -> list[str]:
     """Traces of runs that were given passages of a document."""
     found = []
     for row in conn.execute("SELECT trace_id, attributes FROM spans WHERE op = 'packing'"):
@@ -67,7 +108,12 @@ def _answers(conn: sqlite3.Connection, traces: list[str]) -> set[str]:
             (trace_id,),
         ):
             found |= {p.get("content", "") for p in json.loads(row["parts"])}
-    return found - {"", NOT_FOUND, UNSUPPORTED, GONE}
+    own = {_bare(NOT_FOUND), _bare(UNSUPPORTED), _bare(GONE), ""}
+    return {text for text in found if _bare(text) not in own}
+
+
+def _bare(text: str) -> str:
+    return text.strip(" .!\n").casefold()
 
 
 def _change(source: str, answers: set[str]) -> Change:
@@ -77,8 +123,8 @@ def _change(source: str, answers: set[str]) -> Change:
         re.DOTALL,
     )
 
-    def change(_: str, text: str) -> str:
-        if text in answers:
+    def change(role: str, text: str) -> str:
+        if text in answers and role in ("assistant", ""):
             return GONE
         for answer in answers:
             # A question that was rewritten quotes the answers before it.
@@ -90,28 +136,31 @@ def _change(source: str, answers: set[str]) -> Change:
     return change
 
 
-def _redact_spans(conn: sqlite3.Connection, trace_id: str) -> None:
-    """The sentences of the answer with their quotations, and what is kept of an answer beside its message."""
-    for row in conn.execute(
-        "SELECT id, attributes FROM spans WHERE trace_id = ?", (trace_id,)
-    ).fetchall():
-        facts = json.loads(row["attributes"])
-        told = {
-            key: GONE
-            for key in ("llmops.rag.claims", "llmops.reasoning", "output.value")
-            if key in facts
-        }
-        if facts.get("llmops.rag.query_is") == "rewritten":
-            told["gen_ai.retrieval.query.text"] = GONE
-        if told:
-            conn.execute(
-                "UPDATE spans SET attributes = ?, partial = NULL WHERE id = ?",
-                (json.dumps({**facts, **told}, ensure_ascii=False), row["id"]),
-            )
+# Attributes of a run with a document that may hold what it says.
+_TELLING = (
+    "llmops.rag.claims",
+    "llmops.reasoning",
+    "llmops.request.prefill",
+    "input.value",
+    "output.value",
+    "gen_ai.tool.call.arguments",
+    "gen_ai.tool.call.result",
+)
 
 
-def _redact_turns(conn: sqlite3.Connection, change: Change) -> None:
-    for row in conn.execute("SELECT session, position, messages FROM session_turns").fetchall():
+def _facts(facts: dict[str, Any], change: Change) -> Any:
+    """The attributes of a run that was given the document."""
+    told = {key: GONE for key in _TELLING if key in facts}
+    if facts.get("llmops.rag.query_is") == "rewritten":
+        told["gen_ai.retrieval.query.text"] = GONE
+    return changed_texts({**facts, **told}, change)
+
+
+def _redact_turns(conn: sqlite3.Connection, sessions: set[str], change: Change) -> None:
+    rows = conn.execute("SELECT session, position, messages FROM session_turns").fetchall()
+    for row in rows:
+        if row["session"] not in sessions:
+            continue
         messages = json.loads(row["messages"])
         made = [{**m, **_said(m, change)} for m in messages]
         if made != messages:
@@ -135,8 +184,13 @@ def _redact_outputs(conn: sqlite3.Connection, traces: list[str], source: str) ->
         if row["trace_id"] in known:
             done = _without(completion_from_json(row["completion"]), source)
             conn.execute(
-                "UPDATE evaluation_outputs SET completion = ? WHERE id = ?",
-                (completion_to_json(done, lambda value: value), row["id"]),
+                "UPDATE evaluation_outputs SET completion = ?, key = ? WHERE id = ?",
+                # Under its key it would be taken for the answer if the document comes back.
+                (
+                    completion_to_json(done, lambda value: value),
+                    f"forgotten-{row['id']}",
+                    row["id"],
+                ),
             )
             conn.execute(
                 "UPDATE scores SET explanation = ? WHERE output_id = ? AND source != 'human' AND "

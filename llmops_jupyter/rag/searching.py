@@ -349,7 +349,9 @@ def _fits(source: str, metadata: Mapping[str, Any], where: Mapping[str, Any]) ->
         value = source if key == "source" else metadata.get(key)
         choices = wanted if isinstance(wanted, list | tuple | set) else [wanted]
         if not any(
-            fnmatch.fnmatch(str(value), choice) if isinstance(choice, str) else value == choice
+            str(value) == choice or fnmatch.fnmatch(str(value), choice)
+            if isinstance(choice, str)
+            else value == choice
             for choice in choices
         ):
             return False

@@ -12,6 +12,7 @@ from llmops_jupyter.prompts.rows import Rows, read_rows
 from llmops_jupyter.rag import kept
 from llmops_jupyter.rag.chunking import TOKENS
 from llmops_jupyter.rag.embedding import Embedder
+from llmops_jupyter.rag.forgetting import Forgotten, forget_traces
 from llmops_jupyter.rag.index import Index
 from llmops_jupyter.rag.vectors import Vectors
 from llmops_jupyter.store import aliases
@@ -64,7 +65,7 @@ class Rag:
             known = [one.name for one in kept.index_rows(self.store)]
             raise unknown_name("index", name, known, "Make one: %rag add NAME FOLDER")
         held = self._indexes.get(name)
-        if held is None or held.row.id != row.id:
+        if held is None or _other(held.row, row):
             vectors = Vectors(self._file(row.id), row.width)
             held = self._indexes[name] = Index(self.tracer, row, self._embedder, vectors, self.base)
         return held
@@ -228,7 +229,8 @@ class Rag:
         if generate is not None:
             questions = self.questions(name, generate, seed=seed, model=model, progress=progress)
         given = questions if isinstance(questions, Rows) else read_rows(questions, self._datasets())
-        ask = (lambda q: self.ask(name, q, model=model, rag_where=where)) if answers else None
+        options = {"model": model, "rag_where": where, "rag_rerank": rerank}
+        ask = (lambda q: self.ask(name, q, **options)) if answers else None
         return evaluate(
             index,
             wanted(given.pairs),
@@ -282,6 +284,14 @@ class Rag:
             )
         return found
 
+    def forget(self, name: str, source: str) -> Forgotten:
+        """Take a document out of an index, or out of what runs kept of one where the index is gone; see `Index.forget`."""
+        if kept.index_row(self.store, name) is None:
+            found = forget_traces(self.store, name, source)
+            if found is not None:
+                return found
+        return self.index(name).forget(source)
+
     def remove(self, name: str) -> None:
         """Delete an index with all that it holds."""
         index = self.index(name)
@@ -312,6 +322,15 @@ class Rag:
         if self.store.path is None:
             return None
         return self.store.path.parent / "blobs" / f"rag-{index_id}.f32"
+
+
+def _other(held: kept.IndexRow, row: kept.IndexRow) -> bool:
+    """Whether another process has removed an index and made one of that name anew."""
+    return (held.id, held.created_at, held.embedder_digest) != (
+        row.id,
+        row.created_at,
+        row.embedder_digest,
+    )
 
 
 def _base(store: Path | None) -> Path:

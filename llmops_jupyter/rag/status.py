@@ -72,30 +72,6 @@ class Status:
         return {**vars(self), "skipped": dict(self.skipped), "asked": self.asked.as_dict()}
 
 
-@dataclass(frozen=True)
-class Forgotten:
-    """What forgetting a document did: `in_log` says that another process kept the store's log from being cut."""
-
-    source: str
-    passages: int
-    in_log: bool = False
-    traces: int = 0
-
-    def sentence(self) -> str:
-        """What is gone, and what is not reached."""
-        said = (
-            f"{self.source} is forgotten: {self.passages} passages with their vectors, and what {self.traces} traces "
-            "had of it. Not reached: what people noted or put into data sets, notebooks' outputs, beginnings of prompts "
-            "that are kept for speed (%model status names the folder), backups, exports and cassettes."
-        )
-        if self.in_log:
-            said += " Another process reads the store, so its text is in the store's log until that process closes it."
-        return said
-
-    def __str__(self) -> str:
-        return self.sentence()
-
-
 def status_of(index: Index) -> Status:
     """The health of an index, looked at now."""
     found = index.documents()

@@ -23,13 +23,17 @@ from llmops_jupyter.records import Citation, Claim, Hit, Support
 # Shares of a sentence's weighted words; chosen on the development half of benchmarks/claims.json.
 SUPPORTED = 0.6
 TURNED = 0.55
-# What a sentence says instead of an answer.
+# What a sentence says instead of an answer; one that goes on with "but" says more.
 _NO_ANSWER = re.compile(
-    r"\b(?:do|does|did|is|are|was|were)(?: not|n't)\b.{0,40}\b(?:say|says|mention|state|specif|provide|contain|include|"
-    r"describe|clear|given|found|know|available)"
-    r"|\bcannot (?:answer|find|determine|say)|\bno information\b|\bI(?: am|'m) (?:sorry|not sure)|\bI do(?: not|n't) know",
+    r"\b(?:documents?|passages?|texts?|context|sources?|pages?|manual|information)\b[^.]{0,30}\b(?:do|does|did)(?: not|n't)\b"
+    r"[^.]{0,20}\b(?:say|state|mention|specif|provide|contain|include|describe|answer|give|explain)"
+    r"|\bnot (?:mentioned|stated|specified|given|clear|available|found) in (?:the |these |any )?"
+    r"(?:documents?|passages?|texts?|context|sources?|pages?)\b"
+    r"|\bI(?: cannot| can't| could not) (?:answer|find|determine|say)|\bno (?:information|answer)\b"
+    r"|\bI(?: am|'m) (?:sorry|not sure)|\bI do(?: not|n't) know",
     re.IGNORECASE,
 )
+_GOES_ON = re.compile(r"\b(?:but|however|although|though|instead)\b", re.IGNORECASE)
 _NEGATION = re.compile(
     r"\b(?:not|no|never|none|neither|nor|without|unless|cannot|nothing|nobody|unable)\b|n't\b",
     re.IGNORECASE,
@@ -37,6 +41,8 @@ _NEGATION = re.compile(
 _CITED = re.compile(r"\s*\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
 _QUOTED = re.compile(r'"([^"\n]{12,400})"|“([^”\n]{12,400})”')
 NO_ANSWER = "it says that there is no answer"
+# Code is not compared.
+_FENCED = re.compile(r"^(```|~~~).*?(?:^\1[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
 Weight = Callable[[str], float]
 
 
@@ -87,11 +93,14 @@ class Checker:
         cited = [int(n) for group in _CITED.findall(text) for n in group.split(",")]
         said = _CITED.sub("", text).strip()
         words = telling(said)
-        if _NO_ANSWER.search(said):
-            return Claim(text, "no claim", why=NO_ANSWER)
+        says_none = _NO_ANSWER.search(said) and not _GOES_ON.search(said)
         if not words or said.endswith("?") or sum(map(self.weight, words)) < self.least:
+            if says_none:
+                return Claim(text, "no claim", why=NO_ANSWER)
             return Claim(text, "no claim", why="it states too little to be looked for")
         ranked = self._ranked(words, cited)
+        if not ranked and says_none:
+            return Claim(text, "no claim", why=NO_ANSWER)
         if not ranked:
             return Claim(
                 text, "unsupported", signals={"word_overlap": 0.0}, why="no passage has its words"
@@ -103,6 +112,8 @@ class Checker:
         # A sentence next to it that says the same outweighs one that seems to say the opposite.
         place = found.index((verdict, signals, why))
         best = [ranked[place][0], *(e for e, _ in ranked if e is not ranked[place][0])]
+        if verdict != "supported" and says_none:
+            return Claim(text, "no claim", why=NO_ANSWER)
         verdict, why = self._with_quotes(text, verdict, why, signals)
         wrong = [n for n in cited if not 1 <= n <= len(self.hits)]
         if wrong:
@@ -214,7 +225,7 @@ def finds_none(claims: Sequence[Claim]) -> bool:
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of a text; lines that are headings or code stay whole."""
+    """The sentences of a text, without fenced code."""
     return [text[b:e].strip() for b, e in spans(text) if text[b:e].strip()]
 
 
@@ -225,7 +236,9 @@ def spans(text: str) -> list[tuple[int, int]]:
     except ImportError as e:
         raise missing_dependency("sentencex", "Checking an answer against documents", "rag") from e
     found = []
-    for line in re.finditer(r"[^\n]+", text):
+    for line in re.finditer(
+        r"[^\n]+", _FENCED.sub(lambda m: re.sub(r"[^\n]", "\n", m.group()), text)
+    ):
         at = line.start()
         for part in segment("en", line.group()):
             begin = text.find(part.strip(), at) if part.strip() else -1

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 NOT_THERE, TURNED = "[?]", "[≠]"
 _CITED = re.compile(r"\s*\[\d{1,3}(?:\s*,\s*\d{1,3})*\]")
+_CODE = re.compile(r"(`+[^`]*`+)")
+# What a terminal would obey.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 # Characters of a quotation that are shown.
 MOST = 240
 
@@ -24,11 +27,24 @@ def marked(text: str, grounding: Grounding) -> str:
         if begin < 0:
             continue
         end = begin + len(claim.text)
-        mark = mark_of(claim)
-        shown = _CITED.sub("", claim.text) if claim.verdict != "no claim" else claim.text
-        parts += [text[at:begin], shown, f" {mark}" if mark else ""]
+        parts += [text[at:begin], _with_mark(_without_numbers(claim.text), mark_of(claim))]
         at = end
     return "".join([*parts, text[at:]])
+
+
+def _without_numbers(text: str) -> str:
+    """A sentence without the numbers that the model put there itself; code stays as it is."""
+    return "".join(
+        part if part.startswith("`") else _CITED.sub("", part) for part in _CODE.split(text)
+    )
+
+
+def _with_mark(text: str, mark: str) -> str:
+    if not mark:
+        return text
+    if text.startswith("|") and text.endswith("|"):  # a row of a table: into its last cell
+        return f"{text[:-1].rstrip()} {mark} |"
+    return f"{text} {mark}"
 
 
 def mark_of(claim: Claim) -> str:
@@ -78,5 +94,5 @@ def after_stream(done: Completion) -> list[str]:
 
 
 def _short(citation: Citation) -> str:
-    quote = " ".join(citation.quote.split())
+    quote = " ".join(_CONTROL.sub("", citation.quote).split())
     return quote if len(quote) <= MOST else f"{quote[:MOST].rstrip()}…"

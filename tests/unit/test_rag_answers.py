@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import pytest
 from engine_fakes import FakeEngine
 from rag_fakes import WordEngine
 
 import llmops_jupyter as lo
+from llmops_jupyter.engine.protocol import Finished
 from llmops_jupyter.errors import ContextLengthError, OptionError, UnknownNameError
 from llmops_jupyter.prompts.grounding import NOT_FOUND, UNSUPPORTED
+from llmops_jupyter.prompts.options import Documents
 from llmops_jupyter.rag.packing import packed
 from llmops_jupyter.rag.support import Checker, sentences
-from llmops_jupyter.records import Hit
+from llmops_jupyter.records import Grounding, Hit
+from llmops_jupyter.render.grounded import marked, shown_text
 
 PAGES = {
     "valves.md": "# Valves\n\nThe relief valve opens at nine bar. It was made in 1998 by Smith and Sons.\n",
@@ -340,3 +346,172 @@ def test_a_model_that_finds_no_answer_is_believed(made):
 def test_a_sentence_of_common_words_is_no_claim():
     checker = Checker([hit("The answer is in the manual.")], lambda _: 1.0, 2.5)
     assert checker.claim("The answer is no.").verdict == "no claim"
+
+
+@pytest.mark.parametrize(
+    ("passage", "said", "verdict"),
+    [
+        (
+            "The starter set does not include batteries.",
+            "The starter set does not include batteries.",
+            "supported",
+        ),
+        (
+            "The pump is not available on Sundays.",
+            "The pump is not available on Sundays.",
+            "supported",
+        ),
+        (
+            "The valve opens at nine bar.",
+            "The passages do not say it plainly, but the valve explodes at forty bar.",
+            "unsupported",
+        ),
+        (
+            "The valve opens at nine bar.",
+            "It is not clear why, but it explodes on Mondays.",
+            "unsupported",
+        ),
+        ("The valve opens at nine bar.", "The passages do not mention a boiler.", "no claim"),
+        ("The valve opens at nine bar.", "I do not know.", "no claim"),
+    ],
+)
+def test_only_a_sentence_about_the_documents_says_that_there_is_no_answer(passage, said, verdict):
+    assert Checker([hit(passage)]).claim(said).verdict == verdict
+
+
+def test_numbers_that_the_model_wrote_are_never_shown_unchecked(made):
+    made.reader.answer = lambda _: "The relief valve opens at nine bar. Yes [2]. Why not [1]?"
+    done = made.rag.ask("manual", "When does the relief valve open?")
+    shown = shown_text(done)
+    assert shown == "The relief valve opens at nine bar. [1] Yes. Why not?"
+
+
+def test_code_and_tables_in_answers_stay_whole():
+    answer = "Run `gauges[2]` at nine bar.\n```python\nprint(sys.argv[1])\n```\n| relief valve opens | ten bar |"
+    claims = tuple(Checker([hit("The relief valve opens at nine bar.")]).claims(answer))
+    assert not any("argv" in c.text for c in claims)
+    shown = marked(answer, Grounding("m", "f", "q", True, claims))
+    assert "gauges[2]" in shown
+    assert "print(sys.argv[1])" in shown
+    assert shown.endswith("ten bar [≠] |")
+
+
+def forgotten_store(tmp_path, pages, said="The relief valve opens at nine bar."):
+    workspace = lo.open(tmp_path / "store" / "llmops.db")
+    embedder, reader = WordEngine(), Reader(lambda _: said)
+    workspace.engine.engine = lambda name=None: embedder if name == "words" else reader
+    workspace.rag.add("manual", pages, embedder="words")
+    workspace.reader = reader
+    source = next(s for s in workspace.rag.index("manual").documents() if s.endswith("valves.md"))
+    return workspace, source
+
+
+def test_forgetting_leaves_what_others_said_alone(tmp_path, pages):
+    workspace, source = forgotten_store(tmp_path, pages, "Yes.")
+    with workspace:
+        workspace.rag.ask("manual", "Does the relief valve open?", rag_only=False)
+        other = workspace.prompts.run(
+            workspace.prompts.scratch("Is two even? Yes."), session="other"
+        )
+        workspace.rag.add("two", pages, embedder="words")
+        second = workspace.rag.ask("two", "When does the relief valve open?", rag_only=False)
+        assert workspace.rag.forget("manual", source).traces == 1
+        assert workspace.traces.get(other.trace_id).root.output[-1].content == "Yes."
+        assert workspace.prompts.sessions.turns("other")[0].messages[-1].content == "Yes."
+        chat = workspace.traces.get(second.trace_id).spans[3]
+        assert "opens at nine bar" in chat.input[-1].content
+
+
+def test_a_document_that_is_gone_already_is_still_forgotten_in_traces(tmp_path, pages):
+    workspace, source = forgotten_store(tmp_path, pages)
+    with workspace:
+        done = workspace.rag.ask("manual", "When does the relief valve open?")
+        (pages / "valves.md").unlink()
+        workspace.rag.add("manual", pages)
+        assert source not in workspace.rag.index("manual").documents()
+        assert workspace.rag.forget("manual", source).traces == 1
+        assert workspace.traces.get(done.trace_id).root.output[-1].content == "(forgotten)"
+        (pages / "valves.md").write_text(PAGES["valves.md"])
+        workspace.rag.add("manual", pages)
+        done = workspace.rag.ask("manual", "When does the relief valve open?")
+        workspace.rag.remove("manual")
+        assert workspace.rag.forget("manual", source).traces == 2
+        assert workspace.traces.get(done.trace_id).root.output[-1].content == "(forgotten)"
+        with pytest.raises(UnknownNameError):
+            workspace.rag.forget("manual", "elsewhere.md")
+
+
+def test_a_forgotten_answer_is_not_the_recorded_one_when_the_document_comes_back(tmp_path, pages):
+    workspace, source = forgotten_store(tmp_path, pages)
+    with workspace:
+        workspace.prompts.save("reader", "user: {{ context }} Q: {{ q }}")
+        rows = [{"id": "a", "q": "When does the relief valve open?", "expected": "nine"}]
+        workspace.evaluation.run("reader:rag=manual", rows, ["contains"])
+        workspace.rag.forget("manual", source)
+        workspace.rag.add("manual", pages)
+        asked = len(workspace.reader.requests)
+        run = workspace.evaluation.run("reader:rag=manual", rows, ["contains"])
+        assert len(workspace.reader.requests) == asked + 1
+        assert run.items[0].case.output == "The relief valve opens at nine bar."
+
+
+def test_reasoning_and_prefills_of_a_forgotten_document_go_too(tmp_path, pages):
+    workspace, source = forgotten_store(
+        tmp_path, pages, "The relief valve opens at nine bar, I think."
+    )
+    with workspace:
+        content = workspace.prompts.scratch(
+            "{{ context }} When does the relief valve open?", cot=True
+        )
+        done = workspace.prompts.run(content, rag="manual")
+        workspace.rag.forget("manual", source)
+        kept = json.dumps([s.attributes for s in workspace.traces.get(done.trace_id).spans])
+        assert "nine bar" not in kept
+
+
+def test_too_few_tokens_and_filters_that_fit_nothing_are_told(made):
+    with pytest.raises(OptionError, match="too few for a passage"):
+        made.rag.ask("manual", "When does the relief valve open?", rag_tokens=5)
+    done = made.rag.ask("manual", "When does the relief valve open?", rag_where={"source": "no/*"})
+    assert "--where" in done.grounding.why
+
+
+def test_a_source_with_brackets_fits_its_own_name(made, tmp_path):
+    place = tmp_path / "b"
+    place.mkdir()
+    (place / "a[1].md").write_text("# Gauge\n\nThe gauge shows bar.\n")
+    made.rag.add("manual", place)
+    source = next(s for s in made.rag.index("manual").documents() if s.endswith("a[1].md"))
+    assert made.rag.index("manual").search("gauge", where={"source": source})
+
+
+@pytest.mark.parametrize("scores", [[1.0], None, [float("nan")] * 3])
+def test_a_reranker_that_gives_no_scores_is_refused(made, scores):
+    with pytest.raises(OptionError, match="finite number"):
+        made.rag.index("manual").find("relief valve pump", rerank=lambda *_: scores)
+
+
+def test_words_weigh_by_their_own_index(made, tmp_path):
+    source = made.rag.source(Documents("manual"))
+    before = source.index.counted("valve", 100)
+    place = tmp_path / "many"
+    place.mkdir()
+    for n in range(30):
+        (place / f"{n}.md").write_text(f"# Valve {n}\n\nAnother valve, number {n}.\n")
+    made.rag.add("other", place, embedder="words")
+    assert source.index.counted("valve", 100) == before
+
+
+def test_an_answer_that_ran_out_of_time_is_checked_as_well(made):
+    class Late(Reader):
+        def generate(self, requests):
+            for event in super().generate(requests):
+                late = isinstance(event, Finished)
+                yield replace(event, finish_reason="deadline") if late else event
+
+    late = Late(lambda _: "The valve was painted green by an artist.")
+    embedder = made.engine.engine("words")
+    made.engine.engine = lambda name=None: embedder if name == "words" else late
+    done = made.rag.ask("manual", "When does the relief valve open?")
+    assert done.text == UNSUPPORTED
+    assert done.finish_reason == "deadline"

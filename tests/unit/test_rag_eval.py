@@ -172,3 +172,34 @@ def test_the_command_shows_figures_and_what_was_not_found(made, capsys):
     assert "not found" in said
     assert shell.names["found"].k == 3
     shell.close()
+
+
+def test_one_question_keeps_its_figure_and_says_that_it_says_nothing(made):
+    found = made.rag.eval(
+        "manual", [{"question": "relief valve bar", "source": "valves.md|missing.md"}], k=3
+    )
+    recall = found.figures["words"]["recall@3"]
+    assert recall.value == 0.5
+    assert (recall.interval.low, recall.interval.high) == (0.0, 1.0)
+
+
+def test_two_quotations_in_the_first_passage_are_a_perfect_ranking():
+    one = Wanted("1", "?", (), ("opens at nine bar", "closes at seven"))
+    found = ranked(
+        one, [hit("It opens at nine bar and closes at seven.", "a.md"), hit("x", "b.md")], 5
+    )
+    assert (found.recall, found.ndcg, found.reciprocal_rank) == (1.0, 1.0, 1.0)
+
+
+def test_questions_without_an_answer_alone_need_answers(made):
+    with pytest.raises(OptionError, match="--answers"):
+        made.rag.eval("manual", [{"question": "Who?", "answerable": "False"}])
+
+
+def test_a_reranker_is_a_way_of_its_own(made):
+    made.rag.reranker = lambda name: (
+        (lambda q, texts: [float("pump" in t) for t in texts]) if name else None
+    )
+    found = made.rag.eval("manual", QUESTIONS[:2], k=3, rerank="any")
+    assert set(found.figures) == {"hybrid", "words", "vectors", "reranked"}
+    assert found.rows[1]["reranked"] == 1
