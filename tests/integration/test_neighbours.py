@@ -17,7 +17,15 @@ from llmops_jupyter.errors import EngineError
 from llmops_jupyter.records import Sampling
 
 pytestmark = pytest.mark.model
-NEAR = 0.05
+# Rounding grows with the size of a logarithm: processors that multiply by other kernels for other shapes of a batch
+# came to 0.06 at -16.4, which is one in ten million.
+NEAR, OF_IT = 0.05, 0.005
+
+
+def near(found, right):
+    """Whether log-probabilities are equal up to rounding."""
+    found, right = np.array(found), np.array(right)
+    return bool((np.abs(found - right) < NEAR + OF_IT * np.abs(right)).all())
 
 
 @pytest.fixture(scope="session")
@@ -99,7 +107,7 @@ def test_what_a_row_is_told_is_what_it_is_told_alone(f16, rounds, neighbours):
         next(stream, None)
         # They write while the rows are read, until the first of these has ended.
         for found, right in zip(told(f16, rows, stream.cancel), wanted, strict=True):
-            assert np.abs(found - right).max() < NEAR
+            assert near(found, right)
         stream.close()
 
 
@@ -122,7 +130,7 @@ def test_rows_of_one_text_read_it_once_and_are_told_the_same(f16):
     # The token before the first that is judged is each row's own too, and the last is never fed.
     assert sum(fed) == 90 + own - 1
     for one, right in zip(found, expected, strict=True):
-        assert np.abs(one - right).max() < NEAR
+        assert near(one, right)
 
 
 def test_labels_are_as_likely_in_a_batch_as_alone(f16):
@@ -133,4 +141,4 @@ def test_labels_are_as_likely_in_a_batch_as_alone(f16):
     emptied(f16)
     for item, found in zip([*items, *items[::-1]], together, strict=True):
         emptied(f16)
-        assert np.abs(np.array(f16.score([item])[0]) - found).max() < NEAR
+        assert near(f16.score([item])[0], found)
