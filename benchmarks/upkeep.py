@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,50 +28,70 @@ def measure(*, quick: bool, pool: Sequence[str]) -> list[Row]:
 
 
 def _throughput(pool: Sequence[str], *, quick: bool) -> list[Row]:
+    """The model as it is imported, and its copy in BF16, for processors that multiply those, beside the peer."""
     count, runs = (QUICK, 2) if quick else (TEXTS, RUNS)
-    label = f"MiniLM (Q8_0), {count} texts of {TOKENS + 2} tokens, start and end included"
+    ours: dict[str, list[float]] = {"Q8_0": [], "BF16": []}
+    theirs: list[float] = []
+    alike: dict[str, list[float]] = {kind: [] for kind in ours}
     with tempfile.TemporaryDirectory() as name, lo.open(name, worker="private") as ws:
-        folder = Path(name)
-        embedder = ws.rag.create("bench").embedder()
-        texts = _texts(pool, embedder, count * (runs + 1))
-        ours: list[float] = []
-        theirs: list[float] = []
-        alike: list[float] = []
-        said = "not run"
-        try:
-            with Child(
-                peer_python("sentence-transformers"), "benchmarks.sentences", str(minilm())
-            ) as peer:
-                for run in range(runs + 1):
-                    some = texts[count * run : count * (run + 1)]
-                    began = time.perf_counter()
-                    made = embedder.embed(some)
-                    ours.append(count / (time.perf_counter() - began))
-                    (folder / "texts.json").write_text(json.dumps(some), "utf-8")
-                    files = {"texts": str(folder / "texts.json"), "vectors": str(folder / "v.npy")}
-                    theirs.append(count / peer.ask("encode", **files)["seconds"])
-                    alike += (made * np.load(folder / "v.npy")).sum(axis=1).tolist()
-            version = peer_version("sentence-transformers")
-            said = f"sentence-transformers {version}: {spread(theirs[1:], 'texts/s')}"
-        except PeerMissing as e:
-            said = str(e)
-            for run in range(runs + 1):
+        plain = ws.rag.create("bench").embedder()
+        copy = ws.engine.quantize(plain.name, "BF16").name
+        embedders = {"Q8_0": plain, "BF16": ws.rag.create("copy", embedder=copy).embedder()}
+        texts = _texts(pool, plain, count * (runs + 1))
+        for run, (some, peer) in enumerate(_rounds(texts, count, Path(name))):
+            for kind, embedder in embedders.items():
                 began = time.perf_counter()
-                embedder.embed(texts[count * run : count * (run + 1)])
-                ours.append(count / (time.perf_counter() - began))
-    ratio = median(ours[1:]) / median(theirs[1:]) if theirs else None
-    least = min(alike, default=0.0)
-    return [
-        Row(
-            label,
-            spread(ours[1:], "texts/s")
-            + (f"; cosine to the peer's {np.mean(alike):.5f}, least {least:.5f}" if alike else ""),
-            said,
-            f"{ratio:.2f}×" if ratio else "",
-            "≥ 1.1×, cosine ≥ 0.999",
-            ratio >= 1.1 and float(np.mean(alike)) >= 0.999 if ratio else None,
-        )
-    ]
+                made = embedder.embed(some)
+                ours[kind].append(count / (time.perf_counter() - began))
+                if peer is not None:
+                    alike[kind] += (made * peer[1]).sum(axis=1).tolist()
+            if peer is not None and run:
+                theirs.append(count / peer[0])
+    said = "not run: sentence-transformers is missing"
+    if theirs:
+        version = peer_version("sentence-transformers")
+        said = f"sentence-transformers {version}: {spread(theirs, 'texts/s')}"
+    return [_row(kind, count, rates[1:], theirs, alike[kind], said) for kind, rates in ours.items()]
+
+
+def _row(
+    kind: str,
+    count: int,
+    ours: Sequence[float],
+    theirs: Sequence[float],
+    alike: Sequence[float],
+    said: str,
+) -> Row:
+    ratio = median(ours) / median(theirs) if theirs else None
+    cosines = (
+        f"; cosine to the peer's {np.mean(alike):.5f}, least {min(alike):.5f}" if alike else ""
+    )
+    return Row(
+        f"MiniLM ({kind}), {count} texts of {TOKENS + 2} tokens, start and end included",
+        spread(ours, "texts/s") + cosines,
+        said,
+        f"{ratio:.2f}×" if ratio else "",
+        "≥ 1.1×, cosine ≥ 0.999",
+        ratio >= 1.1 and float(np.mean(alike)) >= 0.999 if ratio else None,
+    )
+
+
+def _rounds(
+    texts: Sequence[str], count: int, folder: Path
+) -> Iterator[tuple[list[str], tuple[float, Any] | None]]:
+    """Each round's texts, with the peer's seconds and vectors of them if it is there."""
+    rounds = [list(texts[begin : begin + count]) for begin in range(0, len(texts), count)]
+    try:
+        python = peer_python("sentence-transformers")
+    except PeerMissing:
+        yield from ((some, None) for some in rounds)
+        return
+    with Child(python, "benchmarks.sentences", str(minilm())) as peer:
+        files = {"texts": str(folder / "texts.json"), "vectors": str(folder / "v.npy")}
+        for some in rounds:
+            (folder / "texts.json").write_text(json.dumps(some), "utf-8")
+            seconds = peer.ask("encode", **files)["seconds"]
+            yield some, (seconds, np.load(folder / "v.npy"))
 
 
 def _texts(pool: Sequence[str], embedder: Any, count: int) -> list[str]:
