@@ -116,7 +116,7 @@ def _value(key: str, text: str) -> Any:
         return text
     if key == "rag_tokens":
         return int(text) if text.isdigit() else text
-    if key in ("exact", "rag_only"):
+    if key in ("exact", "rag_only", "rag_quote"):
         return text.lower() not in ("false", "no", "0")
     if key == "stop":
         return (text,)

@@ -7,7 +7,7 @@ import sys
 from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from llmops_jupyter.errors import ContextLengthError
 from llmops_jupyter.prompts.template import variables_of
@@ -76,10 +76,11 @@ Sources = Callable[["Documents"], Source]
 
 
 def with_place(variables: Mapping[str, Any], has_documents: bool) -> Mapping[str, Any]:
-    """Variables in which the place of the passages is marked, if there are to be any."""
-    if not has_documents or CONTEXT in variables:
+    """Variables with the place of the passages, if there are to be any; one that is called so gives way to it."""
+    if not has_documents:
         return variables
-    return ChainMap({CONTEXT: PLACE}, dict(variables))
+    # A ChainMap writes to its first mapping only; the others may be read-only ones.
+    return ChainMap({CONTEXT: PLACE}, cast("dict[str, Any]", variables))
 
 
 def reserved(documents: Documents, context_length: int) -> int:

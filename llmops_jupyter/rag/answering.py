@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,6 +17,7 @@ from llmops_jupyter.rag.packing import TOKENS, Packed, packed
 from llmops_jupyter.rag.quoting import quotes
 from llmops_jupyter.rag.support import Checker, finds_none
 from llmops_jupyter.records import Citation, Claim, Grounding, Hit
+from llmops_jupyter.render.grounded import one_line
 from llmops_jupyter.tracing import Span
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 FOUND = 12
 # The weight of a sentence's words together, below which it says too little to be looked for.
 LEAST_WEIGHT = 2.5
-# What a terminal would obey.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 NOT_THERE = "no passage supports a sentence of it"
 # Documents that are counted for a word; one that is in more of them is common.
 MOST_COUNTED = 2_000
@@ -146,7 +144,7 @@ class DocumentSource:
             )
         claims = tuple(
             Claim(
-                " ".join(_CONTROL.sub("", c.quote).split()),
+                one_line(c.quote),
                 "supported",
                 (c,),
                 why="it is the passage's own sentence",
@@ -193,15 +191,14 @@ class DocumentSource:
                 rerank=self.rerank,
             )
             pairs = index.paired(found)
-            hits, found = [hit for hit, _ in pairs], [one for _, one in pairs]
-            span.set("gen_ai.retrieval.documents", _documents(hits, found))
+            span.set("gen_ai.retrieval.documents", _documents(pairs))
             span.set("llmops.rag.seconds", round(time.perf_counter() - began, 4))
         except BaseException as e:
             error = e
             raise
         finally:
             span.finish(error)
-        return hits, found
+        return [hit for hit, _ in pairs], [one for _, one in pairs]
 
     def _tell_packing(self, made: Packed, budget: int, speaks: Enough, parent: Span) -> None:
         facts: dict[str, Any] = {
@@ -222,7 +219,7 @@ class DocumentSource:
         self.index.tracer.span("packing", op="packing", attributes=facts).begin(parent).finish()
 
 
-def _documents(hits: Sequence[Hit], found: Sequence[Found]) -> list[dict[str, Any]]:
+def _documents(pairs: Sequence[tuple[Hit, Found]]) -> list[dict[str, Any]]:
     """What was found, as a trace keeps it: without the texts, which are in the messages."""
     return [
         {
@@ -234,7 +231,7 @@ def _documents(hits: Sequence[Hit], found: Sequence[Found]) -> list[dict[str, An
             "vector_rank": one.vector_rank,
             "cosine": None if one.cosine is None else round(one.cosine, 4),
         }
-        for hit, one in zip(hits, found, strict=True)
+        for hit, one in pairs
     ]
 
 

@@ -43,11 +43,13 @@ def generated(
         )
     rows: list[dict[str, Any]] = []
     seen: set[str] = set()
-    for tried, (text, source, locator) in enumerate(passages[: count * TRIES]):
-        if len(rows) == count:
-            break
-        question = _asked(engine, text, tried)
-        if question and question.casefold() not in seen:
+    tried = 0
+    while len(rows) < count and tried < min(len(passages), count * TRIES):
+        some = passages[tried : tried + count - len(rows)]
+        tried += len(some)
+        for question, (text, source, locator) in zip(_asked(engine, some), some, strict=True):
+            if not question or question.casefold() in seen:
+                continue
             seen.add(question.casefold())
             rows.append(
                 {
@@ -59,8 +61,8 @@ def generated(
                     "model": engine.model_name,
                 }
             )
-            if tell is not None:
-                tell(f"{len(rows)}/{count} questions")
+        if tell is not None:
+            tell(f"{len(rows)}/{count} questions")
     return rows
 
 
@@ -85,18 +87,28 @@ def _drawn(index: Index, seed: int) -> list[tuple[str, str, str]]:
     return drawn
 
 
-def _asked(engine: Engine, text: str, number: int) -> str:
-    request = Request(
-        f"question-{number}",
-        messages=(Message("system", _ASK), Message("user", f"{text[:2_000]}\n\nQuestion:")),
-        sampling=Sampling(temperature=0.0, max_tokens=48),
-    )
-    said = ""
-    for event in engine.generate([request]):
+def _asked(engine: Engine, passages: Sequence[tuple[str, str, str]]) -> list[str]:
+    """A question for each passage, all in one batch; '' where none can be used."""
+    requests = [
+        Request(
+            str(i),
+            messages=(Message("system", _ASK), Message("user", f"{text[:2_000]}\n\nQuestion:")),
+            sampling=Sampling(temperature=0.0, max_tokens=48),
+            interactive=False,
+        )
+        for i, (text, _, _) in enumerate(passages)
+    ]
+    said = [""] * len(passages)
+    for event in engine.generate(requests):
         if isinstance(event, Finished):
             if event.error is not None:
                 raise event.error
-            said = event.text
+            said[int(event.request_id)] = event.text
+    return [_question(answer, text) for answer, (text, _, _) in zip(said, passages, strict=True)]
+
+
+def _question(said: str, text: str) -> str:
+    """The question that a model wrote, if it shares words with its passage."""
     line = next((part.strip() for part in said.splitlines() if "?" in part), "")
     question = line[: line.find("?") + 1].removeprefix("Question:").strip(' "*')
     words = telling(question)
@@ -108,8 +120,3 @@ def _asked(engine: Engine, text: str, number: int) -> str:
     finally:
         match.close()
     return question if len(shared) >= max(1, len(words) // 3) else ""
-
-
-def as_pairs(rows: Sequence[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
-    """Rows with ids."""
-    return [(f"q{i}", row) for i, row in enumerate(rows, 1)]

@@ -6,10 +6,8 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 
-from llmops_jupyter.rag.words import match_of
+from llmops_jupyter.rag.words import TOKENIZER, match_of
 
-# As the migration m018_rag has it.
-TOKENIZER = "porter unicode61 remove_diacritics 2"
 # No text has these marks: in what is shown, control characters that nobody sees are blanks.
 BEGIN, END = "\x01", "\x02"
 _BLANKS = dict.fromkeys((0, ord(BEGIN), ord(END)), " ")

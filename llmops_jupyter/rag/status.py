@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.rag import kept
 from llmops_jupyter.rag.health import Asked, asked
+from llmops_jupyter.rag.passages import state_of
 
 if TYPE_CHECKING:
     from llmops_jupyter.rag.index import Index
@@ -119,16 +120,5 @@ def _latency(index: Index) -> float | None:
 
 
 def _stale(found: Mapping[str, kept.DocumentRow], base: Path) -> list[str]:
-    """Files that are other now than when they were indexed."""
-    stale = []
-    for source, document in found.items():
-        if not document.mtime_ns:
-            continue
-        try:
-            stat = (base / source).stat()
-        except OSError:
-            stale.append(source)
-            continue
-        if (stat.st_size, stat.st_mtime_ns) != (document.size, document.mtime_ns):
-            stale.append(source)
-    return stale
+    """Files whose content is another than when they were indexed, or that are gone."""
+    return [source for source, document in found.items() if state_of(document, base)]

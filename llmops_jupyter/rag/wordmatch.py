@@ -6,9 +6,8 @@ import re
 import sqlite3
 from collections.abc import Iterable, Sequence
 
-from llmops_jupyter.rag.words import COMMON
+from llmops_jupyter.rag.words import COMMON, TOKENIZER
 
-TOKENIZER = "porter unicode61 remove_diacritics 2"
 _WORD = re.compile(r"\d+(?:[.,:]\d+)*|\w+")
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 # Chinese, Japanese, Korean and Thai write no spaces between words.

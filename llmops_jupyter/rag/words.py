@@ -110,6 +110,8 @@ COMMON = frozenset(
     ]
 )
 _WORD = re.compile(r"\w+")
+# Of the full-text index, as the migration m018_rag has it.
+TOKENIZER = "porter unicode61 remove_diacritics 2"
 # More words than any question has.
 MOST = 64
 

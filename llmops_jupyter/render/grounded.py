@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 NOT_THERE, TURNED = "[?]", "[≠]"
 _CITED = re.compile(r"\s*\[\d{1,3}(?:\s*,\s*\d{1,3})*\]")
 _CODE = re.compile(r"(`+[^`]*`+)")
-# What a terminal would obey.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 # Characters of a quotation that are shown.
 MOST = 240
@@ -93,6 +92,11 @@ def after_stream(done: Completion) -> list[str]:
     return ["", *taken_back, *sources_text(grounding)]
 
 
+def one_line(text: str) -> str:
+    """Words of a document on one line, without what a terminal would obey."""
+    return " ".join(_CONTROL.sub("", text).split())
+
+
 def _short(citation: Citation) -> str:
-    quote = " ".join(_CONTROL.sub("", citation.quote).split())
+    quote = one_line(citation.quote)
     return quote if len(quote) <= MOST else f"{quote[:MOST].rstrip()}…"

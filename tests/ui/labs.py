@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 
 import nbformat
+
+SCREENSHOTS = os.environ.get("SCREENSHOTS")  # a folder that keeps what the browser showed
 
 
 def run_all(page, address):
@@ -30,3 +34,27 @@ def saved(page, path, n_code):
         if len(ran) == n_code and page.locator("[data-status=idle]").count():
             return notebook
         assert time.monotonic() < deadline, f"{len(ran)} of {n_code} cells ran"
+
+
+def opened(page, lab, path, sources, widget):
+    """Run these cells as a notebook in a JupyterLab of its own; returns the widget that they show."""
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(source) for source in sources],
+        metadata={
+            "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}
+        },
+    )
+    nbformat.write(notebook, path)
+    run_all(page, lab()(path.name))
+    found = page.locator(widget)
+    found.wait_for(timeout=90_000)
+    return found
+
+
+def picture(widget, name):
+    if SCREENSHOTS:
+        widget.screenshot(path=Path(SCREENSHOTS) / f"{name}.png")
+
+
+def wait_for(widget, text):
+    widget.get_by_text(text).first.wait_for(timeout=20_000)

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
-import nbformat
 import pytest
-from labs import run_all, saved
+from labs import opened, picture, saved, wait_for
 
 import llmops_jupyter as lo
 
 pytestmark = pytest.mark.browser
-SCREENSHOTS = os.environ.get("SCREENSHOTS")  # a folder that keeps what the browser showed
 HOSTILE = (
     "<img src=x onerror='window.pwned=1'><img src='http://leak.invalid/x'><script>window.pwned=2</script>"
     "\n    four spaces, then an answer "
@@ -31,30 +26,10 @@ def labelling(lab, page, tmp_path):
     """Start a notebook with a labelling cell; returns the widget and the notebook's path."""
 
     def start(line, *more):
-        cells = [LOAD, ROWS, line, *more]
-        notebook = nbformat.v4.new_notebook(
-            cells=[nbformat.v4.new_code_cell(source) for source in cells],
-            metadata={
-                "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}
-            },
-        )
         path = tmp_path / "label.ipynb"
-        nbformat.write(notebook, path)
-        run_all(page, lab()(path.name))
-        widget = page.locator(".llmops-label")
-        widget.wait_for(timeout=90_000)
-        return widget, path
+        return opened(page, lab, path, (LOAD, ROWS, line, *more), ".llmops-label"), path
 
     return start
-
-
-def picture(widget, name):
-    if SCREENSHOTS:
-        widget.screenshot(path=Path(SCREENSHOTS) / f"{name}.png")
-
-
-def wait_for(widget, text):
-    widget.get_by_text(text).first.wait_for(timeout=20_000)
 
 
 def test_answers_are_labelled_with_keys_and_nothing_in_them_runs(labelling, page, tmp_path):

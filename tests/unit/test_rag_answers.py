@@ -515,3 +515,19 @@ def test_an_answer_that_ran_out_of_time_is_checked_as_well(made):
     done = made.rag.ask("manual", "When does the relief valve open?")
     assert done.text == UNSUPPORTED
     assert done.finish_reason == "deadline"
+
+
+def test_passages_win_over_a_variable_of_the_notebook_that_is_called_context(made):
+    content = made.prompts.scratch("{{ context }} When does the relief valve open?")
+    made.prompts.run(content, {"context": "my own"}, rag="manual")
+    told = made.reader.requests[-1].messages[-1].content
+    assert "my own" not in told
+    assert told.startswith("Passages of documents")
+
+
+def test_a_variant_says_in_its_text_that_it_quotes(made):
+    made.prompts.save("reader", "user: {{ context }} Q: {{ q }}")
+    rows = [{"id": "a", "q": "When does the relief valve open?", "expected": "nine"}]
+    run = made.evaluation.run("reader:rag=manual,rag_quote=true,rag_tokens=200", rows, ["contains"])
+    assert run.items[0].case.output.startswith("The relief valve opens at nine bar.")
+    assert not made.reader.requests
