@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from engine_fakes import FakeEngine
-from rag_fakes import WordEngine
+from rag_fakes import documents_of, workspace_with
 from shells import Notebook
 
 import llmops_jupyter as lo
@@ -30,22 +29,11 @@ QUESTIONS = [
 ]
 
 
-class Reader(FakeEngine):
-    context_length = 2_000
-
-
 @pytest.fixture
 def made(tmp_path):
-    for name, text in PAGES.items():
-        (tmp_path / name).write_text(text)
-    workspace = lo.open(":memory:")
-    embedder = WordEngine()
-    reader = Reader(lambda _: "The relief valve opens at nine bar.")
-    workspace.engine.engine = lambda name=None: embedder if name == "words" else reader
-    workspace.rag.add("manual", tmp_path, embedder="words")
-    workspace.reader = reader
-    yield workspace
-    workspace.close()
+    place = documents_of(tmp_path, PAGES)
+    with workspace_with(place, "The relief valve opens at nine bar.") as workspace:
+        yield workspace
 
 
 def hit(text, source):
