@@ -113,6 +113,12 @@ def _share(part: str) -> tuple[str, float]:
     return name, share
 
 
+def prepare_(context: Context, values: Mapping[str, Any]) -> Result:
+    from llmops_jupyter.commands import preparing
+
+    return preparing.prepare_(context, values)
+
+
 def from_traces_(context: Context, values: Mapping[str, Any]) -> Result:
     dataset = context.workspace.data_from_traces(
         values["name"], limit=values["limit"] or 200, **filters_of(values)

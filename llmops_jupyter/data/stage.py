@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.data.dataset import Change, Dataset, DatasetDiff
 from llmops_jupyter.data.reading import read_rows
@@ -14,6 +14,9 @@ from llmops_jupyter.data.spool import Spool
 from llmops_jupyter.data.values import Row, canonical, changed_columns, digest
 from llmops_jupyter.errors import DataError, unknown_name
 from llmops_jupyter.store import Store, aliases
+
+if TYPE_CHECKING:
+    from llmops_jupyter.data.preparing import Masker, Prepared
 
 KIND = "data"
 REPORT_EVERY = 1000
@@ -57,7 +60,7 @@ class Datasets:
         # The source may be slow, and may trace its own work: it is read to its end before others are
         # kept from writing.
         with Spool() as spool:
-            for row_id, row in self._identified(rows, id_column):
+            for row_id, row in self.identified(rows, id_column):
                 spool.add(row_id, row)
                 if progress is not None and len(spool.items) % REPORT_EVERY == 0:
                     progress(len(spool.items), total)
@@ -172,7 +175,57 @@ class Datasets:
             raise DataError("No traces match. Widen the filters; %trace list shows what there is.")
         return self.add(name, rows, id_column="trace_id", source="traces")
 
-    def _identified(self, rows: Any, id_column: str | None) -> Iterator[tuple[str, Row]]:
+    def prepare(
+        self,
+        rows: Any,
+        name: str | None = None,
+        *,
+        against: Any = None,
+        masker: Masker | None = None,
+        progress: Callable[[str], None] | None = None,
+        **options: Any,
+    ) -> Prepared:
+        """Clean rows for fine-tuning: repair them, and leave out what a model should not learn.
+
+        Rows keep their ids and their order. What is left out is kept as ``NAME.dropped`` with the rule that
+        did it. Equal rows and options give the same version. Nothing is written before the end.
+
+        Args:
+            rows: a data set or its reference, or what `add` takes.
+            name: of the cleaned data set; that of the source with ``.clean`` if left out.
+            against: an evaluation set, or several: rows that one of them has too are left out.
+            masker: a model's chat template and tokenizer, to check rows by and to show what is learned.
+            progress: called with a line on how far it is.
+            options: see `Recipe`.
+
+        Raises:
+            OptionError: an option cannot be used.
+            DataError: no row would stay; the message counts by which rules they would go.
+            MissingDependencyError: an option needs a package that is not installed.
+        """
+        from llmops_jupyter.data.preparing import Recipe
+        from llmops_jupyter.data.preparing.preparation import prepare
+
+        recipe = Recipe.of(options)
+        tell = progress or (lambda _: None)
+        return prepare(self, rows, name, recipe, against=against or (), masker=masker, tell=tell)
+
+    def preparation(self, reference: str) -> Prepared:
+        """The report of the preparation that made a version.
+
+        Raises:
+            UnknownNameError: there is no such version, or no preparation made it.
+        """
+        from llmops_jupyter.data.preparing import kept
+
+        return kept.find(self, reference)
+
+    def with_ids(self, pairs: Sequence[tuple[str, Row]]) -> Identified:
+        """Rows that have their ids already, for `add`."""
+        return Identified(pairs)
+
+    def identified(self, rows: Any, id_column: str | None = None) -> Iterator[tuple[str, Row]]:
+        """Rows, as `add` takes them, with the ids under which it would keep them."""
         if isinstance(rows, Identified) or (isinstance(rows, Dataset) and id_column is None):
             yield from rows.items()
             return

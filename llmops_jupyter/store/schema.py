@@ -449,6 +449,58 @@ def m018_rag(conn: sqlite3.Connection) -> None:
     )
 
 
+def m019_finetune(conn: sqlite3.Connection) -> None:
+    """Runs of fine-tuning and what they told, so that curves and samples outlive the notebook.
+
+    `read_bytes` says how much of the run's own log of events is here already: the training process writes
+    only there, and whoever looks at a run brings its events over.
+    """
+    _run(
+        conn,
+        """CREATE TABLE finetune_runs (
+            id TEXT PRIMARY KEY,
+            name TEXT NOT NULL,
+            status TEXT NOT NULL,
+            model TEXT NOT NULL,
+            model_sha256 TEXT NOT NULL,
+            data TEXT NOT NULL,
+            data_hash TEXT NOT NULL,
+            eval_data TEXT NOT NULL,
+            recipe TEXT NOT NULL,
+            plan TEXT NOT NULL,
+            samples TEXT NOT NULL,
+            folder TEXT NOT NULL,
+            message TEXT NOT NULL DEFAULT '',
+            adapter TEXT NOT NULL DEFAULT '',
+            read_bytes INTEGER NOT NULL DEFAULT 0,
+            created_at TEXT NOT NULL,
+            ended_at TEXT
+        )""",
+        """CREATE TABLE finetune_events (
+            run_id TEXT NOT NULL REFERENCES finetune_runs(id),
+            seq INTEGER NOT NULL,
+            kind TEXT NOT NULL,
+            step INTEGER,
+            event TEXT NOT NULL,
+            PRIMARY KEY (run_id, seq)
+        ) WITHOUT ROWID""",
+    )
+
+
+def m020_preparations(conn: sqlite3.Connection) -> None:
+    """Reports of preparations, by the version of a data set that each made.
+
+    Two recipes may come to the same rows, and each keeps its report; `recipe_hash` is of the recipe and the
+    source. `dropped` is the version that holds what was left out.
+    """
+    _run(
+        conn,
+        "CREATE TABLE preparations (id INTEGER PRIMARY KEY, name TEXT NOT NULL, version INTEGER NOT NULL, "
+        "recipe_hash TEXT NOT NULL, dropped TEXT, report TEXT NOT NULL, at TEXT NOT NULL, "
+        "UNIQUE (name, version, recipe_hash))",
+    )
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     m001_settings,
     m002_spans,
@@ -468,4 +520,6 @@ MIGRATIONS: tuple[Migration, ...] = (
     m016_evaluation,
     m017_splits,
     m018_rag,
+    m019_finetune,
+    m020_preparations,
 )
