@@ -81,6 +81,34 @@ class ChatFormat:
                 rendered += f"\n{marks.end}\n\n"
         return self._split(mask, rendered + mask.hide(prefill))
 
+    def taught(self, messages: Sequence[Message]) -> tuple[list[Piece], list[Piece]]:
+        """What the model reads before its last message, as `pieces` gives it, and what it is to write.
+
+        The second is what the template writes for that message up to where the next would begin. Where it
+        writes the conversation otherwise once the message is there (some templates drop the reasoning that
+        they begin), it is the message's text alone, after a reasoning that is closed.
+
+        Raises:
+            ModelError: the template refuses the messages, or knows no calls of tools for the last.
+        """
+        if callforms.form_of(self.template) is None and toolcalls.uses_tools(messages):
+            if messages[-1].tool_calls:
+                raise ModelError(
+                    "The model's chat template knows no calls of tools, so none can be learned. Leave "
+                    "such examples out, or choose another model."
+                )
+            messages = toolcalls.plain_messages(messages, ())
+        values = toolcalls.template_messages(messages)
+        mask = Mask.for_texts(self.control, _texts(values))
+        hidden = _hidden(mask, values)
+        prompt, whole = self._render(hidden[:-1]), self._render(hidden, answer=True)
+        if whole.startswith(prompt) and len(whole) > len(prompt):
+            return self._split(mask, prompt), self._split(mask, whole[len(prompt) :])
+        marks = marks_of(self.template)
+        if marks is not None and begun(marks, prompt):
+            prompt += f"\n{marks.end}\n\n"
+        return self._split(mask, prompt), self._split(mask, mask.hide(messages[-1].content))
+
     @property
     def _takes_system(self) -> bool:
         """Whether the template allows a message of the system."""
@@ -104,13 +132,15 @@ class ChatFormat:
         shown = places.sub(lambda m: mask.hide(values[m.group(0)[1:-1]]), self.template)
         return self._split(mask, shown)
 
-    def _render(self, messages: Sequence[Mapping[str, Any]], tools: Any = None) -> str:
+    def _render(
+        self, messages: Sequence[Mapping[str, Any]], tools: Any = None, *, answer: bool = False
+    ) -> str:
         import jinja2
 
         try:
             return compiled(self.template).render(
                 messages=list(messages),
-                add_generation_prompt=True,
+                add_generation_prompt=not answer,
                 bos_token=self.bos,
                 eos_token=self.eos,
                 tools=tools,

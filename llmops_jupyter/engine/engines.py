@@ -48,6 +48,8 @@ class Engines:
         self._loaded: dict[Key, Engine] = {}
         # Why an engine is not where the setting `worker` wants it.
         self._notes: dict[Key, tuple[str, ...]] = {}
+        # Digests of adapters and models that were found to belong together.
+        self._fitting: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
         self._cassette: Cassette | None = None
         self._mode = "live"
@@ -109,6 +111,21 @@ class Engines:
         end_recording(self)
         return self._cassette.path
 
+    def played(self, kind: str, model: Model, request: Mapping[str, Any]) -> Any:
+        """What a cassette has for something other than a call of the engine; None if none plays.
+
+        Raises:
+            ReplayError: it has no recording of this.
+        """
+        if self._mode != "replay" or self._cassette is None:
+            return None
+        return self._cassette.take(kind, model.sha256, request)
+
+    def keep(self, kind: str, model: Model, request: Mapping[str, Any], response: Any) -> None:
+        """Record what `played` will give, if a cassette records."""
+        if self._mode == "record" and self._cassette is not None:
+            self._cassette.add(kind, model.sha256, request, response)
+
     def live(self) -> None:
         """Neither record nor replay."""
         end_recording(self)
@@ -155,8 +172,8 @@ class Engines:
         """The registered adapter, if it may be used with this model; not asked where a cassette plays.
 
         Raises:
-            UnknownNameError, ModelError: there is no such adapter; or the model is a copy on which it was
-                not found to do the same as on the parent.
+            UnknownNameError, ModelError: there is no such adapter; or it was trained on another model; or the
+                model is a copy on which it was not found to do the same as on the parent.
         """
         found = self._models().adapter(ref)
         if self._mode == "replay":
@@ -165,11 +182,19 @@ class Engines:
             base = self._models().resolve(model)
         except UnknownNameError:
             return found  # `engine` says which models there are
-        if base.parent:
+        self._check_fits(found, base)
+        if base.parent and found.metadata.base_sha256 != base.sha256:
             from llmops_jupyter.engine.tuning import check_follows
 
             check_follows(self._store, base, found, scale)
         return found
+
+    def _check_fits(self, adapter: Model, base: Model) -> None:
+        if (pair := (adapter.sha256, base.sha256)) not in self._fitting:
+            from llmops_jupyter.engine.fitting import check_fits
+
+            check_fits(self._models(), adapter, base)
+            self._fitting.add(pair)
 
     def clear_prefixes(self) -> Usage:
         """Delete the beginnings of prompts that are saved on disk, of all models and all notebooks.

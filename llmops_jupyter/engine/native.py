@@ -294,3 +294,27 @@ class Vocabulary:
         """The chat template that the file carries."""
         found = self._lib.llama_model_chat_template(self._model, None)
         return found.decode("utf-8", "replace") if found else None
+
+
+class FileVocabulary(Vocabulary):
+    """The tokens of a GGUF file, read without its weights; `free` it at the end.
+
+    Raises:
+        ModelError: the file cannot be read.
+        MissingDependencyError: llama-cpp-python is not installed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        lib = library()
+        params = lib.llama_model_default_params()
+        params.vocab_only = True
+        self._read = lib.llama_model_load_from_file(str(path).encode(), params)
+        if not self._read:
+            raise ModelError(f"llama.cpp cannot read {path.name!r}: {last_error()}.")
+        super().__init__(self._read)
+
+    def free(self) -> None:
+        """Give the native memory back. Safe to call twice."""
+        if self._read:
+            self._lib.llama_model_free(self._read)
+            self._read = None

@@ -262,7 +262,8 @@ def _kept(models: Models, store: Store, tuner: _Tuner, tuning: Tuning) -> Tuning
     notes = list(tuning.notes)
     architecture = model.metadata.architecture
     for adapter in models.adapters():
-        if adapter.metadata.architecture != architecture:
+        trained_on = adapter.metadata.base_sha256 or model.sha256
+        if adapter.metadata.architecture != architecture or trained_on != model.sha256:
             continue
         tuner.say(f"{adapter.ref}: comparing the copy with its parent")
         try:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from llmops_jupyter.models.header import Header
 
 MOST_LAYERS = 4096
+# The key under which our adapters name the file that they were trained on.
+BASE_SHA256 = "llmops.base.sha256"
 _F16 = 2
 _F32 = 4
 
@@ -54,6 +56,7 @@ class GGUFMetadata:
     `kv_heads` has one number for each layer (0 where the layer keeps no keys and values);
     `key_length` and `value_length` are the widths of one head. `state_bytes` is what a recurrent
     model keeps for each sequence. `parts` is above 1 for a model that is split over files.
+    `base_sha256` is the digest of the model that an adapter was trained on, where it says so.
     """
 
     architecture: str
@@ -78,6 +81,7 @@ class GGUFMetadata:
     tensor_bytes: int = 0
     size: int = 0
     parts: int = 1
+    base_sha256: str = ""
 
     @property
     def kv_bytes_per_token(self) -> int:
@@ -132,6 +136,7 @@ def read_metadata(path: str | os.PathLike[str]) -> GGUFMetadata:
         tensor_bytes=sum(sizes),
         size=header.size,
         parts=max(1, _whole(values.get("split.count"))),
+        base_sha256=_text(values.get(BASE_SHA256)) or "",
         **_shape(header, architecture, path),
     )
 

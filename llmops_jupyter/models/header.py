@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -72,7 +72,8 @@ class Header:
     """Keys and tensors of a GGUF file.
 
     An array of more than `LONGEST_ARRAY` entries is left out of `values`; `lengths` has the number
-    of entries of every array. `data_offset` is where the weights begin, in bytes from the start.
+    of entries of every array. `data_offset` is where the weights begin, in bytes from the start;
+    `extents` says from which byte to which one each key lies, with its value.
     """
 
     version: int
@@ -81,6 +82,7 @@ class Header:
     tensors: tuple[Tensor, ...]
     data_offset: int
     size: int
+    extents: dict[str, tuple[int, int]] = field(default_factory=dict, repr=False)
 
 
 class _Cursor:
@@ -182,7 +184,9 @@ def _read(cursor: _Cursor, path: Path) -> Header:
         raise cursor.damaged(f"{n_tensors:,} tensors and {n_keys:,} keys")
     values: dict[str, Any] = {}
     lengths: dict[str, int] = {}
+    extents: dict[str, tuple[int, int]] = {}
     for _ in range(n_keys):
+        start = cursor.at
         key = cursor.text()
         kind = cursor.number("I")
         if kind == _ARRAY:
@@ -193,12 +197,13 @@ def _read(cursor: _Cursor, path: Path) -> Header:
                 values[key] = items
         else:
             values[key] = _read_value(cursor, kind)
+        extents[key] = (start, cursor.at)
     tensors = tuple(_read_tensor(cursor) for _ in range(n_tensors))
     alignment = values.get("general.alignment", DEFAULT_ALIGNMENT)
     if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
         raise cursor.damaged(f"an alignment of {alignment!r}")
     data_offset = -(-cursor.at // alignment) * alignment
-    return Header(version, values, lengths, tensors, data_offset, cursor.size)
+    return Header(version, values, lengths, tensors, data_offset, cursor.size, extents)
 
 
 def _check_start(cursor: _Cursor, path: Path) -> int:

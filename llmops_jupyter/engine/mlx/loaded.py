@@ -11,8 +11,9 @@ from llmops_jupyter.engine.context import Size
 from llmops_jupyter.engine.mlx.adapters import ModelAdapters
 from llmops_jupyter.engine.mlx.beginnings import CHUNK
 from llmops_jupyter.engine.mlx.lanes import BatchLane, SingleLane
-from llmops_jupyter.engine.mlx.vocabulary import FileVocabulary, FolderVocabulary
+from llmops_jupyter.engine.mlx.vocabulary import FolderVocabulary
 from llmops_jupyter.engine.mlx.weights import load_gguf
+from llmops_jupyter.engine.native import FileVocabulary
 from llmops_jupyter.engine.row import Row
 from llmops_jupyter.engine.scoring import Labels, Passage
 from llmops_jupyter.engine.tokens import Tokenizer
@@ -139,7 +140,7 @@ def load_folder(path: Path) -> Any:
 
     weight_files(path)
     try:
-        model, _ = load_model(path)
+        model, _ = load_model(path, model_config=_rotary(path))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as e:
         if "not supported" in str(e) or "model_file" in str(e):
             raise ModelArchitectureError(
@@ -151,3 +152,20 @@ def load_folder(path: Path) -> Any:
         ) from e
     model.eval()
     return model
+
+
+def _rotary(path: Path) -> dict[str, Any]:
+    """The rotary positions of a configuration that transformers 5 wrote, as mlx-lm reads them.
+
+    They stand in one record there. Most of mlx-lm's models (0.32) look for the names of before, and go on with
+    their defaults.
+    """
+    config = json.loads((path / "config.json").read_text("utf-8"))
+    rotary = config.get("rope_parameters")
+    # With kinds of layers there is a record for each, which only newer models have and read.
+    if not isinstance(rotary, dict) or "rope_theta" not in rotary:
+        return {}
+    found = {"rope_theta": rotary["rope_theta"]}
+    if rotary.get("rope_type", "default") != "default":
+        found["rope_scaling"] = rotary
+    return {name: value for name, value in found.items() if config.get(name) is None}

@@ -8,37 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from llmops_jupyter.engine import native
 from llmops_jupyter.engine.mlx.matching import tokenizer_of
 from llmops_jupyter.engine.mlx.sampler import ArraySampler
 from llmops_jupyter.engine.protocol import Request
 from llmops_jupyter.errors import ModelError
 
 TOKENIZER = "tokenizer.json"
-
-
-class FileVocabulary(native.Vocabulary):
-    """The tokens of a GGUF file, read by llama.cpp without its weights.
-
-    Raises:
-        ModelError: the file cannot be read.
-        MissingDependencyError: llama-cpp-python is not installed.
-    """
-
-    def __init__(self, path: Path) -> None:
-        lib = native.library()
-        params = lib.llama_model_default_params()
-        params.vocab_only = True
-        self._read = lib.llama_model_load_from_file(str(path).encode(), params)
-        if not self._read:
-            raise ModelError(f"llama.cpp cannot read {path.name!r}: {native.last_error()}.")
-        super().__init__(self._read)
-
-    def free(self) -> None:
-        """Give the native memory back. Safe to call twice."""
-        if self._read:
-            self._lib.llama_model_free(self._read)
-            self._read = None
 
 
 class FolderVocabulary:
