@@ -23,6 +23,7 @@ T = TypeVar("T")
 if TYPE_CHECKING:
     from llmops_jupyter.data import Dataset, Datasets
     from llmops_jupyter.evaluation import Evaluation
+    from llmops_jupyter.finetune.stage import Finetune
     from llmops_jupyter.models import Models
     from llmops_jupyter.prompts import Prompts
     from llmops_jupyter.rag import Rag
@@ -113,6 +114,21 @@ class Workspace:
                 lambda: self.models,
                 lambda: self.data,
                 lambda: self.prompts,
+            ),
+        )
+
+    @property
+    def finetune(self) -> Finetune:
+        from llmops_jupyter.finetune.stage import Finetune
+
+        return self._stage(
+            "finetune",
+            lambda: Finetune(
+                self.store,
+                lambda: self.models,
+                lambda: self.data,
+                self.engine,
+                lambda: self.evaluation,
             ),
         )
 

@@ -317,6 +317,8 @@ class Comparisons(Sequence[Comparison]):
         if len(self) < 2:
             return ""
         said = f"{many}: p-values are corrected ({self.correction}), and verdicts follow them"
+        if self.correction == "none":
+            said = f"{many}; p-values are not corrected for that"
         return f"{said}; each interval is that of its own comparison"
 
     def __str__(self) -> str:

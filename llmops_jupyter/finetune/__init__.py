@@ -1,0 +1,1 @@
+"""Fine-tuning on this machine: recipes, trainers, and the adapters that they make."""

@@ -1,0 +1,41 @@
+"""The picture of a run: loss over steps, and the looks at the eval examples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llmops_jupyter.render.plots import GOOD, INK, NEUTRAL, Picture, new_figure, paint
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from llmops_jupyter.finetune.runs import Run
+
+
+class Curves(Picture):
+    """Training loss, its running mean, and the loss on the eval examples with the best look marked."""
+
+    description = "loss over steps"
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def figure(self) -> Figure:
+        run = self._run
+        made = new_figure(7.0, 2.8)
+        axes = made.subplots()
+        steps = [step for step, _, _ in run.losses]
+        axes.plot(steps, [loss for _, loss, _ in run.losses], color=INK, alpha=0.35, linewidth=0.8)
+        axes.plot(steps, [mean for _, _, mean in run.losses], color=NEUTRAL, label="training")
+        if run.evals:
+            places, losses = zip(*run.evals, strict=True)
+            axes.plot(places, losses, color=GOOD, marker="o", markersize=4, label="eval")
+        if run.best is not None:
+            axes.plot(*run.best, marker="o", markersize=9, fillstyle="none", color=GOOD)
+        axes.set_xlim(0, max(run.steps, 1))
+        axes.set_xlabel("step")
+        axes.set_ylabel("loss (nats for a token)")
+        axes.set_title(f"{run.name} · {run.id}", fontsize="medium", loc="left", color=INK)
+        axes.legend(frameon=False, labelcolor=INK, loc="upper right")
+        paint(axes)
+        return made

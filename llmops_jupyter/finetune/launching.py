@@ -1,0 +1,81 @@
+"""The process of a run: whether there is room for it, its start, and what to say of its end."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+from llmops_jupyter.engine.worker.process import apart, environment, package_folder
+from llmops_jupyter.errors import EngineError, StoreFullError
+from llmops_jupyter.finetune import job
+from llmops_jupyter.finetune.recipe import Recipe
+from llmops_jupyter.finetune.runs import FAILED, INTERRUPTED, Run
+from llmops_jupyter.models.memory import megabytes
+from llmops_jupyter.models.model import Model
+
+
+def check_space(folder: Path, recipe: Recipe, base: Model) -> None:
+    """Raise a StoreFullError if two checkpoints (the new one stands beside the old) and an adapter do not fit."""
+    metadata = base.metadata
+    numbers = (
+        metadata.layers
+        * recipe.rank
+        * (8 * metadata.embedding_length + 6 * metadata.feed_forward_length)
+    )
+    wanted = numbers * 4 * 9
+    place = next(p for p in (folder, *folder.parents) if p.is_dir())
+    free = shutil.disk_usage(place).free
+    if free < wanted:
+        raise StoreFullError(
+            f"The run needs about {megabytes(wanted)} of disk for checkpoints; {megabytes(free)} are "
+            f"free in {str(place)!r}. Make room, or use a lower --rank."
+        )
+
+
+def launch(folder: Path) -> None:
+    """Start the process that trains the run in a folder; it outlives this one.
+
+    Raises:
+        EngineError: none can be started.
+    """
+    try:
+        with (folder / job.LOG).open("ab") as log:
+            started = subprocess.Popen(  # noqa: S603 - this Python and a module of ours
+                [sys.executable, "-m", "llmops_jupyter.finetune.worker", str(folder)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=package_folder(),
+                env=environment(),
+                **apart(()),
+            )
+    except OSError as e:
+        raise EngineError(f"No process can be started ({e}). Free memory and run again.") from e
+    # Noted here too: until the process has come up and says so itself, it is known to be alive.
+    job.mark_process(folder, started.pid)
+    # Somebody must wait for it, or it stays as a zombie for as long as this process lives.
+    threading.Thread(target=started.wait, name=f"llmops-reap-{started.pid}", daemon=True).start()
+
+
+def or_raise(run: Run) -> Run:
+    """The run itself, if it came to an end.
+
+    Raises:
+        EngineError: it failed, or its process is gone; the message says how to go on.
+    """
+    if run.status == FAILED:
+        raise EngineError(f"{run.message} Its log: {run.folder / job.LOG}")
+    if run.status == INTERRUPTED:
+        last = ""
+        with suppress(OSError):
+            lines = (run.folder / job.LOG).read_text("utf-8", "replace").strip().splitlines()
+            last = f": {lines[-1]}" if lines else ""
+        raise EngineError(
+            f"The process of the run {run.id} was ended from outside{last}. Go on from its last "
+            f"checkpoint with: %finetune resume {run.name}"
+        )
+    return run

@@ -1,0 +1,1 @@
+"""What learns: one protocol, on torch with PEFT and on MLX."""
