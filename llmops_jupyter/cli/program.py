@@ -24,12 +24,14 @@ GROUPS = {
     "model": "models",
     "data": "data",
     "rag": "rag",
+    "finetune": "finetune",
     "evaluate": "evaluate",
     "trace": "traces",
 }
 ONLY_IN_NOTEBOOKS = {
     ("prompt", "load"),
     ("rag", "panel"),
+    ("finetune", "panel"),
     ("trace", "record"),
     ("trace", "replay"),
     ("trace", "last"),

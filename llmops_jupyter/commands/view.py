@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from llmops_jupyter.workspace import Workspace
 
 
+AGAIN = "broken off; what there is was kept: run it again to go on"
+
+
 @dataclass(frozen=True)
 class Rows:
     """A table to show."""
@@ -79,8 +82,8 @@ def minute(stamp: str) -> str:
 
 
 @contextmanager
-def told(context: Context) -> Iterator[Callable[[str], None]]:
-    """Progress of long work; when it is broken off, the line says how it goes on."""
+def told(context: Context, goes_on: str = AGAIN) -> Iterator[Callable[[str], None]]:
+    """Progress of long work; when it is broken off, the line says how it goes on, or the work itself did if ''."""
     show, last = context.progress(), [""]
 
     def tell(text: str) -> None:
@@ -90,7 +93,8 @@ def told(context: Context) -> Iterator[Callable[[str], None]]:
     try:
         yield tell
     except KeyboardInterrupt:
-        show(f"{last[0]} · broken off; what there is was kept: run it again to go on")
+        if goes_on:
+            show(f"{last[0]} · {goes_on}")
         raise
 
 

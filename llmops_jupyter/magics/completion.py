@@ -105,6 +105,7 @@ def _values(session: Session, kind: str) -> list[str]:
         "prompt_name": lambda s: s.workspace.prompts.names(),
         "data": _data,
         "data_name": lambda s: [d.name for d in s.workspace.data.list()],
+        "training": lambda s: [n for r in s.workspace.finetune.list() for n in (r.name, r.id)],
         "index": lambda s: [str(r["index"]) for r in s.workspace.rag.list()],
         "session": lambda s: [c.name for c in s.workspace.prompts.sessions.list()],
         "trace": lambda s: ["last", *(t.trace_id[:8] for t in s.workspace.traces.newest(20))],

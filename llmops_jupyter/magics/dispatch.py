@@ -20,6 +20,9 @@ IN_NOTEBOOK = {
     ("evaluate", "label"),
     ("rag", "ask"),
     ("rag", "panel"),
+    ("finetune", "run"),
+    ("finetune", "resume"),
+    ("finetune", "panel"),
 }
 
 

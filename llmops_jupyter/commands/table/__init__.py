@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from llmops_jupyter.commands.command import Command
-from llmops_jupyter.commands.table import data, evaluate, model, prompt, rag, trace
+from llmops_jupyter.commands.table import data, evaluate, finetune, model, prompt, rag, trace
 
 COMMANDS: tuple[Command, ...] = (
     *prompt.COMMANDS,
     *model.COMMANDS,
     *data.COMMANDS,
     *rag.COMMANDS,
+    *finetune.COMMANDS,
     *evaluate.COMMANDS,
     *trace.COMMANDS,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from llmops_jupyter.commands.arguments import (
     DATA_REF,
     LIMIT,
+    MODEL,
     NEW_DATA,
     NOTE,
     OUT,
@@ -63,6 +64,74 @@ COMMANDS: tuple[Command, ...] = (
             Option(("--stratify",), "column whose values keep their proportions", "text", "COLUMN"),
         ),
         example="%data split questions train=0.8 test=0.2",
+    ),
+    Command(
+        "data",
+        "prepare",
+        "Clean rows for fine-tuning, with a report; what is left out is kept with the rule that did it.",
+        (Argument("data", "a data set, a variable with rows, or a file", complete="rows"),),
+        (
+            MODEL,
+            Option(
+                ("--name",), "name of the cleaned data set; left out: DATA.clean", "text", "NAME"
+            ),
+            Option(
+                ("--format",),
+                "how rows are read; left out: by their columns",
+                "text",
+                "FORMAT",
+                choices=("auto", "chat", "completion", "text"),
+            ),
+            Option(
+                ("--prompt",), "column of the question, the messages or the text", "text", "COLUMN"
+            ),
+            Option(("--answer",), "column of the answer", "text", "COLUMN"),
+            Option(("--system",), "system message of conversations that have none", "text", "TEXT"),
+            Option(
+                ("--against",),
+                "evaluation set whose rows must not be learned; may be repeated",
+                "text",
+                "DATA",
+                "rows",
+                repeat=True,
+            ),
+            Option(
+                ("--pii",),
+                "personal data: keep and count it (left out), redact it, drop its rows, or redact what Presidio "
+                "finds too",
+                "text",
+                "HOW",
+                choices=("keep", "redact", "drop", "presidio"),
+            ),
+            Option(("--language",), "languages that stay, such as en or en,de", "text", "CODES"),
+            Option(
+                ("--near",),
+                "share of equal words that makes a near-duplicate; left out: 0.9",
+                "float",
+                "SHARE",
+            ),
+            Option(("--no-clean",), "repair no encodings, invisible characters and spaces", "flag"),
+            Option(("--no-quality",), "apply no rules of quality", "flag"),
+            Option(
+                ("--cap",),
+                "keep at most N rows of each value of a column, or of each 'answer'; may be repeated",
+                "text",
+                "COLUMN=N",
+                repeat=True,
+            ),
+            Option(
+                ("--keep",),
+                "count the rows of this rule and keep them; may be repeated",
+                "text",
+                "RULE",
+                repeat=True,
+            ),
+            Option(
+                ("--show",), "show the report of DATA, which an earlier preparation made", "flag"
+            ),
+            OUT,
+        ),
+        example="%data prepare tickets --against tickets.test --pii redact -o prepared",
     ),
     Command(
         "data",
