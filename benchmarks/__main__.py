@@ -20,6 +20,8 @@ PARTS = {
     "evaluation": "Evaluation",
     "rag": "RAG",
     "grounding": "Answers from documents",
+    "finetune": "Fine-tuning",
+    "preparing": "Data preparation",
     "gpu": "GPU",
 }
 

@@ -20,6 +20,8 @@ PACKAGES = {
     "sentence-transformers": ("torch==2.13.0", "sentence-transformers"),
     "bm25s": ("bm25s", "PyStemmer"),
     "chromadb": ("chromadb",),
+    "trl": ("torch==2.13.0", "transformers", "peft", "trl", "gguf"),
+    "minhash": ("datasketch", "rensa"),
     "sqlite-vec": ("sqlite-vec", "apsw", "numpy"),
 }
 
@@ -51,6 +53,7 @@ def peer_python(name: str) -> str:
     return str(python)
 
 
-def peer_version(name: str) -> str:
-    code = f"import importlib.metadata as m; print(m.version({name!r}))"
+def peer_version(name: str, package: str | None = None) -> str:
+    """The version of a peer, or of one of its packages."""
+    code = f"import importlib.metadata as m; print(m.version({package or name!r}))"
     return subprocess.check_output([peer_python(name), "-c", code], text=True).strip()

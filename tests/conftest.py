@@ -62,3 +62,34 @@ def engine(model_path):
     )
     yield loaded
     loaded.close()
+
+
+@pytest.fixture
+def begun_run():
+    """Begin a fine-tuning run that nobody trains: this process stands for its own; returns id, folder, events."""
+    from llmops_jupyter.finetune import job
+    from llmops_jupyter.finetune.packing import Tokens
+    from llmops_jupyter.finetune.recipe import Recipe
+    from llmops_jupyter.finetune.runs import Runs
+    from llmops_jupyter.finetune.training import Material
+
+    def begin(ws, run, name, samples=()):
+        folder = ws.path.parent / "finetune" / run
+        given = job.Job(
+            run=run,
+            name=name,
+            recipe=Recipe(),
+            model="model.gguf",
+            model_ref="base@1",
+            model_sha256="0" * 64,
+            architecture="llama",
+            data="tickets@1",
+            samples=tuple(job.Sample(f"r{n}", *texts, ids=(1,)) for n, texts in enumerate(samples)),
+            made_at=ws.store.now(),
+        )
+        given.write(folder, Material([[Tokens((1, 2), 1, "r")]]))
+        Runs(ws.store).add(given, folder)
+        job.mark_process(folder)
+        return run, folder, job.Events(folder)
+
+    return begin

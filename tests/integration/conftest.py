@@ -75,3 +75,12 @@ def runtime(monkeypatch):
     shutil.rmtree(base, ignore_errors=True)
     assert gone, f"processes were left behind: {left}"
     assert reaped, f"zombies were left behind: {zombies()}"
+
+
+@pytest.fixture(scope="session")
+def tiny_chat(tmp_path_factory):
+    """The file of a small model that can be asked and fine-tuned within seconds."""
+    pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed (extra demo)")
+    from tiny_chats import write_chat
+
+    return write_chat(tmp_path_factory.mktemp("tiny") / "tiny.gguf")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from pathlib import Path
 
 CONTROL = ("<|im_start|>", "<|im_end|>")
@@ -22,17 +23,17 @@ CONFIG = {
 }
 
 
-def write_folder(folder: Path, seed: int = 1, *, quantized: bool = False) -> Path:
-    """A whole folder: config, weights, tokenizer."""
+def write_folder(folder: Path, seed: int = 1, *, quantized: bool = False, **settings) -> Path:
+    """A whole folder: config, weights, tokenizer; `settings` go into the config."""
     import mlx.core as mx
     from mlx import nn
     from mlx.utils import tree_flatten
-    from mlx_lm.models import llama
 
     folder.mkdir(parents=True, exist_ok=True)
     mx.random.seed(seed)
-    model = llama.Model(llama.ModelArgs.from_dict(CONFIG))
-    config = dict(CONFIG)
+    config = {**CONFIG, **settings}
+    code = import_module(f"mlx_lm.models.{config['model_type']}")
+    model = code.Model(code.ModelArgs.from_dict(config))
     if quantized:
         nn.quantize(model, 32, 8)
         config["quantization"] = {"group_size": 32, "bits": 8}

@@ -119,10 +119,9 @@ def write_qwen(path, pooling=None):
     writer.add_head_count_kv(HEADS)
     writer.add_key_length(WIDTH // HEADS)
     writer.add_value_length(WIDTH // HEADS)
-    letters = [_letter(b) for b in range(256)]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("qwen2")
-    writer.add_token_list([*letters, "th", *CONTROL])
+    writer.add_token_list([*byte_letters(), "th", *CONTROL])
     writer.add_token_merges(["t h"])
     writer.add_token_types([TokenType.NORMAL] * 257 + [TokenType.CONTROL] * len(CONTROL))
     writer.add_bos_token_id(257)
@@ -164,12 +163,11 @@ def qwen_pair(query, text):
     return [start, *asked, end, *qwen_ids("\n"), start, *qwen_ids("assistant\n")]
 
 
-def _letter(byte):
-    """The letter that stands for a byte in byte-level vocabularies (GPT-2)."""
-    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    return (
-        chr(byte) if byte in plain else chr(256 + sorted(set(range(256)) - set(plain)).index(byte))
-    )
+def byte_letters():
+    """The letters that stand for the bytes in byte-level vocabularies (GPT-2), in the bytes' order."""
+    plain = {*range(33, 127), *range(161, 173), *range(174, 256)}
+    others = sorted(set(range(256)) - plain)
+    return [chr(b if b in plain else 256 + others.index(b)) for b in range(256)]
 
 
 def _writer(path, architecture, pooling):

@@ -31,8 +31,9 @@ def _finish(writer):
     writer.close()
 
 
-def llama_weights(layers=2):
+def llama_weights(layers=2, kv_heads=HEADS):
     """Weights of a llama model by name, in F32."""
+    shared = WIDTH * kv_heads // HEADS
     found = {
         "token_embd.weight": noise(1, VOCABULARY, WIDTH) * 6,
         "output_norm.weight": np.ones(WIDTH),
@@ -42,19 +43,29 @@ def llama_weights(layers=2):
         found[f"{block}.attn_norm.weight"] = np.ones(WIDTH)
         found[f"{block}.ffn_norm.weight"] = np.ones(WIDTH)
         for n, name in enumerate(("attn_q", "attn_k", "attn_v", "attn_output")):
-            found[f"{block}.{name}.weight"] = noise(10 * i + n, WIDTH, WIDTH)
+            rows = shared if name in ("attn_k", "attn_v") else WIDTH
+            found[f"{block}.{name}.weight"] = noise(10 * i + n, rows, WIDTH)
         for n, name in enumerate(("ffn_gate", "ffn_up", "ffn_down")):
             shape = (WIDTH, 2 * WIDTH) if name == "ffn_down" else (2 * WIDTH, WIDTH)
             found[f"{block}.{name}.weight"] = noise(100 + 10 * i + n, *shape)
     return {k: v.astype(np.float32) for k, v in found.items()}
 
 
-def write_llama(path, weights=None, layers=2):
+def write_llama(path, weights=None, layers=2, kv_heads=None, kind=None):
+    """A llama model; `kind` packs its matrices, as 'Q8_0'."""
+    from gguf import GGMLQuantizationType, quants
+
     writer = _writer(path, "llama", layers)
     writer.add_feed_forward_length(2 * WIDTH)
     writer.add_head_count(HEADS)
-    for name, values in (weights or llama_weights(layers)).items():
-        writer.add_tensor(name, values)
+    if kv_heads:
+        writer.add_head_count_kv(kv_heads)
+    for name, values in (weights or llama_weights(layers, kv_heads or HEADS)).items():
+        if kind and values.ndim > 1:
+            packed = GGMLQuantizationType[kind]
+            writer.add_tensor(name, quants.quantize(values, packed), raw_dtype=packed)
+        else:
+            writer.add_tensor(name, values)
     _finish(writer)
     return path
 

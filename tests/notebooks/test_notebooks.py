@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -22,7 +23,11 @@ NEED_THE_FILE = {
     "02_models_and_speed.ipynb",
     "03_endpoints_and_tools.ipynb",
     "04_evaluate_and_compare.ipynb",
+    "06_finetune.ipynb",
 }
+# It trains, unless it is replayed, and that takes some minutes.
+TRAINS = "06_finetune.ipynb"
+TRAINERS = ("torch", "transformers", "peft")
 # They start a server of llama-cpp-python, unless they are replayed.
 NEED_A_SERVER = {"03_endpoints_and_tools.ipynb"}
 SERVER = ("fastapi", "uvicorn", "sse_starlette", "starlette_context", "pydantic_settings")
@@ -46,16 +51,22 @@ def check(folder, name, home, *, live=False, cassette=None):
             *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q"),
             *("-c", os.devnull, "--rootdir", str(folder)),
             *("--nbval-lax" if live else "--nbval", "--nbval-current-env"),
-            *("--nbval-cell-timeout=120", str(folder / name)),
+            *(f"--nbval-cell-timeout={900 if name == TRAINS else 120}", str(folder / name)),
         ],
         capture_output=True,
         text=True,
         env=variables,
         cwd=folder,
-        timeout=600,
+        timeout=1500,
         check=False,
     )
     return done.returncode, done.stdout + done.stderr
+
+
+def need_trainers(name):
+    for package in TRAINERS if name == TRAINS else ():
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"fine-tuning needs {package} (extra finetune)")
 
 
 def copy_with(tmp_path, change):
@@ -71,6 +82,7 @@ def copy_with(tmp_path, change):
 def test_a_notebook_replays_to_the_outputs_it_was_saved_with(name, tmp_path, request):
     if name in NEED_THE_FILE:
         request.getfixturevalue("model_path")
+    need_trainers(name)
     status, text = check(FOLDER, name, tmp_path)
     assert status == 0, text
 
@@ -80,6 +92,7 @@ def test_a_notebook_replays_to_the_outputs_it_was_saved_with(name, tmp_path, req
 def test_a_notebook_runs_on_the_real_model(name, tmp_path, model_path):
     for package in SERVER if name in NEED_A_SERVER else ():
         pytest.importorskip(package, reason=f"llama_cpp.server needs {package} (extra test)")
+    need_trainers(name)
     status, text = check(FOLDER, name, tmp_path, live=True)
     assert status == 0, text
 
