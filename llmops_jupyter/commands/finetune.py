@@ -27,9 +27,9 @@ Shown = Callable[[Run], None]
 def run_(context: Context, values: Mapping[str, Any], shown: Shown | None = None) -> Result:
     stage = context.workspace.finetune
     data = _rows(context, values["data"])
-    settings = {
-        f.name: values[f.name] for f in fields(Recipe) if values.get(f.name) not in (None, False)
-    }
+    given = {f.name: values.get(f.name) for f in fields(Recipe)}
+    # A flag that was not given is False; a number may well be 0.
+    settings = {name: v for name, v in given.items() if v is not None and v is not False}
     options = {name: values[name] for name in ("format", "prompt", "answer") if values[name]}
     options |= {"system": _text(context, values["system"]), "model": values["model"]}
     if values["eval"]:

@@ -53,6 +53,7 @@ def test_a_run_shows_its_curve_and_the_commands_show_what_came_of_it(kernel, tun
     assert any("image/svg+xml" in c["data"] or "image/png" in c["data"] for c in run.updates)
     assert "the adapter is parity@1: %%prompt --adapter parity" in texts(run)
     assert kernel.run("made.status, made.adapter, made.step").text == "('finished', 'parity@1', 30)"
+    assert kernel.run("made.recipe.patience").text == "0", "what is 0 was given all the same"
     listed = texts(kernel.run("%finetune list"))
     assert "parity@1" in listed
     assert "30 of 30" in listed
@@ -73,7 +74,7 @@ def test_a_run_shows_its_curve_and_the_commands_show_what_came_of_it(kernel, tun
 def test_an_interrupt_gives_the_kernel_back_and_training_stops_after_its_step(kernel, tuning):
     kernel.run(
         f"%finetune run parity rows --epochs 100 {SETTINGS}",
-        until=lambda run: texts(run).count("tokens/s") >= 8,  # the curve was drawn once
+        until=lambda run: texts(run).count("tokens/s") >= 4,  # the curve was drawn once
         timeout=180,
     )
     kernel.manager.interrupt_kernel()
