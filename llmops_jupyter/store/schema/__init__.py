@@ -1,0 +1,36 @@
+"""The tables of the store, as an ordered list of steps that are never rewritten.
+
+Each step is a function whose docstring says why the tables look as they do.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+
+from llmops_jupyter.store.schema import basis, registries, stages
+
+Migration = Callable[[sqlite3.Connection], None]
+
+MIGRATIONS: tuple[Migration, ...] = (
+    basis.m001_settings,
+    basis.m002_spans,
+    basis.m003_messages,
+    basis.m004_search,
+    basis.m005_scores,
+    registries.m006_prompts,
+    registries.m007_aliases,
+    registries.m008_models,
+    registries.m009_datasets,
+    registries.m010_sessions,
+    registries.m011_maps,
+    basis.m012_parents,
+    basis.m013_messages_in_order,
+    registries.m014_rows_in_order,
+    registries.m015_formats,
+    stages.m016_evaluation,
+    stages.m017_splits,
+    stages.m018_rag,
+    stages.m019_finetune,
+    stages.m020_preparations,
+)
