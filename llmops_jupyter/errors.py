@@ -115,6 +115,14 @@ class DeadlineError(EngineError, TimeoutError):
     """A request did not finish within its deadline."""
 
 
+class GuardError(LLMOpsError):
+    """A guard policy denied a text, or a policy cannot be used."""
+
+
+class BudgetError(LLMOpsError):
+    """A budget is used up."""
+
+
 class ReplayError(EngineError):
     """A cassette cannot be read, or has no recording of this request."""
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from llmops_jupyter.evaluation import Evaluation
     from llmops_jupyter.finetune.stage import Finetune
     from llmops_jupyter.models import Models
+    from llmops_jupyter.monitor import Monitor
     from llmops_jupyter.prompts import Prompts
     from llmops_jupyter.rag import Rag
 
@@ -129,6 +130,24 @@ class Workspace:
                 lambda: self.data,
                 self.engine,
                 lambda: self.evaluation,
+            ),
+        )
+
+    @property
+    def monitor(self) -> Monitor:
+        from llmops_jupyter.monitor import Monitor
+
+        return self._stage(
+            "monitor",
+            lambda: Monitor(
+                self.store,
+                self.tracer,
+                self.traces,
+                self.engine,
+                data=lambda: self.data,
+                prompts=lambda: self.prompts,
+                evaluation=lambda: self.evaluation,
+                rag=lambda: self.rag,
             ),
         )
 

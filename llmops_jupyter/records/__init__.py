@@ -1,0 +1,63 @@
+"""The frozen records that travel between rooms."""
+
+from __future__ import annotations
+
+from llmops_jupyter.records.completion import (
+    Completion,
+    Failure,
+    Table,
+    load_pandas,
+)
+from llmops_jupyter.records.figures import (
+    FinishReason,
+    Sampling,
+    Timing,
+    TokenLogprob,
+    Usage,
+)
+from llmops_jupyter.records.grounding import (
+    Citation,
+    Claim,
+    Grounding,
+    Hit,
+    Support,
+)
+from llmops_jupyter.records.messages import (
+    ROLES,
+    Message,
+    Role,
+    Tool,
+    ToolCall,
+)
+from llmops_jupyter.records.verdicts import (
+    Action,
+    Decision,
+    Place,
+    Verdict,
+)
+
+__all__ = [
+    "ROLES",
+    "Action",
+    "Citation",
+    "Claim",
+    "Completion",
+    "Decision",
+    "Failure",
+    "FinishReason",
+    "Grounding",
+    "Hit",
+    "Message",
+    "Place",
+    "Role",
+    "Sampling",
+    "Support",
+    "Table",
+    "Timing",
+    "TokenLogprob",
+    "Tool",
+    "ToolCall",
+    "Usage",
+    "Verdict",
+    "load_pandas",
+]

@@ -1,0 +1,51 @@
+"""What a check of a guard policy says of a text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Decision = Literal["allow", "warn", "modify", "deny"]
+Action = Literal["none", "noted", "replaced", "blocked"]
+Place = Literal["input", "context", "output"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one check decided about one text, and, apart from that, what was done.
+
+    A policy that only observes blocks nothing: its decision 'deny' goes with the action 'noted'.
+
+    Args:
+        check: the check's name, such as 'injection'.
+        place: which text it was: the input, retrieved context, or the output.
+        decision: what the check says ought to be done.
+        action: what was done.
+        reason: one sentence for people.
+        score: how sure the check is, from 0 to 1; None where it has no score.
+        threshold: the score from which on it decides other than 'allow'; None without a score.
+        evidence: the part of the text that it rests on, cut; '' if it rests on none.
+        policy: the policy's reference, such as 'support@2'.
+        duration_s: seconds that the check took.
+    """
+
+    check: str
+    place: Place
+    decision: Decision
+    action: Action
+    reason: str = ""
+    score: float | None = None
+    threshold: float | None = None
+    evidence: str = ""
+    policy: str = ""
+    duration_s: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The verdict as JSON values, as a trace keeps it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Verdict:
+        """The verdict that `as_dict` wrote."""
+        return cls(**value)
