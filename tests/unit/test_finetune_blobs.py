@@ -175,8 +175,10 @@ def test_the_files_of_a_pair_are_read_once(ws, base, monkeypatch):
 
     register(ws.models, kept(ws, base).gguf, "shop", base, COMMAND)
     ws.engine.adapter("shop", "tiny", 1.0)
-    monkeypatch.setattr(fitting, "check_fits", lambda *_: pytest.fail("it was read again"))
-    ws.engine.adapter("shop", "tiny", 0.5)
+    read = []
+    monkeypatch.setattr(fitting, "check_fits", lambda *given: read.append(given))
+    assert ws.engine.adapter("shop", "tiny", 0.5).ref == "shop@1"
+    assert read == []
 
 
 def test_another_architecture_is_refused(ws, base):
