@@ -109,6 +109,10 @@ def _run(python: str, kind: str, folder: Path, precision: str) -> dict[str, Any]
     if done.returncode:
         raise RuntimeError(f"{kind} failed: {done.stderr[-2000:]}")
     found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    print(
+        f"    a step {spread(found['steps'][1:], 's')}, peak {found['peak'] / 1e9:.2f} GB",
+        flush=True,
+    )
     return found
 
 
