@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import llmops_jupyter as lo
 from benchmarks.child import environment
 from benchmarks.peers import PeerMissing, peer_python
@@ -70,6 +72,7 @@ def measure(*, quick: bool) -> list[Row]:
 def _write_work(folder: Path, path: Path, context: int, steps: int) -> str:
     """The examples as tokens, the same for all; says how long they are."""
     from llmops_jupyter.data.examples import Format
+    from llmops_jupyter.finetune.recipe import Recipe
     from llmops_jupyter.finetune.tokens import encoder_of
 
     draw = random.Random(5)
@@ -88,8 +91,11 @@ def _write_work(folder: Path, path: Path, context: int, steps: int) -> str:
             for i, (m, n) in enumerate(texts.items())
         ]
     sequences = [{"ids": s.ids, "learned": s.learned} for s in every]
+    # As our trainer takes them (`Training.order`), so that all learn the same in the same step.
+    order = np.random.default_rng([Recipe().seed, 0]).permutation(EXAMPLES).tolist()
     work = {
         "gguf": str(path),
+        "order": order,
         "train": sequences[:EXAMPLES],
         "eval": sequences[EXAMPLES:],
         "steps": steps,

@@ -1,7 +1,8 @@
 """PEFT with Trainer, or TRL's SFTTrainer, on the work of `finetune`; prints what it measured as JSON.
 
 It runs in an environment of its own and imports nothing of ours. The examples come as tokens, so that all
-learn the same; settings are those that the packages have, but for rank, batch, rate and schedule.
+learn the same, in the same order; settings are those that the packages have, but for rank, batch, rate and
+schedule.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ def main(folder: Path, precision: str, kind: str) -> dict[str, Any]:
     from transformers import AutoModelForCausalLM, GgufConfig
 
     work = json.loads((folder / "work.json").read_text("utf-8"))
+    work["train"] = [work["train"][i] for i in work["order"]]
     path = Path(work["gguf"])
     model = AutoModelForCausalLM.from_pretrained(
         str(path.parent),
@@ -44,8 +46,10 @@ def main(folder: Path, precision: str, kind: str) -> dict[str, Any]:
             times.append(time.perf_counter() - self.began)
 
     make = _trainer if kind == "trainer" else _trl
+    torch.manual_seed(0)  # first factors as ours
     trainer, version = make(model, work, folder / f"{kind}-{precision}", precision)
     trainer.add_callback(Clock())
+    trainer._get_train_sampler = lambda *_: torch.utils.data.SequentialSampler(work["train"])  # noqa: SLF001
     trainer.train()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {"steps": times, "peak": peak, "eval": _loss(trainer.model, work), "version": version}
