@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -45,7 +45,24 @@ class Verdict:
         """The verdict as JSON values, as a trace keeps it."""
         return asdict(self)
 
+    def words(self) -> str:
+        """What was decided, for people: ``input denied by injection``; '' where nothing was found."""
+        if self.decision == "allow":
+            return ""
+        said = {"deny": "denied by", "modify": "changed by", "warn": "warned of by"}[self.decision]
+        if self.action == "noted" and self.decision != "warn":
+            said = {"deny": "would be denied by", "modify": "would be changed by"}[self.decision]
+        return f"{self.place} {said} {self.check}"
+
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Verdict:
         """The verdict that `as_dict` wrote."""
         return cls(**value)
+
+
+def summary(verdicts: Sequence[Verdict]) -> str:
+    """What a policy decided on one line: ``guard support@2: input denied by injection``; '' without verdicts."""
+    if not verdicts:
+        return ""
+    found = dict.fromkeys(words for verdict in verdicts if (words := verdict.words()))
+    return f"guard {verdicts[0].policy}: {', '.join(found) or 'nothing found'}"
