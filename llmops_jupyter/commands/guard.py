@@ -71,7 +71,7 @@ def show_(context: Context, values: Mapping[str, Any]) -> Result:
 
 def add_(context: Context, values: Mapping[str, Any]) -> Result:
     given = values["file"]
-    policy = context.variables[given] if given in context.variables else given
+    policy = context.variables.get(given, given)
     found = context.workspace.guard.add(values["name"], policy, note=values["note"] or "")
     told_ = "kept" if found.created else "was there already, it decides the same"
     return line(f"{found.ref} {told_}", {"ref": found.ref, "created": found.created})

@@ -138,7 +138,7 @@ def threshold_for(scores: Sequence[float], rate: float) -> float:
             f"A rate of {rate:g} takes {least:,} harmless texts or more, and there are {n:,}. Give more texts, or a higher rate."
         )
     rank = math.ceil((n + 1) * (1 - rate) - 1e-9)
-    bound = sorted(scores)[rank - 1]
+    bound = float(sorted(scores)[rank - 1])
     scale = 10**DIGITS
     found = math.floor(bound * scale + 1e-9) / scale + 1 / scale
     if found > 1:
@@ -146,12 +146,12 @@ def threshold_for(scores: Sequence[float], rate: float) -> float:
             f"More than {rate:g} of the harmless texts have the highest score there is, so no threshold keeps to that rate. "
             "Take the check out, or give a higher rate."
         )
-    return round(found, DIGITS)
+    return float(round(found, DIGITS))
 
 
 def needed(rate: float) -> int:
     """How many harmless texts a rate takes at least."""
-    return math.ceil(1 / rate - 1e-9) - 1
+    return int(math.ceil(1 / rate - 1e-9)) - 1
 
 
 def share_to_come(n: int, rate: float) -> tuple[float, float]:

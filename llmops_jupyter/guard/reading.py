@@ -85,13 +85,14 @@ def _collect(node: Any, path: Path_, found: dict[Path_, int], where: str) -> Non
         for key, child in node.value:
             name = str(getattr(key, "value", ""))
             line = key.start_mark.line + 1
-            if (*path, name) in found:
+            inside = (*path, name)
+            if inside in found:
                 raise GuardError(
-                    f"{where} line {line}: {name} is there a second time (first in line {found[(*path, name)]}). "
+                    f"{where} line {line}: {name} is there a second time (first in line {found[inside]}). "
                     "Write one key with all of it."
                 )
-            _collect(child, (*path, name), found, where)
-            found[(*path, name)] = line
+            _collect(child, inside, found, where)
+            found[inside] = line
     elif isinstance(node, yaml.SequenceNode):
         for place, child in enumerate(node.value):
             _collect(child, (*path, place), found, where)

@@ -81,6 +81,8 @@ def row_of(verdict: Verdict) -> dict[str, Any]:
 
 def merged(reports: Sequence[Report]) -> tuple[Verdict, ...]:
     """The verdicts on several texts of one place: all that found something, and of the rest one for each check."""
+    if len(reports) == 1:
+        return reports[0].verdicts
     found = [
         v
         for report in reports

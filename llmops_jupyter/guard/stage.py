@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from llmops_jupyter.errors import OptionError
 from llmops_jupyter.guard import named, running
@@ -174,8 +174,10 @@ class Guard(Policies):
         for place in places:
             if place not in PLACES:
                 raise OptionError(f"place is one of {', '.join(PLACES)}, not {place!r:.60}.")
-        found: Check = (
-            check if hasattr(check, "find") else FunctionCheck(name, check, tuple(places))
+        found = (
+            cast("Check", check)
+            if hasattr(check, "find")
+            else FunctionCheck(name, cast("Callable[[str], Any]", check), tuple(places))
         )
         named.register(
             Entry(

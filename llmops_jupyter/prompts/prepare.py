@@ -181,7 +181,7 @@ def prepare(
     guarding = guarding_of(
         options.guard, messages, [variables[name] for name in used if name in variables]
     )
-    told = asked
+    filled = asked
     engine = engines.engine(options.model)
     notes: list[str] = []
     earlier: Sequence[conversation.Turn] = ()
@@ -218,7 +218,7 @@ def prepare(
         source=source,
         turns=earlier,
         question=question,
-        told=told,
+        told=filled,
         guarding=guarding,
     )
 

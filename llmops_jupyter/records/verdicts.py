@@ -47,12 +47,8 @@ class Verdict:
 
     def words(self) -> str:
         """What was decided, for people: ``input denied by injection``; '' where nothing was found."""
-        if self.decision == "allow":
-            return ""
-        said = {"deny": "denied by", "modify": "changed by", "warn": "warned of by"}[self.decision]
-        if self.action == "noted" and self.decision != "warn":
-            said = {"deny": "would be denied by", "modify": "would be changed by"}[self.decision]
-        return f"{self.place} {said} {self.check}"
+        said = _SAID.get((self.decision, self.action == "noted"))
+        return f"{self.place} {said} {self.check}" if said else ""
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Verdict:
@@ -60,9 +56,28 @@ class Verdict:
         return cls(**value)
 
 
+_SAID: Mapping[tuple[Decision, bool], str] = {
+    ("deny", False): "denied by",
+    ("deny", True): "would be denied by",
+    ("modify", False): "changed by",
+    ("modify", True): "would be changed by",
+    ("warn", True): "warned of by",
+}
+
+
 def summary(verdicts: Sequence[Verdict]) -> str:
-    """What a policy decided on one line: ``guard support@2: input denied by injection``; '' without verdicts."""
+    """What a policy decided on one line; '' without verdicts.
+
+    For instance ``guard support@2: input denied by injection``.
+    """
     if not verdicts:
         return ""
-    found = dict.fromkeys(words for verdict in verdicts if (words := verdict.words()))
-    return f"guard {verdicts[0].policy}: {', '.join(found) or 'nothing found'}"
+    found: dict[str, list[str]] = {}
+    for verdict in verdicts:
+        words = verdict.words()
+        if words:
+            checks = found.setdefault(words.removesuffix(verdict.check), [])
+            if verdict.check not in checks:
+                checks.append(verdict.check)
+    said = ", ".join(f"{words}{' and '.join(checks)}" for words, checks in found.items())
+    return f"guard {verdicts[0].policy}: {said or 'nothing found'}"

@@ -56,7 +56,7 @@ def make(schema: Mapping[str, Any] | None = None) -> AnswerSchema:
         from jsonschema.exceptions import SchemaError
 
         try:
-            validators.validator_for(schema).check_schema(schema)
+            validators.validator_for(schema).check_schema(dict(schema))
         except SchemaError as e:
             raise GuardError(f"The schema is none: {e.message}. Correct it.") from e
     return AnswerSchema(schema)

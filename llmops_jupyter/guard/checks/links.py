@@ -212,7 +212,7 @@ def host_of(address: str) -> str:
 
 
 def _is_of(host: str, allowed: Sequence[str]) -> bool:
-    return any(a == ANY or host == a or host.endswith(f".{a.removeprefix('*.')}") for a in allowed)
+    return any(a in (ANY, host) or host.endswith(f".{a.removeprefix('*.')}") for a in allowed)
 
 
 def _instead(link: Link) -> str:
