@@ -151,7 +151,7 @@ def threshold_for(scores: Sequence[float], rate: float) -> float:
 
 def needed(rate: float) -> int:
     """How many harmless texts a rate takes at least."""
-    return int(math.ceil(1 / rate - 1e-9)) - 1
+    return math.ceil(1 / rate - 1e-9) - 1
 
 
 def share_to_come(n: int, rate: float) -> tuple[float, float]:

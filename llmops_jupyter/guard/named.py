@@ -51,7 +51,7 @@ class Entry:
 
     Args:
         name: as policies write it.
-        module: that has `make`, which takes the options and returns a `Check`.
+        module: that has `make`, which takes the options and returns a `Check`; or its name, a colon and what it has instead.
         summary: what it finds, in one sentence.
         places: texts that it may be asked of.
         options: by name.
@@ -82,16 +82,17 @@ class Entry:
         """
         if self.maker is not None:
             return self.maker(**options)
+        home, _, attribute = self.module.partition(":")
         try:
-            module = import_module(self.module)
+            module = import_module(home)
         except ModuleNotFoundError as e:
-            if e.name != self.module:
+            if e.name != home:
                 raise
             raise GuardError(
                 f"The check {self.name} is not part of this installation. Leave it out of the policy, or install a "
                 "release that has it."
             ) from e
-        made: Check = module.make(**options)
+        made: Check = getattr(module, attribute or "make")(**options)
         return made
 
 
@@ -99,21 +100,23 @@ _CHECKS = "llmops_jupyter.guard.checks"
 _ENTRIES = (
     Entry(
         "injection",
-        f"{_CHECKS}.injection",
+        "llmops_jupyter.guard.injection:injection",
         "instructions that try to take over: prompt injection and jailbreaks, by a fitted classifier",
+        places=("input", "context"),
         scored=True,
         replaces=True,
     ),
     Entry(
         "toxicity",
-        f"{_CHECKS}.toxicity",
+        "llmops_jupyter.guard.toxicity:toxicity",
         "insults and hatred, by a fitted classifier",
         scored=True,
+        replaces=True,
         action="warn",
     ),
     Entry(
         "refusal",
-        f"{_CHECKS}.refusal",
+        "llmops_jupyter.guard.refusing:refusal",
         "answers in which the model declines, by a fitted classifier",
         places=("output",),
         scored=True,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from llmops_jupyter.errors import GuardError
 from llmops_jupyter.guard import named
 from llmops_jupyter.guard.check import About, Check, Embed, Finding, Judge, UndecidedError
+from llmops_jupyter.guard.excision import without_sentences
 from llmops_jupyter.guard.masking import masked
 from llmops_jupyter.guard.policy import Policy, Rule
 from llmops_jupyter.guard.report import Report
@@ -81,7 +82,7 @@ class Pipeline:
         """The verdict of one check, and the text after it."""
         began = time.perf_counter()
         try:
-            finding = check.find(text, about)
+            finding = _found(rule, check, text, about)
             decision, reason = _decided(rule, check, finding)
         except UndecidedError as e:
             finding = Finding(None, hit=True, reason="")
@@ -141,6 +142,24 @@ def threshold_of(rule: Rule, check: Check) -> float:
     if rule.threshold is not None:
         return rule.threshold
     return float(getattr(check, "threshold", THRESHOLD))
+
+
+def _found(rule: Rule, check: Check, text: str, about: About) -> Finding:
+    """What a check finds; for 'modify' with the text without it, sentence by sentence where the check has none."""
+    finding = check.find(text, about)
+    threshold = threshold_of(rule, check)
+    if (
+        rule.action != "modify"
+        or finding.replaced is not None
+        or finding.score is None
+        or not threshold <= finding.score <= 1
+    ):
+        return finding
+
+    def score(part: str) -> float:
+        return check.find(part, about).score or 0.0
+
+    return replace(finding, replaced=without_sentences(text, score, threshold))
 
 
 def _decided(rule: Rule, check: Check, finding: Finding) -> tuple[Decision, str]:

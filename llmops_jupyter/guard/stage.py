@@ -177,7 +177,7 @@ class Guard(Policies):
         found = (
             cast("Check", check)
             if hasattr(check, "find")
-            else FunctionCheck(name, cast("Callable[[str], Any]", check), tuple(places))
+            else FunctionCheck(name, check, tuple(places))
         )
         named.register(
             Entry(

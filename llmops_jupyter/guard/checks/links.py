@@ -163,7 +163,8 @@ def found_in(text: str) -> Iterator[Link]:
     for match in _TAG.finditer(text):
         yield from _of_tag(match)
     for match in _BARE.finditer(text):
-        yield Link(match.start(), match.end(), match[0].rstrip(".,;:!?"))
+        address = match[0].rstrip(".,;:!?")
+        yield Link(match.start(), match.start() + len(address), address)
 
 
 def _of_tag(match: re.Match[str]) -> Iterator[Link]:

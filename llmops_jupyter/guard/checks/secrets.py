@@ -37,7 +37,8 @@ _NAMED = re.compile(
     r"[\"'`]{0,2}[ \t]{0,3}(?:=>|:=|[:=]|\bis\b)[ \t]{0,3}[\"'`]{0,2}([^\s\"'`,;<>(){}\[\]]{8,200})"
 )
 _EXAMPLE = re.compile(
-    r"(?i)^(?:your|my|the|some|an?|test|example|sample|dummy|placeholder|change|replace|insert|todo|xxx|\*\*\*|\.\.\.|\$|%|os\.|env)"
+    r"(?i)^(?:(?:my|the|some|an?|test|env)(?![a-z0-9])|your|example|sample|dummy|placeholder|change|replace|insert|todo"
+    r"|xxx|\*\*\*|\.\.\.|\$|%|os\.)"
     r"|x{6}|\*{4}|\.{3}|example|placeholder|redacted|1234567"
 )
 _PASSWORD = re.compile(r"(?i)^pass")
