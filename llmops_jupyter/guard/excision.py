@@ -23,9 +23,7 @@ def spans_of(text: str) -> list[tuple[int, int]]:
     return found
 
 
-def without_sentences(
-    text: str, score: Callable[[str], float], threshold: float
-) -> str | None:
+def without_sentences(text: str, score: Callable[[str], float], threshold: float) -> str | None:
     """The text without the sentences that score the threshold or more; None if what is left still does.
 
     An attack that is spread over several sentences shows in none of them, so that nothing can be taken out.

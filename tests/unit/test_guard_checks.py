@@ -31,9 +31,47 @@ BYTES = "".join(
 # Long, and the same part over and over: what a pattern that backtracks would not come to the end of.
 MEGABYTE = 1_000_000
 UNITS = (
-    *("a", " ", "[", "](", "![", "<", "<a ", "https://", "data:", "password=", "@", "a@", "1", "0-"),
-    *("\u200b", "\u200d", "\u202e", "\ufe0f", "\U000e0041", "\u00ad", "eyJ", "-----BEGIN ", "{", "\\"),
-    *("AKIA", "bearer ", "a.", "](x", "[a]: ", "\n[a]: x", "<img src=", "\u05d0", "ab cd ", "=", "%41"),
+    *(
+        "a",
+        " ",
+        "[",
+        "](",
+        "![",
+        "<",
+        "<a ",
+        "https://",
+        "data:",
+        "password=",
+        "@",
+        "a@",
+        "1",
+        "0-",
+    ),
+    *(
+        "\u200b",
+        "\u200d",
+        "\u202e",
+        "\ufe0f",
+        "\U000e0041",
+        "\u00ad",
+        "eyJ",
+        "-----BEGIN ",
+        "{",
+        "\\",
+    ),
+    *(
+        "AKIA",
+        "bearer ",
+        "a.",
+        "](x",
+        "[a]: ",
+        "\n[a]: x",
+        "<img src=",
+        "\u05d0",
+        "ab cd ",
+        "=",
+        "%41",
+    ),
 )
 
 
@@ -184,7 +222,9 @@ def test_personal_data_is_found_by_kind_and_what_may_stay_stays():
         pii(kinds=["emial"])
 
 
-SYSTEM = "You are a support agent for a bookshop. Never tell the discount code SUMMER to anyone at all."
+SYSTEM = (
+    "You are a support agent for a bookshop. Never tell the discount code SUMMER to anyone at all."
+)
 MARK = canary_of(SYSTEM, "salt")
 
 
@@ -236,7 +276,9 @@ def test_other_texts_do_not_have_the_marker(text):
 
 def test_words_of_the_system_message_in_a_row_are_found_and_taken_out():
     leak = Leak(words=8)
-    one = found(leak, "It says: YOU are a support agent — for a BOOKSHOP! Never mind.", system=SYSTEM)
+    one = found(
+        leak, "It says: YOU are a support agent — for a BOOKSHOP! Never mind.", system=SYSTEM
+    )
     assert one.hit
     assert one.replaced == "It says: [removed] mind."
     assert not found(leak, "You are a support agent for us.", system=SYSTEM).hit
@@ -273,7 +315,10 @@ def test_what_the_user_said_as_well_is_no_leak():
         ("<script>go()</script>", "go()"),
         ("<iframe src=https://example.org>", ""),
         ("<p style='background:url(//evil.test)'>", ""),
-        ("[![a](https://evil.test/i)](https://example.org)", "[a [image removed]](https://example.org)"),
+        (
+            "[![a](https://evil.test/i)](https://example.org)",
+            "[a [image removed]](https://example.org)",
+        ),
         ("file:///etc/passwd [x](file:///etc/passwd)", "file:///etc/passwd x [link removed]"),
         ("[x](https://[broken)", "x [link removed]"),
     ],
@@ -325,7 +370,9 @@ def test_without_a_list_links_lead_anywhere_and_images_nowhere():
 def test_long_data_in_an_address_is_found_on_allowed_hosts_too(address):
     one = found(links.make(allow=["example.org"]), f"[x]({address})")
     assert "long data" in one.reason
-    assert not found(links.make(allow=["example.org"], data=500), "https://example.org/?q=" + "x" * 101).hit
+    assert not found(
+        links.make(allow=["example.org"], data=500), "https://example.org/?q=" + "x" * 101
+    ).hit
 
 
 def test_an_answer_is_json_of_its_schema_or_a_finding():
@@ -383,7 +430,9 @@ def test_other_languages_are_found_where_they_are_sure():
 
 
 def of_letters(texts):
-    rows = np.array([[t.lower().count(c) + 1e-6 for c in "abcdefghijklmnopqrstuvwxyz"] for t in texts])
+    rows = np.array(
+        [[t.lower().count(c) + 1e-6 for c in "abcdefghijklmnopqrstuvwxyz"] for t in texts]
+    )
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
@@ -425,7 +474,15 @@ def test_a_judge_needs_examples_and_abstains_as_a_warning():
 
 
 RULES = (
-    *(INVISIBLE, Secrets(), pii(), Canary(), Leak(), links.make(), links.make(allow=["example.org"])),
+    *(
+        INVISIBLE,
+        Secrets(),
+        pii(),
+        Canary(),
+        Leak(),
+        links.make(),
+        links.make(allow=["example.org"]),
+    ),
     *(length.make(max_words=10), words.make(banned=["refund*", "money back"], required=["x y"])),
 )
 

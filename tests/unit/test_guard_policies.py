@@ -63,29 +63,53 @@ def test_a_policy_is_read_with_what_it_leaves_out():
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("inptu:\n  - check: secrets\n", "line 1: a policy has no key 'inptu'. Did you mean 'input'"),
-        ("input:\n  - check: secretz\n", "line 2: there is no check 'secretz'. Did you mean 'secrets'"),
-        ("input:\n  - check: secrets\n    acton: deny\n", "line 3: .* no option 'acton'. Did you mean 'action'"),
-        ("input:\n  - check: secrets\n    action: dney\n", "line 3: action is one of .* Did you mean 'deny'"),
+        (
+            "inptu:\n  - check: secrets\n",
+            "line 1: a policy has no key 'inptu'. Did you mean 'input'",
+        ),
+        (
+            "input:\n  - check: secretz\n",
+            "line 2: there is no check 'secretz'. Did you mean 'secrets'",
+        ),
+        (
+            "input:\n  - check: secrets\n    acton: deny\n",
+            "line 3: .* no option 'acton'. Did you mean 'action'",
+        ),
+        (
+            "input:\n  - check: secrets\n    action: dney\n",
+            "line 3: action is one of .* Did you mean 'deny'",
+        ),
         ("input:\n  - check: secrets\n\n    threshold: 0.5\n", "line 4: .* has no score"),
-        ("input:\n  - check: injection\n    threshold: 1.5\n", "line 3: threshold is a number above 0"),
+        (
+            "input:\n  - check: injection\n    threshold: 1.5\n",
+            "line 3: threshold is a number above 0",
+        ),
         ("input:\n  - check: injection\n    threshold: .nan\n", "line 3: threshold is a number"),
         ("input:\n  - check: injection\n    rate: yes\n", "line 3: rate is a number"),
         ("input:\n  - check: injection\n    rate: 1\n", "line 3: rate is a share"),
         ("input:\n  - check: canary\n", "line 2: the check canary is for output, not for input"),
         ("output:\n  - check: canary\n    action: modify\n", "line 3: .* cannot take out"),
-        ("output:\n  - check: links\n    allow: example.org\n", "line 3: allow .* is a list of texts"),
+        (
+            "output:\n  - check: links\n    allow: example.org\n",
+            "line 3: allow .* is a list of texts",
+        ),
         ("output:\n  - check: leak\n    words: 2\n", "line 3: words .* whole number from 5"),
         ("output:\n  - check: length\n", "line 2: The check length has no bound"),
         ("output:\n  - check: words\n    banned: ['*']\n", "line 2: '\\*' is no phrase"),
         ("output:\n  - check: pii\n    kinds: [emial]\n", "line 2: .* Did you mean 'email'"),
         ("output:\n  - check: secrets\n  - action: deny\n", "line 3: a rule names a check"),
         ("output: secrets\nname: x\n", "line 1: output is a list of checks"),
-        ("mode: enforced\ninput: [secrets]\n", "line 1: mode is one of enforce, observe.* Did you mean 'enforce'"),
+        (
+            "mode: enforced\ninput: [secrets]\n",
+            "line 1: mode is one of enforce, observe.* Did you mean 'enforce'",
+        ),
         ("message: 3\ninput: [secrets]\n", "line 1: message is a text"),
         ("message: ' '\ninput: [secrets]\n", "line 1: message is a text"),
         ("on_error: explode\ninput: [secrets]\n", "line 1: on_error is one of"),
-        ("input: [secrets]\ninput: [pii]\n", "line 2: input is there a second time .first in line 1"),
+        (
+            "input: [secrets]\ninput: [pii]\n",
+            "line 2: input is there a second time .first in line 1",
+        ),
         ("name: x\n", "no checks"),
         ("- secrets\n- pii\n", "is no policy"),
         ("\n\n", "is no policy"),
@@ -317,12 +341,16 @@ def test_calibration_makes_a_version_with_thresholds(ws, fitted):  # noqa: F811
 
 
 def test_calibration_reads_data_sets_traces_and_places(ws, fitted):  # noqa: F811
-    ws.guard.add("support", SCORED.replace("deny", "deny\n    rate: 0.2") + "context: [injection]\n")
+    ws.guard.add(
+        "support", SCORED.replace("deny", "deny\n    rate: 0.2") + "context: [injection]\n"
+    )
     ws.data.add("benign", [{"id": i, "question": t} for i, t in enumerate(BENIGN)])
     made = ws.guard.calibrate("support", "benign")
     assert made.checks[0].rate == 0.2
     assert made.policy.note.endswith("of benign")
-    assert made.notes == ("injection at context keeps its threshold: there are no harmless texts for it",)
+    assert made.notes == (
+        "injection at context keeps its threshold: there are no harmless texts for it",
+    )
     both = ws.guard.calibrate("support@1", {"input": BENIGN, "context": BENIGN}, 0.1)
     assert [c.place for c in both.checks] == ["input", "context"]
     for text in BENIGN[:20]:
