@@ -39,4 +39,4 @@ def without_sentences(text: str, score: Callable[[str], float], threshold: float
     left = "".join(text[begin:end] for begin, end in kept)
     if len(kept) == len(spans) or (left.strip() and score(left) >= threshold):
         return None
-    return left.strip() if left.strip() else ""
+    return left.strip()

@@ -60,7 +60,7 @@ def parsed(text: str, where: str) -> tuple[Any, Lines]:
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         lines: dict[Path_, int] = {}
-        _collect(node, (), lines, where)
+        _collect(node, (), lines, where, set())
         return yaml.safe_load(text), Lines(where, lines)
     except GuardError:
         raise
@@ -75,12 +75,18 @@ def parsed(text: str, where: str) -> tuple[Any, Lines]:
         raise GuardError(f"{where} nests too deep to be read. Make it flatter.") from e
 
 
-def _collect(node: Any, path: Path_, found: dict[Path_, int], where: str) -> None:
+def _collect(node: Any, path: Path_, found: dict[Path_, int], where: str, seen: set[int]) -> None:
     import yaml
 
     if node is None or len(path) > DEEPEST:
         return
     found[path] = node.start_mark.line + 1
+    if not isinstance(node, yaml.ScalarNode):
+        if id(node) in seen:  # a few lines of these can stand for more than memory holds
+            raise GuardError(
+                f"{where} refers to what stands in line {found[path]} a second time (& and *). Write it out."
+            )
+        seen.add(id(node))
     if isinstance(node, yaml.MappingNode):
         for key, child in node.value:
             name = str(getattr(key, "value", ""))
@@ -91,8 +97,8 @@ def _collect(node: Any, path: Path_, found: dict[Path_, int], where: str) -> Non
                     f"{where} line {line}: {name} is there a second time (first in line {found[inside]}). "
                     "Write one key with all of it."
                 )
-            _collect(child, inside, found, where)
+            _collect(child, inside, found, where, seen)
             found[inside] = line
     elif isinstance(node, yaml.SequenceNode):
         for place, child in enumerate(node.value):
-            _collect(child, (*path, place), found, where)
+            _collect(child, (*path, place), found, where, seen)

@@ -179,6 +179,7 @@ class Guard(Policies):
             if hasattr(check, "find")
             else FunctionCheck(name, check, tuple(places))
         )
+        self._made.clear()
         named.register(
             Entry(
                 name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -97,6 +97,11 @@ class Screen:
         self.denied = False
         self._checked_it = False
 
+    @property
+    def may_be_shown(self) -> bool:
+        """Whether what there is of the answer may be shown: it is checked, or no check may change it."""
+        return self.guarding is None or not self.guarding.holds_back or self._checked_it
+
     def takes(self, prepared: Prepared) -> Prepared | None:
         """The run with its input checked, and changed where the policy says so; None if it is denied.
 
@@ -186,13 +191,14 @@ class Screen:
 
     def withhold(self) -> None:
         """Show nothing of an answer that was broken off before it was checked."""
-        guarding, answer = self.guarding, self.answer
-        if guarding is None or not guarding.holds_back or self._checked_it:
+        answer = self.answer
+        if self.may_be_shown:
             return
         if answer.text or answer.reasoning:
             answer.notes += (HELD_BACK,)
         answer.text = answer.reasoning = ""
-        answer.logprobs = ()
+        answer.logprobs, answer.messages, answer.parsed = (), (), None
+        self._checked_it = True
 
     def _plain(self, text: str) -> str:
         """A text as the input checks leave it, untraced."""
@@ -301,12 +307,16 @@ def _exchanged(
         replace(m, content=_valued(m.content, values)) if m.role == "system" else m
         for m in messages
     ]
-    said = [(b, a) for b, a in zip(before, after, strict=True) if b.role != "system"]
-    places = [i for i, m in enumerate(found) if m.role != "system"][-len(said) :] if said else []
-    for place, (old, new) in zip(places, said, strict=False):
+    place = len(found)
+    for old, new in reversed(list(zip(before, after, strict=True))):
+        if old.role == "system":
+            continue
+        # What was added behind them, such as the request to reason, is another message or follows their text.
+        place -= 1
+        while found[place].role != old.role or not found[place].content.startswith(old.content):
+            place -= 1
         content = found[place].content
-        if content.startswith(old.content):
-            found[place] = replace(found[place], content=new.content + content[len(old.content) :])
+        found[place] = replace(found[place], content=new.content + content[len(old.content) :])
     return tuple(found)
 
 
@@ -318,9 +328,13 @@ def _valued(text: str, values: dict[str, str]) -> str:
 
 def _changed(value: Any, told: Sequence[Message], plain: Callable[[str], str]) -> Any:
     """A variable's value as the trace keeps it: what was taken out of the messages is not in it either."""
-    if not isinstance(value, str) or any(value in m.content for m in told):
-        return value
-    return plain(value)
+    if isinstance(value, str):
+        return value if any(value in m.content for m in told) else plain(value)
+    if isinstance(value, Mapping):
+        return {key: _changed(item, told, plain) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_changed(item, told, plain) for item in value]
+    return value
 
 
 def _parse_again(prepared: Prepared, answer: Answer) -> None:

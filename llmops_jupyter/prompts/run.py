@@ -116,15 +116,20 @@ class Run:
         if error is not None:
             interrupted = isinstance(error, KeyboardInterrupt)
             self.answer.finish_reason = "interrupted" if interrupted else "error"
-            self._screen.withhold()
+        self._screen.withhold()
         tell_root(self._root, self.prepared.guarding, self.answer.verdicts)
         finish_root(self._root, self.answer)
         self._root.__exit__(kind, error, None)
 
     @property
     def completion(self) -> Completion:
-        """The completion; while the run goes on, what there is so far."""
-        return make_completion(self.prepared, self.answer, self.trace_id, tuple(self.notes))
+        """The completion; while the run goes on, what there is so far, without what is held back."""
+        answer = (
+            self.answer
+            if self._screen.may_be_shown
+            else replace(self.answer, text="", reasoning="", messages=(), logprobs=(), parsed=None)
+        )
+        return make_completion(self.prepared, answer, self.trace_id, tuple(self.notes))
 
     @property
     def refused(self) -> bool:

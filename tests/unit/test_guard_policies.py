@@ -115,8 +115,9 @@ def test_a_policy_is_read_with_what_it_leaves_out():
         ("\n\n", "is no policy"),
         ("input: [secrets\n\n", "line 3 is no YAML"),
         ("input:\n  - check: !!python/object:os.system x\n", "is no YAML"),
+        ("output:\n  - check: schema\n    schema: &s {a: {}}\nnote: *s\n", "a second time"),
         ("input:\n - check: {a: b}\n", "a rule names a check"),
-        ("a: &a [*a]\ninput: [secrets]\n", "no key 'a'"),
+        ("a: &a [*a]\ninput: [secrets]\n", "a second time"),
     ],
 )
 def test_a_fault_is_named_with_its_line_and_what_may_be_meant(text, says):
@@ -361,7 +362,7 @@ def test_calibration_reads_data_sets_traces_and_places(ws, fitted):  # noqa: F81
 
 def test_calibration_refuses_what_cannot_be_used(ws, fitted):  # noqa: F811
     ws.guard.add("support", SCORED)
-    with pytest.raises(GuardError, match="injection at input: A rate of 0.01 takes 99"):
+    with pytest.raises(GuardError, match=r"injection at input: A rate of 0.01 takes 99"):
         ws.guard.calibrate("support", BENIGN)
     with pytest.raises(OptionError, match="checks with a score are for input"):
         ws.guard.calibrate("support", BENIGN, 0.1, place="output")

@@ -349,6 +349,33 @@ def test_an_answer_that_was_broken_off_is_not_shown_unchecked(ws, fitted, error)
     assert free.completion.text == f"the key is {KEY}"
 
 
+def test_what_a_model_says_between_calls_is_not_shown_while_it_runs(ws, fitted):  # noqa: F811
+    ws.guard.add("shop", POLICY)
+    plug(ws, script((f"I use {KEY}", [("lookup", {"name": "ada"})]), "so"))
+    content = ws.prompts.scratch(PROMPT)
+    with ws.prompts.stream(content, {"q": "x"}, guard="shop", tools=[lookup]) as run:
+        for _ in run:
+            assert "I use" not in f"{run.completion.text}{run.completion.messages}".replace(
+                "I use [SECRET]", ""
+            )
+    with ws.prompts.stream(content, {"q": "x"}, guard="shop", tools=[lookup]) as run:
+        next(iter(run))
+    assert "I use" not in f"{run.completion.text}{run.completion.messages}{ws.traces.last().text}"
+
+
+def test_values_within_lists_lose_what_the_messages_lose(ws, engine):
+    content = ws.prompts.scratch("user: {% for x in xs %}{{ x.k|upper }} {% endfor %}")
+    ws.prompts.run(content, {"xs": [{"k": KEY.lower()}, {"k": KEY}]}, guard="shop")
+    assert engine.requests[0].messages[-1].content.count("[SECRET]") == 2
+    assert KEY not in json.dumps([s.attributes for s in ws.traces.last().spans if s.op != "chat"])
+
+
+def test_a_prompt_without_a_user_that_is_asked_to_reason_is_changed_too(ws, engine):
+    content = ws.prompts.scratch("assistant: {{ q }}", cot=True)
+    ws.prompts.run(content, {"q": KEY}, guard="shop")
+    assert engine.requests[0].messages[0].content == "[SECRET]"
+
+
 # What is read
 
 

@@ -24,6 +24,7 @@ class AnswerSchema:
     def find(self, text: str, about: About) -> Finding:
         """Yes where the text does not satisfy the schema."""
         from jsonschema import validators
+        from referencing import Registry
 
         schema = self.schema if self.schema is not None else about.schema
         if schema is None:
@@ -32,7 +33,9 @@ class AnswerSchema:
             value = json.loads(_unfenced(text))
         except (ValueError, RecursionError) as e:
             return Finding(None, True, f"it is no JSON: {type(e).__name__}", masked(text[:200]))
-        validator = validators.validator_for(schema)(schema)
+        validator = validators.validator_for(schema)(
+            schema, registry=Registry()
+        )  # nothing is fetched
         error = next(iter(sorted(validator.iter_errors(value), key=lambda e: len(e.path))), None)
         if error is None:
             return Finding(None, False, "it satisfies the schema")

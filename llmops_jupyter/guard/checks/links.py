@@ -21,24 +21,20 @@ from llmops_jupyter.records import Place
 LONGEST_DATA, LONGEST_PART, LONGEST_LABEL = 100, 150, 40
 SCHEMES = ("http", "https", "mailto")
 ANY = "*"
-# A title or an image between the brackets of a link is looked back for so far.
-_BACK = 1_000
+_BRACKET = re.compile(r"\\.|!?\[|\]\(?", re.DOTALL)
 _TARGET = re.compile(r"\]\([ \t\n]{0,3}(?:<([^<>\n]+)>|([^\s)<>]+))[^)\n]{0,300}\)?")
 _DEFINED = re.compile(r"(?m)^ {0,3}\[[^\]\n]{1,200}\]:[ \t]{0,5}<?([^\s>]+)>?")
 _AUTO = re.compile(r"<([A-Za-z][A-Za-z0-9+.-]{1,30}:[^<>\s]+)>")
 _BARE = re.compile(
-    r"(?i)(?<![\w/])(?:(?:https?|ftp)://|javascript:|vbscript:|data:(?=\w+/))[^\s<>\"'`)\]]+"
+    r"(?i)(?<![\w/.])(?:(?:https?|ftp):|www\.|javascript:|vbscript:|data:(?=\w+/))[^\s<>\"'`)\]]+"
 )
-_TAG = re.compile(
-    r"(?i)</?(?:script|iframe|object|embed|applet|form|meta|base|link|style|svg|math|video|audio|source|track"
-    r"|input|button|template|img|image|picture|frame|frameset|a|body|html|div|span|p|table|td|area|details)\b[^<>]{0,4000}>?"
-)
+# A tag with its attributes; what stands in quotes may have brackets of its own.
+_TAG = re.compile(r"(?i)</?([a-z][a-z0-9:-]{0,40})(?![a-z0-9:-])(?:\"[^\"]*\"|'[^']*'|[^'\"<>])*>?")
 _ATTRIBUTE = re.compile(
-    r"(?i)\b(?:src|href|srcset|action|formaction|data|poster|background|xlink:href)[ \t\n]{0,3}=[ \t\n]{0,3}"
-    r"(?:\"([^\"]{0,4000})|'([^']{0,4000})|([^\s>\"']{1,4000}))"
+    r"(?i)[\s\"'/](src|href|srcset|action|formaction|data|poster|background|xlink:href|ping|manifest)"
+    r"[ \t\n]{0,9}=[ \t\n]{0,9}(?:\"([^\"]*)|'([^']*)|([^\s>\"']+))"
 )
-_HANDLER = re.compile(r"(?i)[\s/\"']on[a-z]{3,20}[ \t\n]{0,3}=|url\(")
-_NAME = re.compile(r"(?i)</?([a-z]+)")
+_HANDLER = re.compile(r"(?i)[\s/\"']on[a-z]{3,20}[ \t\n]{0,9}=|\burl[ \t]{0,3}\(")
 _RUNS = (
     *(
         "script",
@@ -55,7 +51,9 @@ _RUNS = (
     ),
     *("math", "template", "frame", "frameset", "input", "button"),
 )
-_LOADS = ("img", "image", "picture", "source", "video", "audio", "track")
+_LOADS = ("img", "image", "picture", "source", "video", "audio", "track", "body", "table", "td")
+_WEB = re.compile(r"(?i)^(https?|ftp):/*")
+_SLASHES = re.compile(r"^/{2,}")
 _GAPS = re.compile(r"[\x00-\x20\x7f-\xa0\u200b-\u200f\u2028-\u202f\u2060\ufeff]+")
 
 
@@ -143,18 +141,7 @@ def make(
 
 def found_in(text: str) -> Iterator[Link]:
     """All links of a text; those within others are told as well."""
-    taken: set[int] = set()
-    for match in _TARGET.finditer(text):
-        earliest = max(0, match.start() - _BACK)
-        opening = text.rfind("[", earliest, match.start())
-        while opening in taken:  # of an image within the brackets of a link
-            opening = text.rfind("[", earliest, opening)
-        taken.add(opening)
-        taken.discard(-1)
-        loads = opening > 0 and text[opening - 1] == "!"
-        begin = match.start() if opening < 0 else opening - loads
-        shown = "" if opening < 0 else text[opening + 1 : match.start()]
-        yield Link(begin, match.end(), match[1] or match[2], shown, loads)
+    yield from _in_brackets(text)
     for match in _DEFINED.finditer(text):
         # An image may refer to it, which would load.
         yield Link(match.start(), match.end(), match[1], loads="![" in text)
@@ -167,9 +154,27 @@ def found_in(text: str) -> Iterator[Link]:
         yield Link(match.start(), match.start() + len(address), address)
 
 
+def _in_brackets(text: str) -> Iterator[Link]:
+    """Markdown's links and images, each with the bracket that it began with."""
+    open_: list[int] = []
+    end = 0
+    for match in _BRACKET.finditer(text):
+        sign = match[0]
+        if sign.endswith("[") and not sign.startswith("\\"):
+            open_.append(match.start())
+        elif sign.startswith("]"):
+            begin = open_.pop() if open_ else match.start()
+            target = _TARGET.match(text, match.start()) if sign == "](" and begin >= 0 else None
+            if target is None or target.start() < end:
+                continue
+            end = target.end()
+            loads = text.startswith("![", begin)
+            shown = text[begin + 1 + loads : match.start()]
+            yield Link(begin, end, target[1] or target[2], shown, loads)
+
+
 def _of_tag(match: re.Match[str]) -> Iterator[Link]:
-    name_match = _NAME.match(match[0])
-    name = name_match[1].casefold() if name_match else ""
+    name = match[1].casefold()
     begin, end = match.span()
     if name in _RUNS:
         yield Link(begin, end, "", runs=f"the HTML tag {name}")
@@ -178,19 +183,17 @@ def _of_tag(match: re.Match[str]) -> Iterator[Link]:
         yield Link(begin, end, "", runs=f"the HTML tag {name} with code or a style that loads")
         return
     for attribute in _ATTRIBUTE.finditer(match[0]):
-        value = attribute[1] or attribute[2] or attribute[3] or ""
-        yield Link(
-            begin,
-            end,
-            value.split(",")[0].strip(),
-            loads=name in _LOADS or name in ("body", "table", "td"),
-        )
+        value = attribute[2] or attribute[3] or attribute[4] or ""
+        loads = name in _LOADS or attribute[1].casefold() in ("background", "poster", "srcset")
+        yield Link(begin, end, value.split(",")[0].strip().split(" ")[0], loads=loads)
 
 
 def cleaned(address: str) -> str:
-    """An address as a browser takes it: entities read, gaps left out, slashes in one direction."""
-    plain = html.unescape(address)
-    return _GAPS.sub("", plain).replace("\\", "/")
+    """An address as a browser takes it: entities read, gaps left out, slashes in one direction and as many as there should be."""
+    plain = _GAPS.sub("", html.unescape(address)).replace("\\", "/")
+    if plain[:4].casefold() == "www.":
+        return f"https://{plain}"
+    return _SLASHES.sub("//", _WEB.sub(r"\1://", plain))
 
 
 def _scheme(address: str) -> str:
