@@ -25,8 +25,14 @@ JUDGED = {
 }
 
 
+def knows(parts):
+    """Sure of pills and of shops, of nothing else."""
+    text = str(parts)
+    return 0.95 if "pills" in text else 0.05 if "open" in text else 0.5
+
+
 def test_a_judge_that_agrees_with_the_examples_decides(ws):
-    engine = plug(ws, JudgeEngine(lambda parts: 0.95 if "pills" in str(parts) else 0.05))
+    engine = plug(ws, JudgeEngine(knows))
     ws.guard.add("advice", JUDGED)
     denied = ws.guard.check("You should take 3 pills.", "advice")
     assert not denied.allowed
