@@ -196,45 +196,44 @@ def calibrated(
     found: list[CalibratedCheck] = []
     notes: list[str] = []
     for rule, check in pipeline.checks:
-        if not named.entry(rule.check).scored:
+        some = texts.get(rule.place)
+        scored = named.entry(rule.check).scored
+        if not (scored and some):
             rules.append(rule)
-            continue
-        if not texts.get(rule.place):
-            rules.append(rule)
-            notes.append(
-                f"{rule.check} at {rule.place} keeps its threshold: there are no harmless texts for it"
-            )
+            if scored:
+                notes.append(
+                    f"{rule.check} at {rule.place} keeps its threshold: there are no harmless texts for it"
+                )
             continue
         wanted = rate if rate is not None else rule.rate if rule.rate is not None else RATE
-        scores = _scores(pipeline, rule, texts[rule.place], tell)
-        try:
-            threshold = threshold_for(scores, wanted)
-        except GuardError as e:
-            raise GuardError(f"{rule.check} at {rule.place}: {e}") from e
-        before = threshold_of(rule, check)
-        rules.append(replace(rule, threshold=threshold, rate=wanted))
-        found.append(
-            CalibratedCheck(
-                check=rule.check,
-                place=rule.place,
-                rate=wanted,
-                threshold=threshold,
-                before=before,
-                n=len(scores),
-                found=sum(s >= threshold for s in scores),
-                interval=share_to_come(len(scores), wanted),
-                before_found=sum(s >= before for s in scores),
-            )
-        )
+        scores = _scores(pipeline, rule, some, tell)
+        found.append(_calibrated(rule, scores, wanted, threshold_of(rule, check)))
+        rules.append(replace(rule, threshold=found[-1].threshold, rate=wanted))
     if not found:
-        scored = sorted({r.place for r in pipeline.policy.rules if named.entry(r.check).scored})
-        where = (
-            f"Its checks with a score are for {', '.join(scored)}."
-            if scored
-            else "It has no check with a score."
-        )
+        places = sorted({r.place for r in pipeline.policy.rules if named.entry(r.check).scored})
+        where = "It has no check with a score."
+        if places:
+            where = f"Its checks with a score are for {', '.join(places)}."
         raise OptionError(f"Nothing of {pipeline.ref} can be calibrated on these texts. {where}")
     return replace(pipeline.policy, rules=tuple(rules)), tuple(found), tuple(notes)
+
+
+def _calibrated(rule: Rule, scores: Sequence[float], rate: float, before: float) -> CalibratedCheck:
+    try:
+        threshold = threshold_for(scores, rate)
+    except GuardError as e:
+        raise GuardError(f"{rule.check} at {rule.place}: {e}") from e
+    return CalibratedCheck(
+        check=rule.check,
+        place=rule.place,
+        rate=rate,
+        threshold=threshold,
+        before=before,
+        n=len(scores),
+        found=sum(s >= threshold for s in scores),
+        interval=share_to_come(len(scores), rate),
+        before_found=sum(s >= before for s in scores),
+    )
 
 
 def _scores(pipeline: Pipeline, rule: Rule, texts: Sequence[str], tell: Tell | None) -> list[float]:

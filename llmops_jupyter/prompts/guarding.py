@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from llmops_jupyter.prompts.run import Answer
     from llmops_jupyter.tracing import Span, Tracer
 
+VARIABLES = "llmops.prompt.variables"
 WITHHELD = "Error: the guard policy withheld this result."
 HELD_BACK = "the unfinished answer was not checked by the guard, so it is not shown"
 
@@ -229,6 +230,18 @@ class Screen:
         answer.grounding, answer.finish_reason = None, "content_filter"
         if answer.messages:
             answer.messages = (Message("assistant", message),)
+
+
+def is_checked_first(prepared: Prepared) -> bool:
+    """Whether something may be taken out of the input, which is then not to be on the disk before it is."""
+    return prepared.guarding is not None and prepared.guarding.pipeline.policy.holds_back("input")
+
+
+def tell_input(root: Span, prepared: Prepared) -> None:
+    """Have the root span say what went in, where that was to be checked first."""
+    if is_checked_first(prepared):
+        root.set(VARIABLES, dict(prepared.variables))
+        root.input(prepared.messages)
 
 
 def tell_root(root: Span, guarding: Guarding | None, verdicts: Sequence[Verdict]) -> None:

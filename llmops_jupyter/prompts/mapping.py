@@ -11,7 +11,7 @@ from llmops_jupyter.engine.protocol import Finished, Request, Token
 from llmops_jupyter.errors import LLMOpsError, SchemaError
 from llmops_jupyter.prompts import reasoning
 from llmops_jupyter.prompts.grounding import grounded
-from llmops_jupyter.prompts.guarding import Screen, tell_root
+from llmops_jupyter.prompts.guarding import Screen, tell_input, tell_root
 from llmops_jupyter.prompts.journal import Kept
 from llmops_jupyter.prompts.prepare import Prepared
 from llmops_jupyter.prompts.run import (
@@ -25,7 +25,6 @@ from llmops_jupyter.prompts.run import (
     note_root,
     root_span,
     take,
-    tell_input,
 )
 from llmops_jupyter.records import Completion, Failure, Table
 from llmops_jupyter.tracing import Span, Tracer, current_span

@@ -11,7 +11,13 @@ from llmops_jupyter.engine.replay import note_trace, noted_trace, recorded_trace
 from llmops_jupyter.errors import EngineError
 from llmops_jupyter.prompts import reasoning
 from llmops_jupyter.prompts.grounding import grounded
-from llmops_jupyter.prompts.guarding import Screen, tell_root
+from llmops_jupyter.prompts.guarding import (
+    VARIABLES,
+    Screen,
+    is_checked_first,
+    tell_input,
+    tell_root,
+)
 from llmops_jupyter.prompts.prepare import Prepared
 from llmops_jupyter.records import (
     Completion,
@@ -26,8 +32,6 @@ from llmops_jupyter.records import (
 )
 from llmops_jupyter.tracing import Span, Tracer, current_span, names
 from llmops_jupyter.tracing.search import WORKFLOW
-
-VARIABLES = "llmops.prompt.variables"
 
 
 @dataclass
@@ -232,7 +236,7 @@ class Run:
 def root_span(tracer: Tracer, prepared: Prepared, request: Request | None = None) -> Span:
     """The span of the whole interaction."""
     version, engine = prepared.version, prepared.engine
-    checked = _is_checked(prepared)
+    checked = is_checked_first(prepared)
     variables = {} if checked else {VARIABLES: dict(prepared.variables)}
     return tracer.span(
         f"prompt {version.ref}" if version else "prompt",
@@ -247,19 +251,6 @@ def root_span(tracer: Tracer, prepared: Prepared, request: Request | None = None
         prompt_version=version.version if version else None,
         session=prepared.options.session,
     )
-
-
-def tell_input(root: Span, prepared: Prepared) -> None:
-    """Have the root span say what went in, where that was to be checked first."""
-    if _is_checked(prepared):
-        root.set(VARIABLES, dict(prepared.variables))
-        root.input(prepared.messages)
-
-
-def _is_checked(prepared: Prepared) -> bool:
-    """Whether something may be taken out of the input, which is then not to be on the disk."""
-    guarding = prepared.guarding
-    return guarding is not None and guarding.pipeline.policy.holds_back("input")
 
 
 def _recorded(prepared: Prepared, request: Request) -> str | None:

@@ -369,6 +369,11 @@ def test_an_image_is_one_whatever_stands_between_its_brackets():
     assert not found(check, "wow!! [b](https://any.test/i)").hit
 
 
+def test_what_a_host_carries_away_is_not_repeated():
+    one = found(links.make(allow=["example.org"]), "[x](https://akia-secret-data.evil.test/)")
+    assert one.reason == "a link to …evil.test, which is not on the list"
+
+
 def test_a_schema_fetches_nothing():
     check = named.entry("schema").make({"schema": {"$ref": "http://127.0.0.1:9/none.json"}})
     with pytest.raises(Exception, match="Unresolvable"):

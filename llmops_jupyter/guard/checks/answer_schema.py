@@ -39,7 +39,7 @@ class AnswerSchema:
         error = next(iter(sorted(validator.iter_errors(value), key=lambda e: len(e.path))), None)
         if error is None:
             return Finding(None, False, "it satisfies the schema")
-        place = "/".join(str(p) for p in error.absolute_path) or "the whole"
+        place = masked("/".join(str(p) for p in error.absolute_path)) or "the whole"
         return Finding(
             None,
             True,

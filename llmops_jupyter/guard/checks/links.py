@@ -113,11 +113,11 @@ class Links:
         what = "an image" if link.loads else "a link"
         if self.allow is None:
             if link.loads and not self.images and not _is_of(host, more):
-                return f"an image from {host[:60]}, which would be loaded at once"
+                return f"an image from {_end(host)}, which would be loaded at once"
         elif not _is_of(host, (*self.allow, *more)):
-            return f"{what} to {host[:60]}, which is not on the list"
+            return f"{what} to {_end(host)}, which is not on the list"
         if self._carries(address, host):
-            return f"{what} to {host[:60]} with long data in its address"
+            return f"{what} to {_end(host)} with long data in its address"
         return ""
 
     def _carries(self, address: str, host: str) -> bool:
@@ -213,6 +213,12 @@ def host_of(address: str) -> str:
         return (urlsplit(address).hostname or "").casefold().rstrip(".")
     except ValueError:  # a broken one, such as with an unclosed [
         return "an address that cannot be read"
+
+
+def _end(host: str) -> str:
+    """The last two parts of a host: those before it may be what is carried away."""
+    parts = host.split(".")
+    return ("…" if len(parts) > 2 else "") + ".".join(part[-40:] for part in parts[-2:])
 
 
 def _is_of(host: str, allowed: Sequence[str]) -> bool:
