@@ -117,7 +117,9 @@ class _Call:
         return [text, *others]
 
     def checked(self, texts: list[str], place: Place) -> list[Report]:
-        reports = guarded(self.pipeline, texts, place, About(place=place), self.tracer)
+        # What judges a message as a whole is asked of the first text.
+        parts = range(1, len(texts))
+        reports = guarded(self.pipeline, texts, place, About(place=place), self.tracer, parts=parts)
         denied = next((r for r in reports if not r.allowed), None)
         if denied is None:
             return reports

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from llmops_jupyter.guard.check import About
@@ -27,8 +27,12 @@ def guarded(
     about: About,
     tracer: Tracer,
     parent: Span | None = None,
+    parts: Collection[int] = (),
 ) -> list[Report]:
-    """A report on each text of one place, in one span below `parent`, else below the current one."""
+    """A report on each text of one place, in one span below `parent`, else below the current one.
+
+    `parts` are the numbers of those that are parts of a message only.
+    """
     attributes: dict[str, Any] = {
         POLICY: pipeline.ref,
         MODE: pipeline.policy.mode,
@@ -40,7 +44,9 @@ def guarded(
     )
     error: BaseException | None = None
     try:
-        reports = [pipeline.check(text, place, about) for text in texts]
+        reports = [
+            pipeline.check(text, place, about, part=i in parts) for i, text in enumerate(texts)
+        ]
         verdicts = merged(reports)
         span.set(DECISION, worst(verdicts))
         span.set(ACTION, max((v.action for v in verdicts), key=_ACTIONS.index, default="none"))

@@ -58,6 +58,7 @@ class Entry:
         scored: it gives a score, so that it has a threshold that can be calibrated.
         replaces: it can take out what it finds, so that its action may be 'modify'.
         needs: 'embed' or 'judge', what the workspace must have for it.
+        whole: it judges a message as a whole, so that it is not asked of a part, such as one value in a system message.
         action: what it does where a policy does not say.
         maker: makes it, for checks that were registered in this process.
     """
@@ -70,8 +71,13 @@ class Entry:
     scored: bool = False
     replaces: bool = False
     needs: str = ""
+    whole: bool = False
     action: str = "deny"
     maker: Callable[..., Check] | None = None
+
+    def judges_whole(self, options: Mapping[str, Any]) -> bool:
+        """Whether the check with these options says nothing of a part of a message."""
+        return self.whole or bool(options.get("required"))
 
     def make(self, options: Mapping[str, Any]) -> Check:
         """The check with these options.
@@ -121,6 +127,7 @@ _ENTRIES = (
         places=("output",),
         scored=True,
         action="warn",
+        whole=True,
     ),
     Entry(
         "invisible-text",
@@ -185,6 +192,7 @@ _ENTRIES = (
         "answers that are no JSON of the schema",
         places=("output",),
         options={"schema": Kind("mapping", "a JSON schema; the prompt's if left out")},
+        whole=True,
     ),
     Entry(
         "length",
@@ -197,6 +205,7 @@ _ENTRIES = (
             "min_words": Kind("count", "words at least", low=1),
         },
         replaces=True,
+        whole=True,
     ),
     Entry(
         "words",
@@ -214,6 +223,7 @@ _ENTRIES = (
         f"{_CHECKS}.language",
         "texts in another language",
         options={"allow": Kind("texts", "codes such as en")},
+        whole=True,
     ),
     Entry(
         "off-topic",
@@ -223,6 +233,7 @@ _ENTRIES = (
         options={"examples": Kind("texts", "three sentences or more of what people may ask")},
         scored=True,
         needs="embed",
+        whole=True,
     ),
     Entry(
         "judge",

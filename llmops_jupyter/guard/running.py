@@ -57,16 +57,19 @@ class Pipeline:
         """Whether there are checks for a place."""
         return any(rule.place == place for rule, _ in self.checks)
 
-    def check(self, text: str, place: Place, about: About | None = None) -> Report:
+    def check(
+        self, text: str, place: Place, about: About | None = None, *, part: bool = False
+    ) -> Report:
         """Ask the checks of a place, each of what those before it left of the text; stop where one denies.
 
-        A check that fails is told as a verdict, 'warn' unless the policy says `on_error: deny`; it never raises.
+        A check that fails is told as a verdict, 'warn' unless the policy says `on_error: deny`; it never raises. Of a `part`
+        of a message those are not asked that judge a whole one.
         """
         known = replace(about or About(), place=place, embed=self.embed, judge=self.judge)
         enforce = self.policy.mode == "enforce"
         verdicts: list[Verdict] = []
         for rule, check in self.checks:
-            if rule.place != place:
+            if rule.place != place or (part and named.entry(rule.check).judges_whole(rule.options)):
                 continue
             verdict, left = self._asked(rule, check, text, known, enforce=enforce)
             verdicts.append(verdict)

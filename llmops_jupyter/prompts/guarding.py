@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -113,7 +114,7 @@ class Screen:
             return prepared
         pieces = _pieces(prepared.told)
         texts = [piece.text for piece in pieces] + list(guarding.values)
-        reports = self._checked(texts, "input")
+        reports = self._checked(texts, "input", parts=_parts(prepared.told, pieces, len(texts)))
         refused = next((r for r in reports if not r.allowed), None)
         if refused is not None:
             self._deny(refused.text)
@@ -164,9 +165,8 @@ class Screen:
             i for i, m in enumerate(answer.messages[:-1]) if m.role == "assistant" and m.content
         ]
         texts = [answer.text, *([answer.reasoning] if answer.reasoning else [])]
-        reports = self._checked(
-            [*texts, *(answer.messages[i].content for i in between)], "output", prepared
-        )
+        texts += [answer.messages[i].content for i in between]
+        reports = self._checked(texts, "output", prepared, range(1, len(texts)))
         refused = next((r for r in reports if not r.allowed), None)
         if refused is not None:
             self._deny(refused.text)
@@ -207,7 +207,11 @@ class Screen:
         return self.guarding.pipeline.check(text, "input").text
 
     def _checked(
-        self, texts: Sequence[str], place: Place, prepared: Prepared | None = None
+        self,
+        texts: Sequence[str],
+        place: Place,
+        prepared: Prepared | None = None,
+        parts: Collection[int] = (),
     ) -> list[Report]:
         guarding = self.guarding
         assert guarding is not None
@@ -218,7 +222,7 @@ class Screen:
             canary=guarding.canary,
             schema=prepared.content.schema if prepared is not None else None,
         )
-        reports = guarded(guarding.pipeline, texts, place, about, self.tracer, self.root)
+        reports = guarded(guarding.pipeline, texts, place, about, self.tracer, self.root, parts)
         self.answer.verdicts = (*self.answer.verdicts, *merged(reports))
         return reports
 
@@ -274,6 +278,17 @@ def _pieces(told: Sequence[Message]) -> list[_Piece]:
         for j, part in enumerate(m.content.split(PLACE))
         if part.strip()
     ]
+
+
+def _parts(told: Sequence[Message], pieces: Sequence[_Piece], count: int) -> set[int]:
+    """The numbers of texts that are not the whole of what the user says in a message."""
+    of_message = Counter(piece.message for piece in pieces)
+    part = {
+        number
+        for number, piece in enumerate(pieces)
+        if told[piece.message].role != "user" or of_message[piece.message] > 1
+    }
+    return part | set(range(len(pieces), count))
 
 
 def _with_input(

@@ -211,6 +211,25 @@ def test_values_in_a_system_message_are_checked_too(ws, engine):
     assert ws.traces.last().root.input[0].content == f"You help {ATTACK}."
 
 
+def test_what_judges_a_whole_message_is_not_asked_of_parts(ws, engine):
+    ws.guard.add(
+        "long",
+        "input:\n  - check: length\n    min_words: 3\n    action: deny\n"
+        "output:\n  - check: length\n    max_words: 4\n    action: deny\n  - check: schema\n    action: warn\n",
+    )
+    content = ws.prompts.scratch("system: You help {{ who }}.\nassistant: Yes?\nuser: {{ q }}")
+    done = ws.prompts.run(content, {"who": "Ada", "q": "one two three"}, guard="long")
+    assert done.finish_reason == "stop"
+    short = ws.prompts.run(content, {"who": "Ada", "q": "one two"}, guard="long")
+    assert short.finish_reason == "content_filter"
+    engine.thought = "a thought that is rather long to read"
+    assert ask(ws, "one two three", "{{ q }}", guard="long").finish_reason == "stop"
+    schema = ws.prompts.scratch("{{ q }}", schema={"type": "object"})
+    engine.answer = lambda text: "{}"
+    parsed = ws.prompts.run(schema, {"q": "one two three"}, guard="long")
+    assert decisions(parsed.verdicts) == []
+
+
 def test_the_texts_of_the_template_itself_are_checked_but_for_system_and_examples(ws, engine):
     template = f"system: {ATTACK}\nuser: one\nassistant: {KEY}\nuser: {{{{ q }}}}"
     done = ask(ws, "two", template)
