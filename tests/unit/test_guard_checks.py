@@ -9,7 +9,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llmops_jupyter.errors import GuardError, LLMOpsError
@@ -267,7 +267,7 @@ def test_the_marker_follows_from_the_system_message_and_the_policy():
 
 
 @given(st.text(max_size=300))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_other_texts_do_not_have_the_marker(text):
     assert not found(Canary(), text, canary=MARK).hit
 
@@ -557,7 +557,7 @@ def _steps(check, text, about):
 
 
 @given(st.text(max_size=200))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_no_text_makes_a_check_fail_and_what_is_left_is_clean(text):
     for check in RULES:
         one = check.find(text, About(system=SYSTEM, canary=MARK))
