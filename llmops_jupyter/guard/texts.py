@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.errors import DataError
-from llmops_jupyter.records import Place
+from llmops_jupyter.records import Completion, Place
 
 if TYPE_CHECKING:
     from llmops_jupyter.data import Datasets
@@ -60,7 +60,7 @@ def texts_of(given: Any, place: Place, datasets: Datasets, column: str | None = 
         given = to_dict("records")
     if isinstance(given, bytes | Mapping) or not isinstance(given, Iterable):
         raise DataError(f"Texts are a list, a DataFrame or a data set, not {type(given).__name__}.")
-    found = list(given)
+    found: list[Any] = [str(one) if isinstance(one, Completion) else one for one in given]
     if found and all(isinstance(one, Mapping) for one in found):
         found = _column(found, place, column)
     wrong = next((one for one in found if not isinstance(one, str)), None)

@@ -520,7 +520,7 @@ RULES = (
 
 @pytest.mark.parametrize("unit", UNITS)
 def test_a_megabyte_of_anything_takes_time_in_proportion(unit):
-    """Work is counted, not timed: ten times the text may not take a hundred times the steps of the interpreter."""
+    """Work is counted, not timed: ten times the text takes no hundred times the steps."""
     about = About(system=SYSTEM, canary=MARK)
     for check in RULES:
         steps = [_steps(check, (unit * (n // len(unit) + 1))[:n], about) for n in (2_000, 20_000)]
@@ -538,7 +538,7 @@ def test_a_megabyte_comes_to_its_end(check):
 
 
 def _steps(check, text, about):
-    """Lines of Python that a check runs, and characters that its patterns pass over more than they need are not seen."""
+    """Lines of Python that a check runs; what its patterns do is not among them, the test below sees that they end."""
     import sys
 
     count = 0

@@ -372,6 +372,8 @@ def test_calibration_refuses_what_cannot_be_used(ws, fitted):  # noqa: F811
         ws.guard.calibrate("support", BENIGN, 1.5)
     with pytest.raises(OptionError, match="place is one of"):
         ws.guard.calibrate("support", BENIGN, 0.1, place="inside")
+    with pytest.raises(GuardError, match="there are 2"):
+        ws.guard.calibrate("support", [lo.Completion("a"), lo.Completion("b")], 0.1)
     for wrong in ([], [3], 4, [{"a": "x", "b": "y"}], b"x"):
         with pytest.raises(DataError):
             ws.guard.calibrate("support", wrong, 0.1)
