@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from llmops_jupyter.workspace import Workspace as Workspace
     from llmops_jupyter.workspace import open_workspace as open  # noqa: A004
 
+    def guard(policy: str, *, on_deny: str = "raise") -> Callable[..., Any]: ...  # see `_Guard`
+
 __version__ = "0.1.0"
 
 _LAZY = {
