@@ -5,7 +5,9 @@ Public names are loaded when they are first used, so that importing the package 
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from llmops_jupyter.tracing import Span
     from llmops_jupyter.workspace import Workspace as Workspace
     from llmops_jupyter.workspace import open_workspace as open  # noqa: A004
+
+    def guard(policy: str, *, on_deny: str = "raise") -> Callable[..., Any]: ...  # see `_Guard`
 
 __version__ = "0.1.0"
 
@@ -47,6 +51,7 @@ __all__ = [
     "Timing",
     "Usage",
     "Workspace",
+    "guard",
     "open",
     "span",
     "tool",
@@ -55,6 +60,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "guard":
+        return import_module("llmops_jupyter.guard")  # which can be called, see `_Package`
     if name in _LAZY:
         module, attribute = _LAZY[name]
         value = globals()[name] = getattr(import_module(module), attribute)
@@ -63,7 +70,40 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_LAZY])
+    return sorted({*globals(), *_LAZY, "guard"})
+
+
+class _Guard(ModuleType):
+    """The room `guard`, which is the decorator of the same name as well."""
+
+    def __call__(self, policy: str, *, on_deny: str = "raise") -> Any:
+        """A guard policy around a function: ``@lo.guard("standard")``; sync, async, generator or async generator.
+
+        Arguments that are texts are checked as input, and what it returns as output; values that the policy changes
+        take their place. What it denies raises a `GuardError` with the reason, or with ``on_deny="message"`` gives the
+        policy's message. Write it above `@lo.trace`, so that the trace has what the function got.
+        """
+        from llmops_jupyter.guard.decorate import check_on_deny, guard_calls
+        from llmops_jupyter.workspace import current_workspace
+
+        check_on_deny(on_deny)
+
+        def wrap(target: Callable[..., Any]) -> Callable[..., Any]:
+            return guard_calls(target, lambda: current_workspace().guard.guarding(policy), on_deny)
+
+        return wrap
+
+
+class _Package(ModuleType):
+    """Importing a room sets it as an attribute here, under the name that the decorator has."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "guard" and isinstance(value, ModuleType):
+            value.__class__ = _Guard
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def trace(function: Callable[..., Any] | None = None, *, name: str | None = None) -> Any:

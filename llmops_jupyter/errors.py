@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class LLMOpsError(Exception):
@@ -116,7 +117,12 @@ class DeadlineError(EngineError, TimeoutError):
 
 
 class GuardError(LLMOpsError):
-    """A guard policy denied a text, or a policy cannot be used."""
+    """A guard policy denied a text, or a policy cannot be used.
+
+    `verdicts` say why a text was denied.
+    """
+
+    verdicts: tuple[Any, ...] = ()
 
 
 class BudgetError(LLMOpsError):

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from llmops_jupyter.data import Dataset, Datasets
     from llmops_jupyter.evaluation import Evaluation
     from llmops_jupyter.finetune.stage import Finetune
+    from llmops_jupyter.guard import Guard
+    from llmops_jupyter.guard.check import Embed, Judge
     from llmops_jupyter.models import Models
     from llmops_jupyter.monitor import Monitor
     from llmops_jupyter.prompts import Prompts
@@ -85,6 +87,22 @@ class Workspace:
                 lambda: self.settings,
                 self.engine.adapter,
                 lambda documents: self.rag.source(documents),  # noqa: PLW0108 - made when it is used
+                lambda policy: self.guard.pipeline(policy),  # noqa: PLW0108 - likewise
+            ),
+        )
+
+    @property
+    def guard(self) -> Guard:
+        from llmops_jupyter.guard import Guard
+
+        return self._stage(
+            "guard",
+            lambda: Guard(
+                self.tracer,
+                self.traces,
+                data=lambda: self.data,
+                embed=self._embed,
+                judge=self._judge,
             ),
         )
 
@@ -188,7 +206,7 @@ class Workspace:
         return maintenance.check(self.store)
 
     def export(self, folder: str | Path) -> list[Path]:
-        """Write prompts, aliases, data sets and suites as reviewable text."""
+        """Write prompts, aliases, data sets, suites and guard policies as reviewable text."""
         from llmops_jupyter.data import export_dataset
 
         target = Path(folder).expanduser()
@@ -200,6 +218,7 @@ class Workspace:
                 for dataset in self.data.history(latest.name):
                     written += export_dataset(dataset, target / "data")
             written += self.evaluation.export_suites(target / "suites")
+            written += self.guard.export(target / "policies")
         except OSError as e:
             raise EngineError(f"{str(target)!r} cannot be written: {e.strerror}.") from e
         return written
@@ -211,6 +230,7 @@ class Workspace:
         """
         from llmops_jupyter.data import read_exported
         from llmops_jupyter.evaluation.suites import read_folder
+        from llmops_jupyter.guard.kept import read_folder as read_policies
         from llmops_jupyter.prompts import read_exported as read_prompts
 
         source = Path(folder).expanduser()
@@ -219,11 +239,17 @@ class Workspace:
         datasets = [read_exported(path) for path in sorted((source / "data").glob("*.json"))]
         prompts = read_prompts(source / "prompts")
         suites = read_folder(source / "suites")
+        policies = read_policies(source / "policies")
         # Data sets go first: examples of prompts refer to them, by content.
         new_data = sum(dataset.add_to(self.data) for dataset in datasets)
         new_prompts = self.prompts.import_(prompts)
         new_suites = self.evaluation.import_suites(suites)
-        return {"prompts": len(new_prompts), "data": new_data, "suites": new_suites}
+        return {
+            "prompts": len(new_prompts),
+            "data": new_data,
+            "suites": new_suites,
+            "policies": self.guard.import_(policies),
+        }
 
     def close(self) -> None:
         """Free models and close the file. Safe to call twice."""
@@ -248,6 +274,19 @@ class Workspace:
         if self.path is None or self._redact:
             return replace(self.settings, prefix_cache_mb=0)
         return self.settings
+
+    def _embed(self) -> Embed | None:
+        """Vectors of texts by the embedding model that an index would get; None if there is none."""
+        from llmops_jupyter.rag.embedding import Embedder
+
+        name = self.rag.default_embedder()
+        return Embedder(name, self.engine.engine(name)).embed if name else None
+
+    def _judge(self) -> Judge:
+        """Questions about texts, decided by a model that was checked on the question's examples."""
+        from llmops_jupyter.evaluation.judges.asked import asked_of
+
+        return asked_of(self.engine, self.store)
 
     def _stage(self, name: str, make: Callable[[], T]) -> T:
         if name not in self._stages:

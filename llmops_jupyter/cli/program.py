@@ -26,6 +26,7 @@ GROUPS = {
     "rag": "rag",
     "finetune": "finetune",
     "evaluate": "evaluate",
+    "guard": "guard",
     "trace": "traces",
 }
 ONLY_IN_NOTEBOOKS = {

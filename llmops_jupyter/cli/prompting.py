@@ -123,6 +123,7 @@ def _stream(
         "finish_reason": done.finish_reason,
         "reasoning": done.reasoning,
         "cost": done.cost,
+        "verdicts": [verdict.as_dict() for verdict in done.verdicts],
         "usage": vars(done.usage),
         "timing": vars(done.timing),
     }

@@ -161,8 +161,15 @@ DOCUMENTS = (
     Option(("--rag-only",), "an answer that no passage supports is none", "flag"),
     Option(("--rag-quote",), "answer with the passages' own sentences, without a model", "flag"),
 )
+GUARD = Option(
+    ("--guard",),
+    "guard policy that checks what goes in, what is read and what comes out; none: no policy",
+    "text",
+    "POLICY",
+    "policy",
+)
 OF_TOOLS = ("timeout", "tool_choice", "max_steps", "approve")
 SETTINGS = (
-    *("model", *(o.name for o in SAMPLING), "exact", "adapter", "session"),
+    *("model", *(o.name for o in SAMPLING), "exact", "adapter", "session", "guard"),
     *(*OF_TOOLS, *(o.name for o in DOCUMENTS)),
 )

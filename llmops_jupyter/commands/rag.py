@@ -144,6 +144,7 @@ def facts_of(done: Completion) -> dict[str, Any]:
         "answered": grounding is not None and grounding.answered,
         "grounding": None if grounding is None else asdict(grounding),
         "hits": [asdict(hit) for hit in done.hits],
+        "verdicts": [verdict.as_dict() for verdict in done.verdicts],
         "trace_id": done.trace_id,
     }
 

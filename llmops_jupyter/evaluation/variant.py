@@ -11,7 +11,17 @@ from llmops_jupyter.prompts.content import Content
 from llmops_jupyter.prompts.options import DOCUMENTS, SAMPLING, TOOLS
 from llmops_jupyter.prompts.registry import PromptVersion
 
-OPTIONS = ("model", "adapters", "exact", "timeout", "schema", *TOOLS, *DOCUMENTS, *SAMPLING)
+OPTIONS = (
+    "model",
+    "adapters",
+    "exact",
+    "timeout",
+    "schema",
+    "guard",
+    *TOOLS,
+    *DOCUMENTS,
+    *SAMPLING,
+)
 COLUMN = "column"
 # Settings that are objects and say nothing in a label.
 HIDDEN = ("schema", "tools", "allow")
@@ -20,12 +30,12 @@ _NUMBERS = {"max_tokens", "seed", "top_k", "penalty_window", "logprobs"}
 
 @dataclass(frozen=True)
 class Variant:
-    """One of the things that are compared. Variants may differ in prompt, model, adapter, index or sampling.
+    """One of the things that are compared. Variants may differ in prompt, model, adapter, index, guard or sampling.
 
     Args:
         prompt: a reference, a `PromptVersion` or scratch `Content`.
         options: settings of the run: model, adapters, exact, timeout, schema, tools and what belongs to them,
-            documents (rag and what belongs to it), and the fields of `Sampling`.
+            documents (rag and what belongs to it), guard, and the fields of `Sampling`.
         column: the column that has the answers already.
         function: a function of a row that returns an answer (a text or a `Completion`).
         name: for people; made from the rest if left out.
@@ -112,7 +122,7 @@ def _parse(text: str) -> Variant:
 
 def _value(key: str, text: str) -> Any:
     """A setting's value from its text; texts of settings that are texts stay."""
-    if key in ("model", "rag", "rag_rerank"):
+    if key in ("model", "guard", "rag", "rag_rerank"):
         return text
     if key == "rag_tokens":
         return int(text) if text.isdigit() else text

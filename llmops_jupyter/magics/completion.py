@@ -102,6 +102,7 @@ def _values(session: Session, kind: str) -> list[str]:
         "model": _models,
         "adapter": lambda s: [a.name for a in s.workspace.models.adapters()],
         "prompt": _prompts,
+        "policy": _policies,
         "prompt_name": lambda s: s.workspace.prompts.names(),
         "data": _data,
         "data_name": lambda s: [d.name for d in s.workspace.data.list()],
@@ -146,6 +147,16 @@ def _prompts(session: Session) -> list[str]:
     found = []
     for name in prompts.names():
         versions = prompts.history(name)
+        aliases = [f"{name}@{a}" for v in versions for a in v.aliases]
+        found += [name, *aliases, *(v.ref for v in versions)]
+    return found
+
+
+def _policies(session: Session) -> list[str]:
+    guard = session.workspace.guard
+    found = []
+    for name in guard.names():
+        versions = guard.history(name)
         aliases = [f"{name}@{a}" for v in versions for a in v.aliases]
         found += [name, *aliases, *(v.ref for v in versions)]
     return found

@@ -20,6 +20,7 @@ from llmops_jupyter.render.calls import called_text
 from llmops_jupyter.tracing import Span, Tracer
 
 if TYPE_CHECKING:
+    from llmops_jupyter.prompts.guarding import Screen
     from llmops_jupyter.prompts.prepare import Prepared
     from llmops_jupyter.prompts.run import Answer
 
@@ -34,13 +35,22 @@ class Agent:
     Args:
         root: the span of the run; each call is a child of it.
         answer: gets calls, notes and how the run ended.
+        screen: checks what the model is told of results.
         alone: whether a person may be asked for permission.
     """
 
     def __init__(
-        self, tracer: Tracer, prepared: Prepared, root: Span, answer: Answer, *, alone: bool
+        self,
+        tracer: Tracer,
+        prepared: Prepared,
+        root: Span,
+        answer: Answer,
+        screen: Screen,
+        *,
+        alone: bool,
     ) -> None:
         options = prepared.options
+        self._screen = screen
         self.prepared, self.root, self.answer = prepared, root, answer
         self.step = 0
         self.over = False
@@ -125,7 +135,8 @@ class Agent:
         if not refused and self._repeats(call):
             refused = "the same call was made before, and its result stands above. Use that."
         why = f"The call was not made: {refused}" if refused else ""
-        return self._caller.call(call, self.root, why)
+        outcome = self._caller.call(call, self.root, why)
+        return outcome if why else replace(outcome, result=self._screen.result(outcome.result))
 
     def _repeats(self, call: ToolCall) -> bool:
         return self._made[_key(call)] > MOST_REPEATS

@@ -61,9 +61,18 @@ class Source(Protocol):
         ...
 
     def context(
-        self, question: str, turns: Sequence[Turn], engine: Engine, room: int, parent: Span
+        self,
+        question: str,
+        turns: Sequence[Turn],
+        engine: Engine,
+        room: int,
+        parent: Span,
+        screen: Screened | None = None,
     ) -> Context:
-        """Find and pack passages into `room` tokens of the engine; spans go below `parent`."""
+        """Find and pack passages into `room` tokens of the engine; spans go below `parent`.
+
+        `screen` is given what was found, and returns what of it may be read, with notes for the user.
+        """
         ...
 
     def check(self, context: Context, answer: str, parent: Span) -> tuple[str, Grounding]:
@@ -71,6 +80,8 @@ class Source(Protocol):
         ...
 
 
+# Passages that may be read, of those that were found, and what the user is told of the others.
+Screened = Callable[[Sequence[Hit]], tuple[list[Hit], list[str]]]
 # Opens the documents that a call names; the workspace plugs this in.
 Sources = Callable[["Documents"], Source]
 
@@ -101,15 +112,20 @@ def last_asked(messages: Sequence[Message]) -> str:
     return said.replace(PLACE, "").strip()
 
 
-def grounded(prepared: Prepared, parent: Span) -> Prepared:
-    """The same with passages in its messages, which are looked for now."""
+def grounded(prepared: Prepared, parent: Span, screen: Screened | None = None) -> Prepared:
+    """The same with passages in its messages, which are looked for now; `screen` says which may be read."""
     source = prepared.source
     if source is None:
         return prepared
     engine, request = prepared.engine, prepared.request
     room = _room(prepared)
     context = source.context(
-        prepared.question or last_asked(prepared.asked), prepared.turns, engine, room, parent
+        prepared.question or last_asked(prepared.asked),
+        prepared.turns,
+        engine,
+        room,
+        parent,
+        screen,
     )
     messages = put(request.messages, context.text)
     return replace(

@@ -18,6 +18,7 @@ from llmops_jupyter.records import (
     Timing,
     TokenLogprob,
     Usage,
+    Verdict,
 )
 from llmops_jupyter.tracing import Tracer
 from llmops_jupyter.tracing.process import is_dead, this_process
@@ -122,6 +123,7 @@ def map_key(prepared: Prepared, rows: str, count: int) -> str:
                 *(options.adapter_pairs(), options.exact, count),
                 *_of_tools(options),
                 *_of_documents(prepared),
+                *_of_guard(prepared),
             ]
         ),
         rows,
@@ -142,6 +144,7 @@ def settings_key(prepared: Prepared) -> str:
                     *(options.adapter_pairs(), options.exact),
                     *_of_tools(options),
                     *_of_documents(prepared),
+                    *_of_guard(prepared),
                 ]
             ),
         ]
@@ -164,6 +167,11 @@ def _of_documents(prepared: Prepared) -> list[Any]:
     return [] if prepared.source is None else [prepared.source.key]
 
 
+def _of_guard(prepared: Prepared) -> list[Any]:
+    """What decides the answers of a prompt under a guard policy."""
+    return [] if prepared.guarding is None else [f"guard {prepared.guarding.key}"]
+
+
 def completion_to_json(done: Completion, clean: Callable[[Any], Any]) -> str:
     """A completion as text, its content cleaned; a parsed pydantic object is dumped.
 
@@ -176,6 +184,7 @@ def completion_to_json(done: Completion, clean: Callable[[Any], Any]) -> str:
         **{name: getattr(done, name) for name in CONTENT},
         "parsed": dump(mode="json") if callable(dump) else done.parsed,
         "hits": [asdict(h) for h in done.hits],
+        "verdicts": [verdict.as_dict() for verdict in done.verdicts],
         "logprobs": [asdict(t) for t in done.logprobs],
         "messages": [message.as_dict() for message in done.messages],
         "grounding": asdict(done.grounding) if done.grounding is not None else None,
@@ -206,7 +215,8 @@ def completion_from_json(text: str) -> Completion:
             "grounding": Grounding.from_dict(value["grounding"])
             if value.get("grounding")
             else None,
-            **{k: tuple(value[k]) for k in ("tool_calls", "verdicts", "notes")},
+            "verdicts": tuple(Verdict.from_dict(v) for v in value["verdicts"]),
+            **{k: tuple(value[k]) for k in ("tool_calls", "notes")},
         }
     )
     return replace(made, notes=(*made.notes, REDACTED)) if redacted else made

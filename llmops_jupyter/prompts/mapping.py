@@ -11,6 +11,7 @@ from llmops_jupyter.engine.protocol import Finished, Request, Token
 from llmops_jupyter.errors import LLMOpsError, SchemaError
 from llmops_jupyter.prompts import reasoning
 from llmops_jupyter.prompts.grounding import grounded
+from llmops_jupyter.prompts.guarding import Screen, tell_input, tell_root
 from llmops_jupyter.prompts.journal import Kept
 from llmops_jupyter.prompts.prepare import Prepared
 from llmops_jupyter.prompts.run import (
@@ -79,6 +80,7 @@ class _Row:
     root: Span
     chat: Span
     answer: Answer
+    screen: Screen
     agent: Agent | None = None
     request: Request | None = None
 
@@ -185,9 +187,10 @@ class Map:
             root.set("llmops.map.row_id", self.row_ids[position])
             root.begin(current_span())
             answer = Answer()
-            if prepared.source is not None:
+            screen = Screen(self.tracer, prepared, root, answer)
+            if prepared.source is not None or prepared.guarding is not None:
                 note_root(root, prepared, request)
-                found = self._grounded(position, prepared, root, answer)
+                found = self._grounded(position, prepared, screen)
                 if found is None:
                     continue
                 prepared, request = found, _row_request(found, position)
@@ -198,10 +201,10 @@ class Map:
             if prepared.options.tools:
                 from llmops_jupyter.prompts.agent import Agent
 
-                agent = Agent(self.tracer, prepared, root, answer, alone=False)
+                agent = Agent(self.tracer, prepared, root, answer, screen, alone=False)
                 request = agent.request(first)
             chat = chat_span(self.tracer, prepared, request).begin(root)
-            row = _Row(position, prepared, root, chat, answer, agent, first)
+            row = _Row(position, prepared, root, chat, answer, screen, agent, first)
             self.open[request.id] = row
             yield request
 
@@ -253,7 +256,9 @@ class Map:
                     self.second.append(row)
                     return
             finish_answer(row.prepared, row.answer)
-            check_answer(row.prepared, row.answer, row.root)
+            row.screen.gives(row.prepared)
+            if not row.screen.denied:
+                check_answer(row.prepared, row.answer, row.root)
         except LLMOpsError as e:
             error = e
             self.open.pop(event.request_id, None)
@@ -262,20 +267,24 @@ class Map:
         done = make_completion(row.prepared, row.answer, row.root.trace_id, row.prepared.notes)
         self._ended(row.position, done, error, journal)
 
-    def _grounded(
-        self, position: int, prepared: Prepared, root: Span, answer: Answer
-    ) -> Prepared | None:
-        """The row with its passages; None if it has ended, since they say nothing or cannot be had."""
+    def _grounded(self, position: int, prepared: Prepared, screen: Screen) -> Prepared | None:
+        """The row with its input checked and its passages; None if it has ended, since it needs no model or failed."""
+        root, answer = screen.root, screen.answer
         error: LLMOpsError | None = None
         try:
-            prepared = grounded(prepared, root)
-            if not needs_no_model(prepared, answer):
-                return prepared
+            taken = screen.takes(prepared)
+            tell_input(root, taken or prepared)
+            if taken is not None:
+                prepared = grounded(taken, root, screen.passages)
+                if not needs_no_model(prepared, answer):
+                    return prepared
+                screen.gives(prepared)
         except LLMOpsError as e:
             error, answer.finish_reason = e, "error"
         except BaseException as e:
             root.finish(e)
             raise
+        tell_root(root, prepared.guarding, answer.verdicts)
         finish_root(root, answer)
         root.finish(error)
         done = make_completion(prepared, answer, root.trace_id, prepared.notes)
@@ -296,6 +305,9 @@ class Map:
         row.chat.finish(error)
         if isinstance(error, KeyboardInterrupt):
             row.answer.finish_reason = "interrupted"
+        if error is not None:
+            row.screen.withhold()
+        tell_root(row.root, row.prepared.guarding, row.answer.verdicts)
         finish_root(row.root, row.answer)
         row.root.finish(error)
 

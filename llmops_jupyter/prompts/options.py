@@ -14,13 +14,17 @@ from llmops_jupyter.records import Sampling
 from llmops_jupyter.store import aliases
 
 if TYPE_CHECKING:
+    from llmops_jupyter.guard.running import Pipeline
+    from llmops_jupyter.prompts.guarding import FindPolicy
     from llmops_jupyter.prompts.permission import Allow, Approve
     from llmops_jupyter.prompts.tools import FunctionTool
 
 SAMPLING = tuple(f.name for f in fields(Sampling))
 TOOLS = ("tools", "tool_choice", "max_steps", "approve", "allow")
 DOCUMENTS = ("rag", "rag_tokens", "rag_where", "rag_rerank", "rag_only", "rag_quote")
-OTHERS = ("model", "session", "adapters", "schema", "exact", "timeout", *TOOLS, *DOCUMENTS)
+OTHERS = ("model", "session", "adapters", "schema", "exact", "timeout", "guard", *TOOLS, *DOCUMENTS)
+# What says that no policy holds, though one was remembered.
+NO_GUARD = "none"
 MAX_STEPS = 8
 MOST_SCALE = 100.0
 
@@ -79,6 +83,7 @@ class Options:
 
     `timeout` is in seconds, for the whole run. `tool_choice` is that of the first steps, one each; `max_steps`
     how often the model is asked at most. `approve` and `allow` decide about functions with side effects.
+    `guard` is the policy that the run is under.
     """
 
     model: str | None = None
@@ -94,6 +99,7 @@ class Options:
     approve: Approve = "ask"
     allow: Allow | None = None
     documents: Documents | None = None
+    guard: Pipeline | None = None
 
     def defaults(self) -> dict[str, Any]:
         """What is remembered with the version, as JSON values."""
@@ -106,6 +112,8 @@ class Options:
             kept["adapters"] = self.adapter_pairs()
         if self.exact:
             kept["exact"] = True
+        if self.guard is not None:
+            kept["guard"] = self.guard.ref
         return kept
 
     def adapter_pairs(self) -> list[list[Any]]:
@@ -118,12 +126,14 @@ def make_options(
     settings: Settings,
     defaults: Mapping[str, Any],
     find_adapter: FindAdapter,
+    find_policy: FindPolicy,
 ) -> Options:
     """Options from a call's keywords; what is None comes from `defaults`, then from `settings`.
 
     Raises:
         OptionError: an option has an unknown name, another type or a value out of range.
         UnknownNameError, ModelError: an adapter is not registered, is none, or does not go with the model.
+        UnknownNameError, GuardError: there is no such guard policy, or it cannot be used here.
     """
     known = {*OTHERS, *SAMPLING}
     for name in given:
@@ -154,8 +164,21 @@ def make_options(
         model_class=schema if hasattr(schema, "model_validate") else None,
         timeout=_timeout(given.get("timeout")),
         documents=_documents(given),
+        guard=_guard(given.get("guard"), defaults.get("guard"), find_policy),
         **_tools(given),
     )
+
+
+def _guard(given: Any, before: Any, find: FindPolicy) -> Pipeline | None:
+    """The policy that is named, else the one of the last run; 'none' and '' mean none."""
+    from llmops_jupyter.guard.kept import PolicyVersion
+
+    policy = before if given is None else given
+    if not policy or policy == NO_GUARD:
+        return None
+    if not isinstance(policy, str | PolicyVersion):
+        raise OptionError(f"guard is the name of a guard policy, not {policy!r:.80}.")
+    return find(policy)
 
 
 def _documents(given: Mapping[str, Any]) -> Documents | None:

@@ -24,6 +24,7 @@ from llmops_jupyter.prompts.grounding import (
     reserved,
     with_place,
 )
+from llmops_jupyter.prompts.guarding import Guarding, guarding_of, marked
 from llmops_jupyter.prompts.options import Options
 from llmops_jupyter.prompts.registry import PromptVersion
 from llmops_jupyter.prompts.template import fill, variables_of
@@ -52,7 +53,8 @@ class Prepared:
 
     `attributes` are further ones of the root span. With a `source` passages of documents are put into the
     messages when the run begins; `context` has them then. `turns` are those of the session, `question` what is
-    searched for if it is not the last message.
+    searched for if it is not the last message. `told` is `asked` with the places of passages still in it, and
+    `guarding` the policy that the run is under.
     """
 
     engine: Engine
@@ -69,6 +71,8 @@ class Prepared:
     context: Context | None = None
     turns: Sequence[conversation.Turn] = ()
     question: str = ""
+    told: tuple[Message, ...] = ()
+    guarding: Guarding | None = None
 
 
 def check_schema_option(content: Content, schema: Any) -> None:
@@ -173,6 +177,11 @@ def prepare(
     question = question_of(content.template, variables) if source is not None else ""
     variables = with_place(variables, source is not None)
     messages, asked = render_messages(content, variables, rows)
+    used = variables_of(content.template)
+    guarding = guarding_of(
+        options.guard, messages, [variables[name] for name in used if name in variables]
+    )
+    filled = asked
     engine = engines.engine(options.model)
     notes: list[str] = []
     earlier: Sequence[conversation.Turn] = ()
@@ -189,8 +198,7 @@ def prepare(
         )
         if left_out:
             notes.append(f"session {options.session}: the {left_out} oldest turns did not fit")
-    used = variables_of(content.template)
-    request = build_request(content, options, messages, "1")
+    request = build_request(content, options, marked(guarding, messages), "1")
     if source is not None:
         messages, asked = put(messages, ""), put(asked, "")
     return Prepared(
@@ -210,6 +218,8 @@ def prepare(
         source=source,
         turns=earlier,
         question=question,
+        told=filled,
+        guarding=guarding,
     )
 
 

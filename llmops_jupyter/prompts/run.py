@@ -11,6 +11,13 @@ from llmops_jupyter.engine.replay import note_trace, noted_trace, recorded_trace
 from llmops_jupyter.errors import EngineError
 from llmops_jupyter.prompts import reasoning
 from llmops_jupyter.prompts.grounding import grounded
+from llmops_jupyter.prompts.guarding import (
+    VARIABLES,
+    Screen,
+    is_checked_first,
+    tell_input,
+    tell_root,
+)
 from llmops_jupyter.prompts.prepare import Prepared
 from llmops_jupyter.records import (
     Completion,
@@ -21,6 +28,7 @@ from llmops_jupyter.records import (
     Timing,
     TokenLogprob,
     Usage,
+    Verdict,
 )
 from llmops_jupyter.tracing import Span, Tracer, current_span, names
 from llmops_jupyter.tracing.search import WORKFLOW
@@ -49,6 +57,7 @@ class Answer:
     messages: tuple[Message, ...] = ()
     finished: Finished | None = None
     grounding: Grounding | None = None
+    verdicts: tuple[Verdict, ...] = ()
     _earlier: str = ""
 
     def begin_step(self, *, thinking: bool) -> None:
@@ -77,6 +86,7 @@ class Run:
 
     Each item is the piece of text that came, reasoning before answer with an empty line between them;
     `completion` tells at any time what there is so far, apart. When the block is left by an exception, the trace keeps the partial answer.
+    Under a guard policy that may change or deny the answer, it comes in one piece, once it is checked.
     """
 
     def __init__(self, tracer: Tracer, prepared: Prepared) -> None:
@@ -86,6 +96,8 @@ class Run:
         self.trace_id = ""
         self._tracer = tracer
         self._root = root_span(tracer, prepared)
+        self._screen = Screen(tracer, prepared, self._root, self.answer)
+        self._holds_back = prepared.guarding is not None and prepared.guarding.holds_back
         self._pieces: Iterator[str] | None = None
 
     def __enter__(self) -> Run:
@@ -108,21 +120,53 @@ class Run:
         if error is not None:
             interrupted = isinstance(error, KeyboardInterrupt)
             self.answer.finish_reason = "interrupted" if interrupted else "error"
+        self._screen.withhold()
+        tell_root(self._root, self.prepared.guarding, self.answer.verdicts)
         finish_root(self._root, self.answer)
         self._root.__exit__(kind, error, None)
 
     @property
     def completion(self) -> Completion:
-        """The completion; while the run goes on, what there is so far."""
-        return make_completion(self.prepared, self.answer, self.trace_id, tuple(self.notes))
+        """The completion; while the run goes on, what there is so far, without what is held back."""
+        answer = (
+            self.answer
+            if self._screen.may_be_shown
+            else replace(self.answer, text="", reasoning="", messages=(), logprobs=(), parsed=None)
+        )
+        return make_completion(self.prepared, answer, self.trace_id, tuple(self.notes))
+
+    @property
+    def refused(self) -> bool:
+        """Whether the policy denied what was asked, so that no model was."""
+        return any(v.place == "input" and v.action == "blocked" for v in self.answer.verdicts)
 
     def _generate(self) -> Iterator[str]:
-        answer = self.answer
-        self.prepared = prepared = grounded(self.prepared, self._root)
-        self.notes = list(prepared.notes)
-        if needs_no_model(prepared, answer):
+        answer, screen = self.answer, self._screen
+        taken = screen.takes(self.prepared)
+        tell_input(self._root, taken or self.prepared)
+        if taken is None:
             yield answer.text
             return
+        self.prepared = prepared = grounded(taken, self._root, screen.passages)
+        self.notes = list(prepared.notes)
+        if needs_no_model(prepared, answer):
+            screen.gives(prepared)
+            yield answer.text
+            return
+        yield from self._answers(prepared)
+        finish_answer(prepared, answer)
+        screen.gives(prepared)
+        if not screen.denied:
+            check_answer(prepared, answer, self._root)
+        if self._holds_back:
+            yield from (f"{answer.reasoning}\n\n",) if answer.reasoning else ()
+            yield answer.text
+            if prepared.engine.streams and prepared.guarding is not None:
+                self.notes.append(f"guard {prepared.guarding.ref}: shown once it was checked")
+
+    def _answers(self, prepared: Prepared) -> Iterator[str]:
+        """The pieces of what the model says, in one step or several."""
+        answer = self.answer
         first = replace(prepared.request, trace_id=self.trace_id)
         two_steps = prepared.content.cot and prepared.content.schema is None
         if prepared.options.tools:
@@ -141,18 +185,18 @@ class Run:
             )
             yield from self._step(second, thinking=False)
             answer.text = answer.text.strip()
-        finish_answer(prepared, answer)
-        check_answer(prepared, answer, self._root)
 
     def _agent(self, first: Request) -> Iterator[str]:
         """Steps of the model and the calls that it asks for, until it answers."""
         from llmops_jupyter.prompts.agent import Agent
 
-        agent = Agent(self._tracer, self.prepared, self._root, self.answer, alone=True)
+        agent = Agent(
+            self._tracer, self.prepared, self._root, self.answer, self._screen, alone=True
+        )
         while not agent.over:
             yield from self._step(agent.request(first), thinking=False)
             assert self.answer.finished is not None
-            if self.answer.text and self.answer.finished.tool_calls:
+            if self.answer.text and self.answer.finished.tool_calls and not self._holds_back:
                 yield "\n"
             yield from agent.proceed(self.answer.finished)
 
@@ -168,6 +212,8 @@ class Run:
                     span.first_token()
                     begun = bool(answer.text)
                     span.partial(answer.add(event))
+                    if self._holds_back:
+                        continue
                     if answer.reasoning and answer.text and not begun:
                         yield "\n\n"
                     yield event.text
@@ -190,11 +236,13 @@ class Run:
 def root_span(tracer: Tracer, prepared: Prepared, request: Request | None = None) -> Span:
     """The span of the whole interaction."""
     version, engine = prepared.version, prepared.engine
+    checked = is_checked_first(prepared)
+    variables = {} if checked else {VARIABLES: dict(prepared.variables)}
     return tracer.span(
         f"prompt {version.ref}" if version else "prompt",
         op=WORKFLOW,
-        attributes={"llmops.prompt.variables": dict(prepared.variables), **prepared.attributes},
-        messages=prepared.messages,
+        attributes={**variables, **prepared.attributes},
+        messages=() if checked else prepared.messages,
         trace_id=None if current_span() else _recorded(prepared, request or prepared.request),
         provider=engine.provider,
         model=engine.model_name,
@@ -206,15 +254,15 @@ def root_span(tracer: Tracer, prepared: Prepared, request: Request | None = None
 
 
 def _recorded(prepared: Prepared, request: Request) -> str | None:
-    """The trace in which a request was recorded; one that gets passages later is known by what it was."""
-    if prepared.source is not None:
+    """The trace in which a request was recorded; one that changes later is known by what it was."""
+    if prepared.source is not None or prepared.guarding is not None:
         return noted_trace(prepared.engine, request)
     return recorded_trace_id(prepared.engine, request)
 
 
 def note_root(root: Span, prepared: Prepared, request: Request | None = None) -> None:
-    """Have a recording know the trace of a request that gets passages later."""
-    if prepared.source is not None:
+    """Have a recording know the trace of a request that gets passages later, or is changed by a guard."""
+    if prepared.source is not None or prepared.guarding is not None:
         note_trace(prepared.engine, request or prepared.request, root.trace_id)
 
 
@@ -404,4 +452,5 @@ def make_completion(
         messages=answer.messages,
         hits=prepared.context.hits if prepared.context is not None else (),
         grounding=answer.grounding,
+        verdicts=answer.verdicts,
     )

@@ -16,6 +16,7 @@ from llmops_jupyter.prompts.content import Content, Examples
 from llmops_jupyter.prompts.conversation import Sessions
 from llmops_jupyter.prompts.examples import as_examples, check_examples
 from llmops_jupyter.prompts.grounding import Sources, with_place
+from llmops_jupyter.prompts.guarding import FindPolicy
 from llmops_jupyter.prompts.options import FindAdapter, Options, make_options
 from llmops_jupyter.prompts.prepare import (
     Engines,
@@ -58,6 +59,7 @@ class Prompts(Registry):
         settings: Callable[[], Settings],
         find_adapter: FindAdapter,
         find_source: Sources,
+        find_policy: FindPolicy,
     ) -> None:
         super().__init__(store)
         self.tracer = tracer
@@ -66,6 +68,7 @@ class Prompts(Registry):
         self.settings = settings
         self.find_adapter = find_adapter
         self.find_source = find_source
+        self.find_policy = find_policy
         self.sessions = Sessions(store)
         self.splits = Splits(store)
 
@@ -157,6 +160,10 @@ class Prompts(Registry):
         looked for in them (`completion.grounding`). `rag_tokens` bounds the passages, `rag_where` filters the
         documents, `rag_rerank` names a reranker, with `rag_only` an answer that no
         passage supports is none, and with `rag_quote` the passages' own sentences are the answer, without a model.
+
+        With `guard`, the reference of a policy, input, passages, results of tools and the answer are checked
+        (`completion.verdicts`). Where input or answer is denied the text is the policy's message and `finish_reason`
+        'content_filter'; an answer that may be changed or denied is not streamed.
         """
         prompt, attributes = self._assigned(prompt, unit, options.get("session"))
         version, content = self._content(prompt)
@@ -207,9 +214,9 @@ class Prompts(Registry):
         return run.completion
 
     def remember(self, run: Run) -> None:
-        """Append a finished run to the session that it belongs to."""
+        """Append a finished run to the session that it belongs to; one whose input was denied leaves nothing there."""
         session = run.prepared.options.session
-        if not session:
+        if not session or run.refused:
             return
         asked = [m for m in run.prepared.asked if m.role != "system"]
         turn = [*asked, *(run.answer.messages or (Message("assistant", run.answer.text),))]
@@ -341,7 +348,7 @@ class Prompts(Registry):
     ) -> Options:
         check_schema_option(content, options.get("schema"))
         defaults = version.defaults if version is not None else {}
-        return make_options(options, self.settings(), defaults, self.find_adapter)
+        return make_options(options, self.settings(), defaults, self.find_adapter, self.find_policy)
 
     def _prepare(
         self,

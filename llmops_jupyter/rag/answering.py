@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.errors import OptionError
-from llmops_jupyter.prompts.grounding import NOT_FOUND, UNSUPPORTED, Context
+from llmops_jupyter.prompts.grounding import NOT_FOUND, UNSUPPORTED, Context, Screened
 from llmops_jupyter.rag.enough import Enough, enough
 from llmops_jupyter.rag.followups import standalone
 from llmops_jupyter.rag.packing import TOKENS, Packed, packed
@@ -69,11 +69,20 @@ class DocumentSource:
         )
 
     def context(
-        self, question: str, turns: Sequence[Turn], engine: Engine, room: int, parent: Span
+        self,
+        question: str,
+        turns: Sequence[Turn],
+        engine: Engine,
+        room: int,
+        parent: Span,
+        screen: Screened | None = None,
     ) -> Context:
         """Passages for a question; see `prompts.grounding.Source`."""
         asked = standalone(question, turns, engine, self.index.tracer, parent)
         hits, found = self._retrieved(asked.text, asked.how, parent)
+        screened: list[str] = []
+        if screen is not None:
+            hits, screened = screen(hits)
         budget = min(self.documents.tokens or TOKENS, room)
         made = packed(hits, engine.count_tokens, budget, self.index.flagged(hits))
         cosine = max((f.cosine for f in found if f.cosine is not None), default=None)
@@ -83,12 +92,12 @@ class DocumentSource:
             raise OptionError(
                 f"{budget:,} tokens are too few for a passage. {self._more_room(budget)}"
             )
-        notes = []
+        notes = screened
         if asked.how != "asked":
             notes.append(f"searched for: {' '.join(asked.text.split())}")
         if made.cut:
             notes.append(f"{budget:,} tokens hold a part of one passage. {self._more_room(budget)}")
-        why = speaks.why if hits else self._why_nothing()
+        why = speaks.why if hits else self._why_nothing(left_out=bool(screened))
         answer = None
         if not speaks.enough and (self.documents.only or self.documents.quote):
             answer = NOT_FOUND, self._grounding(asked.text, why=why)
@@ -115,7 +124,9 @@ class DocumentSource:
             return "Give passages more of them (--tokens)."
         return "Load the model with a longer context, or lower max_tokens."
 
-    def _why_nothing(self) -> str:
+    def _why_nothing(self, *, left_out: bool) -> str:
+        if left_out:
+            return "the guard policy left out every passage that was found"
         if self.documents.where:
             return "no passage was found in documents that fit --where"
         return "no passage has a word of the question"

@@ -34,6 +34,7 @@ from llmops_jupyter.records.verdicts import (
     Decision,
     Place,
     Verdict,
+    summary,
 )
 
 __all__ = [
@@ -60,4 +61,5 @@ __all__ = [
     "Usage",
     "Verdict",
     "load_pandas",
+    "summary",
 ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 from llmops_jupyter.records.figures import FinishReason, Timing, TokenLogprob, Usage
 from llmops_jupyter.records.grounding import Grounding, Hit
 from llmops_jupyter.records.messages import Message
-from llmops_jupyter.records.verdicts import Verdict
+from llmops_jupyter.records.verdicts import Verdict, summary
 
 if TYPE_CHECKING:
     import pandas
@@ -23,6 +23,7 @@ class Completion:
     call of a function its step, name, arguments, result, whether there was an error, and seconds; `messages`
     are those that the run added to the conversation, where it had tools. `hits` are the passages it was given,
     in the order of their numbers, and `grounding` says how far they support it, where documents were asked.
+    `verdicts` are those of the guard policy that the run was under.
     """
 
     text: str
@@ -42,6 +43,10 @@ class Completion:
     cost: float | None = None
     messages: tuple[Message, ...] = ()
     grounding: Grounding | None = None
+
+    def guarded(self) -> str:
+        """What the guard policy decided, on one line; '' without one."""
+        return summary(self.verdicts)
 
     def __str__(self) -> str:
         return self.text
@@ -135,6 +140,7 @@ class Table(Sequence[Completion]):
                 "trace_id": done.trace_id,
                 "prompt_version": done.prompt_version,
                 "model": done.model,
+                "guard": done.guarded(),
                 "error": errors.get(row_id, ""),
             }
             record: dict[str, Any] = {"row_id": row_id, **row}

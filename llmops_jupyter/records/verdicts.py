@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -45,7 +45,39 @@ class Verdict:
         """The verdict as JSON values, as a trace keeps it."""
         return asdict(self)
 
+    def words(self) -> str:
+        """What was decided, for people: ``input denied by injection``; '' where nothing was found."""
+        said = _SAID.get((self.decision, self.action == "noted"))
+        return f"{self.place} {said} {self.check}" if said else ""
+
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Verdict:
         """The verdict that `as_dict` wrote."""
         return cls(**value)
+
+
+_SAID: Mapping[tuple[Decision, bool], str] = {
+    ("deny", False): "denied by",
+    ("deny", True): "would be denied by",
+    ("modify", False): "changed by",
+    ("modify", True): "would be changed by",
+    ("warn", True): "warned of by",
+}
+
+
+def summary(verdicts: Sequence[Verdict]) -> str:
+    """What a policy decided on one line; '' without verdicts.
+
+    For instance ``guard support@2: input denied by injection``.
+    """
+    if not verdicts:
+        return ""
+    found: dict[str, list[str]] = {}
+    for verdict in verdicts:
+        words = verdict.words()
+        if words:
+            checks = found.setdefault(words.removesuffix(verdict.check), [])
+            if verdict.check not in checks:
+                checks.append(verdict.check)
+    said = ", ".join(f"{words}{' and '.join(checks)}" for words, checks in found.items())
+    return f"guard {verdicts[0].policy}: {said or 'nothing found'}"

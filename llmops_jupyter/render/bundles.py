@@ -21,6 +21,7 @@ def quiet_line(done: Completion) -> str:
     parts = [done.prompt_version or "scratch", done.model]
     if done.grounding is not None and not done.usage.output_tokens:
         parts = [done.prompt_version, f"from {done.grounding.index}, no model asked"]
+        parts.append(done.guarded())
         if done.trace_id:
             parts.append(f"trace {done.trace_id[:8]}")
         return " · ".join(p for p in parts if p)
@@ -35,9 +36,11 @@ def quiet_line(done: Completion) -> str:
     parts.append(time)
     if done.cost is not None:
         parts.append(f"${done.cost:.2g}" if done.cost else "$0")
+    if guarded := done.guarded():
+        parts.append(guarded)
     if done.finish_reason == "length":
         parts.append("cut at max_tokens")
-    elif done.finish_reason != "stop":
+    elif done.finish_reason not in ("stop", "content_filter"):
         parts.append(done.finish_reason)
     if done.trace_id:
         parts.append(f"trace {done.trace_id[:8]}")

@@ -55,6 +55,8 @@ def table_bundle(table: Table) -> tuple[dict[str, Any], dict[str, Any]]:
     columns = [c for c in (rows[0] if rows else {}) if c not in hidden]
     if not table.failures:
         columns = [c for c in columns if c != "error"]
+    if not any(done.verdicts for done in table):
+        columns = [c for c in columns if c != "guard"]
     data = {
         "text/html": table_html(rows, columns),
         "text/plain": text_table(rows[:MAX_ROWS], columns),

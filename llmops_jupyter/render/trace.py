@@ -66,7 +66,7 @@ def trace_text(trace: Mapping[str, Any]) -> str:
         lines.append(f"{pad}{span['name']}  [{_facts(span)}]")
         lines += [f"{pad}  {m['role']}: {cut(_said(m), 500)}" for m in span["input"]]
         lines += [f"{pad}  → {m['role']}: {cut(_said(m), 500)}" for m in span["output"]]
-        lines += [f"{pad}  {cut(text, 500)}" for text in _called(span)]
+        lines += [f"{pad}  {cut(text, 500)}" for text in (*_called(span), *_guarded(span))]
         if span["error_message"]:
             lines.append(f"{pad}  ! {span['error_type']}: {cut(span['error_message'], 500)}")
     if trace["notebook"]:
@@ -92,6 +92,25 @@ def _called(span: Mapping[str, Any]) -> list[str]:
     return found if result is None else [*found, f"→ {result}"]
 
 
+def _guarded(span: Mapping[str, Any]) -> list[str]:
+    """The verdicts of a span of a guard, those that found something first."""
+    verdicts = span["attributes"].get("llmops.guard.verdicts")
+    if not isinstance(verdicts, list):
+        return []
+    made = [v for v in verdicts if isinstance(v, Mapping)]
+    return [_verdict(v) for v in sorted(made, key=lambda v: v.get("decision") == "allow")]
+
+
+def _verdict(verdict: Mapping[str, Any]) -> str:
+    score = verdict.get("score")
+    shown = f" (score {score:.3f} of {verdict.get('threshold')})" if score is not None else ""
+    why = f": {verdict['reason']}" if verdict.get("reason") else ""
+    done = verdict.get("action")
+    did = f" → {done}" if done not in (None, "none") else ""
+    evidence = f" – {verdict['evidence']}" if verdict.get("evidence") else ""
+    return f"{verdict.get('decision')} {verdict.get('check')}{shown}{did}{why}{evidence}"
+
+
 def _message_html(message: Mapping[str, Any], mark: str = "") -> str:
     role, content = html.escape(str(message["role"])), html.escape(_said(message))
     return (
@@ -111,7 +130,7 @@ def trace_html(trace: Mapping[str, Any]) -> str:
     for depth, span in _ordered(trace):
         inner = "".join(_message_html(m) for m in span["input"])
         inner += "".join(_message_html(m, "→ ") for m in span["output"])
-        called = html.escape("\n".join(_called(span)))
+        called = html.escape("\n".join((*_called(span), *_guarded(span))))
         inner += f"<pre style='white-space:pre-wrap;margin:0'>{called}</pre>" if called else ""
         if span["error_message"]:
             text = html.escape(f"{span['error_type']}: {span['error_message']}")

@@ -23,11 +23,21 @@ def test_examples_follow_their_content_into_another_store(ws, engine, tmp_path):
     with lo.open(tmp_path / "b.db") as other:
         fake = plug(other)
         other.data.add("few", [{"input": "OTHER", "output": "WRONG"}])
-        assert other.import_(tmp_path / "out") == {"prompts": 1, "data": 1, "suites": 0}
+        assert other.import_(tmp_path / "out") == {
+            "prompts": 1,
+            "data": 1,
+            "suites": 0,
+            "policies": 0,
+        }
         other.prompts.run("math", {"q": "3+3"})
         assert [m.content for m in fake.requests[0].messages] == ["2+2", "four", "3+3"]
         assert other.prompts.get("math").content.examples.dataset == "few@2"
-        assert other.import_(tmp_path / "out") == {"prompts": 0, "data": 0, "suites": 0}
+        assert other.import_(tmp_path / "out") == {
+            "prompts": 0,
+            "data": 0,
+            "suites": 0,
+            "policies": 0,
+        }
 
 
 def test_examples_whose_content_is_not_here_are_not_replaced_by_others(ws, engine, tmp_path):

@@ -258,7 +258,17 @@ def test_prompts_and_data_travel_as_text_and_merge_by_content(ws, tmp_path):
     assert all(f.is_file() for f in files)
     with lo.open(tmp_path / "fresh.db") as other:
         other.prompts.save("p", "two", schema={"type": "object"})
-        assert other.import_(tmp_path / "out") == {"prompts": 1, "data": 1, "suites": 0}
+        assert other.import_(tmp_path / "out") == {
+            "prompts": 1,
+            "data": 1,
+            "suites": 0,
+            "policies": 0,
+        }
         assert other.prompts.get("p@production").template == "one\n"
         assert list(other.data.get("d").rows()) == [{"q": "a\u2028b"}, {"q": "c"}]
-        assert other.import_(tmp_path / "out") == {"prompts": 0, "data": 0, "suites": 0}
+        assert other.import_(tmp_path / "out") == {
+            "prompts": 0,
+            "data": 0,
+            "suites": 0,
+            "policies": 0,
+        }

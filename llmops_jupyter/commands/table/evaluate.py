@@ -8,6 +8,7 @@ from llmops_jupyter.commands.arguments import (
     EXACT,
     EXPECTED,
     FRESH,
+    GUARD,
     LIMIT,
     METRIC,
     MODEL,
@@ -21,7 +22,7 @@ CLUSTER = Option(
 )
 REPEAT = Option(("--repeat",), "answers for each row, where they are drawn", "int", "N")
 RUN = Argument("run", "number of a run, see %evaluate list", complete="run")
-HOW = (DATA, METRIC, EXPECTED, MODEL, *SAMPLING, EXACT, ADAPTER, REPEAT, CLUSTER, FRESH, OUT)
+HOW = (DATA, METRIC, EXPECTED, MODEL, *SAMPLING, EXACT, ADAPTER, GUARD, REPEAT, CLUSTER, FRESH, OUT)
 CONFIDENCE = Option(("--confidence",), "of all looks together; left out: 0.95", "float", "SHARE")
 POWER = Option(
     ("--power",), "probability of finding the difference; left out: 0.8", "float", "SHARE"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from llmops_jupyter.commands.arguments import (
     ADAPTER,
     EXACT,
+    GUARD,
     LIMIT,
     MODEL,
     NO_STREAM,
@@ -46,6 +47,7 @@ ASKING = (
     *SAMPLING,
     EXACT,
     ADAPTER,
+    GUARD,
     TIMEOUT,
     NO_STREAM,
 )

@@ -1,0 +1,249 @@
+"""`@lo.guard` on functions of every kind."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import subprocess
+import sys
+
+import pytest
+from guard_fakes import ATTACK, fitted  # noqa: F401 - a fixture
+
+import llmops_jupyter as lo
+from llmops_jupyter.errors import GuardError, OptionError, UnknownNameError
+
+KEY = "AKIAABCDEFGHIJKLMNOP"
+POLICY = """
+message: "No."
+input:
+  - check: injection
+    action: deny
+  - check: secrets
+    action: modify
+output:
+  - check: secrets
+    action: modify
+  - check: words
+    banned: [forbidden]
+    action: deny
+"""
+
+
+@pytest.fixture
+def shop(ws, fitted):  # noqa: F811
+    ws.guard.add("shop", POLICY)
+    ws.guard.add("soft", POLICY.replace("modify", "warn").replace("deny", "warn"))
+    return ws
+
+
+def test_texts_are_checked_on_the_way_in_and_out(shop):
+    got = []
+
+    @lo.guard("shop")
+    def answer(question, n=1, *, style="plain"):
+        """Answers."""
+        got.append((question, n, style))
+        return f"{question} {KEY}"
+
+    assert answer(f"a {KEY}", 2, style=f"b {KEY}") == "a [SECRET] [SECRET]"
+    assert got == [("a [SECRET]", 2, "b [SECRET]")]
+    assert (answer.__name__, answer.__doc__) == ("answer", "Answers.")
+    assert [s.op for s in shop.traces.newest(1)[:0]] == []
+    assert {s.name for s in shop.traces.newest(10)} == {"guard input shop@1", "guard output shop@1"}
+
+
+def test_what_is_denied_raises_with_the_reason_and_the_function_does_not_run(shop):
+    ran = []
+
+    @lo.guard("shop")
+    def answer(question):
+        ran.append(question)
+        return "a forbidden thing"
+
+    with pytest.raises(
+        GuardError, match=r"shop@1 denied the input of .*answer: injection, it gives orders"
+    ) as e:
+        answer(ATTACK)
+    assert ran == []
+    assert e.value.verdicts[-1].action == "blocked"
+    with pytest.raises(GuardError, match="denied the output"):
+        answer("hi")
+    assert ran == ["hi"]
+
+
+def test_a_message_can_stand_in_the_place_of_an_error(shop):
+    @lo.guard("shop", on_deny="message")
+    def answer(question):
+        return question
+
+    assert answer(ATTACK) == "No."
+    assert answer("forbidden") == "No."
+    assert answer("fine") == "fine"
+    with pytest.raises(OptionError, match="'raise' or 'message'"):
+        lo.guard("shop", on_deny="explode")
+
+
+def test_values_that_are_no_texts_pass(shop):
+    @lo.guard("shop")
+    def same(value):
+        return value
+
+    for value in (None, 3, [ATTACK], {"a": ATTACK}, b"x"):
+        assert same(value) is value
+
+
+def test_coroutines_are_awaited(shop):
+    @lo.guard("shop")
+    async def answer(question):
+        await asyncio.sleep(0)
+        return f"{question} {KEY}"
+
+    assert inspect.iscoroutinefunction(answer)
+    assert asyncio.run(answer("a")) == "a [SECRET]"
+    with pytest.raises(GuardError):
+        asyncio.run(answer(ATTACK))
+
+
+def test_a_generator_is_checked_whole_before_anything_of_it_is_shown(shop):
+    closed = []
+
+    @lo.guard("shop")
+    def pieces(question):
+        try:
+            yield "the key "
+            yield KEY[:8]
+            yield KEY[8:]
+            yield 3
+        finally:
+            closed.append(question)
+
+    assert inspect.isgeneratorfunction(pieces)
+    assert list(pieces("a")) == ["the key [SECRET]", 3]
+    assert closed == ["a"]
+
+    @lo.guard("shop", on_deny="message")
+    def worse(question):
+        yield "forb"
+        yield "idden"
+
+    assert list(worse("a")) == ["No."]
+    assert list(worse(ATTACK)) == ["No."]
+
+    @lo.guard("shop")
+    def clean():
+        yield "one "
+        yield "two"
+
+    assert list(clean()) == ["one ", "two"]
+
+
+def test_a_generator_under_a_policy_that_only_warns_streams_and_is_sent_to(shop):
+    @lo.guard("soft")
+    def talk(first):
+        said = yield first
+        yield f"got {said}"
+        return "end"
+
+    run = talk("hi")
+    assert next(run) == "hi"
+    assert run.send("you") == "got you"
+    with pytest.raises(StopIteration) as e:
+        next(run)
+    assert e.value.value == "end"
+    run = talk("hi")
+    next(run)
+    run.close()
+
+
+def test_async_generators_are_checked_too(shop):
+    @lo.guard("shop")
+    async def pieces(question):
+        yield "the key "
+        yield KEY
+
+    @lo.guard("soft")
+    async def free(question):
+        yield "the key "
+        yield KEY
+
+    async def whole(run):
+        return [item async for item in run]
+
+    assert inspect.isasyncgenfunction(pieces)
+    assert asyncio.run(whole(pieces("a"))) == ["the key [SECRET]"]
+    assert asyncio.run(whole(free("a"))) == ["the key ", KEY]
+    with pytest.raises(GuardError):
+        asyncio.run(whole(pieces(ATTACK)))
+
+
+def test_methods_and_objects_that_are_called_can_be_guarded(shop):
+    class Bot:
+        @lo.guard("shop")
+        def answer(self, question):
+            return f"{question}!"
+
+        @staticmethod
+        @lo.guard("shop")
+        def plain(question):
+            return question
+
+        def __call__(self, question):
+            return question
+
+    assert Bot().answer(f"{KEY}") == "[SECRET]!"
+    assert Bot.plain(KEY) == "[SECRET]"
+    assert lo.guard("shop")(Bot())(KEY) == "[SECRET]"
+
+
+def test_errors_of_the_function_are_its_own(shop):
+    @lo.guard("shop")
+    def broken(question):
+        raise LookupError(question)
+
+    with pytest.raises(LookupError, match=r"\[SECRET\]"):
+        broken(KEY)
+
+    @lo.guard("nosuch")
+    def lost(question):
+        return question
+
+    with pytest.raises(UnknownNameError):
+        lost("x")
+
+
+def test_a_traced_function_below_a_guard_has_what_it_got_in_its_trace(shop):
+    @lo.guard("shop")
+    @lo.trace
+    def answer(question):
+        return question
+
+    answer(KEY)
+    span = next(
+        s
+        for t in shop.traces.newest(5)
+        for s in shop.traces.get(t.trace_id).spans
+        if s.op == "function"
+    )
+    assert span.attributes["input.value"] == {"question": "[SECRET]"}
+
+
+def test_the_room_and_the_decorator_share_a_name():
+    room = importlib.import_module("llmops_jupyter.guard")
+    assert lo.guard is room
+    assert callable(lo.guard)
+    assert room.Guard is not None
+    code = (
+        "import llmops_jupyter as lo, sys\n"
+        "assert 'llmops_jupyter.guard' not in sys.modules\n"
+        "@lo.guard('basic')\n"
+        "def f(x): return x\n"
+        "import llmops_jupyter.guard\n"
+        "import llmops_jupyter.guard.check as c\n"
+        "from llmops_jupyter import guard\n"
+        "assert callable(guard) and c.About\n"
+        "heavy = {'sklearn', 'scipy', 'torch', 'pandas', 'matplotlib', 'numpy', 'statsmodels', 'yaml', 'jsonschema'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
