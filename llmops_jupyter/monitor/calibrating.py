@@ -10,7 +10,7 @@ from llmops_jupyter.evaluation.statistics import rate
 from llmops_jupyter.monitor.comparing import Feature, alone, blocks
 from llmops_jupyter.monitor.report import NUMBER, TEXT, Measured
 from llmops_jupyter.monitor.sample import Sample
-from llmops_jupyter.monitor.statistics.clouds import cloud_of
+from llmops_jupyter.monitor.statistics.clouds import cloud_from, squared_distances
 from llmops_jupyter.monitor.statistics.counting import count_statistics, number_bins
 from llmops_jupyter.monitor.statistics.units import Units, p_value
 from llmops_jupyter.monitor.vectors import weighted
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-WINDOWS, TRIALS = 200, 40
+WINDOWS, TRIALS = 200, 30
 SHARES, SHIFTS = (0.1, 0.2, 0.4), (0.25, 0.5, 1.0)
 TOPICS, MOST_UNITS = 8, 1_000
 
@@ -157,6 +157,7 @@ class _Topics:
         vectors = sample.vectors[name]
         _, self.values = weighted(vectors, vectors)
         pool = alone(sample, [])
+        self.squared = squared_distances(self.values)
         self.unit = pool.units.of_row[vectors.rows]
         topics = max(2, min(TOPICS, len(self.values) // 25))
         topics = min(topics, len(np.unique(self.values, axis=0)))
@@ -184,7 +185,8 @@ class _Topics:
         order = {int(u): i for i, u in enumerate(np.concatenate([reference, window]))}
         rows = [i for i, unit in enumerate(self.unit) if int(unit) in order]
         of_row = np.asarray([order[int(self.unit[i])] for i in rows])
-        cloud = cloud_of("", np.arange(len(rows)), self.values[rows], of_row)
+        squared = self.squared[np.ix_(rows, rows)]
+        cloud = cloud_from("", np.arange(len(rows)), squared, of_row)
         inside = np.arange(len(order)) >= len(reference)
         labels = Units(of_row, inside).labels(_enough(level), self.rng)
         return min(p_value(row) for row in cloud.statistics(labels)) <= level
@@ -200,9 +202,11 @@ def _shifts(
     """How often a number that has moved by a part of its standard deviation is found."""
     import numpy as np
 
-    name = next((f.name for f in features if f.kind == NUMBER), None)
-    if name is None:
+    numeric = [f.name for f in features if f.kind == NUMBER]
+    if not numeric:
         return []
+    # Of values that repeat, any part of a step would show.
+    name = max(numeric, key=lambda n: len(np.unique(sample.numbers[n])))
     values = sample.numbers[name]
     spread = float(np.nanstd(values))
     of_row = alone(sample, []).units.of_row
@@ -214,13 +218,21 @@ def _shifts(
         for _ in range(TRIALS):
             inside = np.zeros(count, bool)
             inside[rng.choice(count, size, replace=False)] = True
-            moved = values + shift * spread * inside[of_row]
+            moved = values + _step(values, shift * spread) * inside[of_row]
             units = Units(of_row, inside)
             labels = units.labels(_enough(limit), rng)
             row = count_statistics([number_bins(name, moved)], units, labels)[0]
             outcomes.append(p_value(row) <= limit)
         found.append(measured(f"finds {name} moved by {shift:g} standard deviations", outcomes))
     return found
+
+
+def _step(values: NDArray[np.float64], wanted: float) -> float:
+    """A shift as values can have it: whole where they all are."""
+    import numpy as np
+
+    there = values[np.isfinite(values)]
+    return max(1.0, round(wanted)) if (there == np.round(there)).all() else wanted
 
 
 def _tests(features: Sequence[Feature]) -> int:

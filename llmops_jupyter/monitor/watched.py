@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 # Values that a baseline needs of a feature.
 LEAST = 20
-NEAREST = 3
 TOPICS = 8
 
 
@@ -82,12 +81,11 @@ class Reference:
         return cls(weights, values, made.cluster_centers_.astype(np.float32))
 
     def novelty(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
-        """The mean distance to the three nearest points, a number a row."""
+        """The distance to the nearest point, a number a row."""
         import numpy as np
 
-        products = self._as_points(values) @ self.points.T
-        nearest = np.partition(products, -NEAREST, axis=1)[:, -NEAREST:]
-        found: NDArray[np.float64] = np.sqrt(np.maximum(0.0, 2 - 2 * nearest)).mean(1)
+        nearest = (self._as_points(values) @ self.points.T).max(1)
+        found: NDArray[np.float64] = np.sqrt(np.maximum(0.0, 2 - 2 * nearest))
         return found
 
     def topics(self, values: NDArray[np.float32]) -> list[str]:

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Floats: TypeAlias = "NDArray[np.float32]"
 Labels: TypeAlias = "NDArray[np.float32]"
+# Permutations that are drawn at once.
+TOGETHER = 512
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,16 @@ class Units:
         """
         import numpy as np
 
-        own = self.window.astype(np.uint8)
-        drawn = rng.permuted(np.broadcast_to(own, (permutations, len(own))), axis=1)
-        return np.ascontiguousarray(np.concatenate([own[None], drawn]).T, dtype=np.float32)
+        count, inside = len(self.window), int(self.window.sum())
+        found = np.empty((count, permutations + 1), np.float32)
+        found[:, 0] = self.window
+        for begin in range(1, permutations + 1, TOGETHER):
+            part = found[:, begin : begin + TOGETHER]
+            # Those with the smallest of so many random numbers are the window.
+            keys = rng.random((part.shape[1], count))
+            limits = np.partition(keys, inside - 1, axis=1)[:, inside - 1 : inside]
+            part[:] = (keys <= limits).T
+        return found
 
 
 def units_of(baseline: Sequence[str | None], window: Sequence[str | None]) -> Units:
