@@ -41,8 +41,8 @@ def comparable(
         UnknownNameError: a wanted feature is not in the baseline.
         DataError: none can be compared.
     """
-    kinds = {n: NUMBER for n in before.numbers} | {n: CATEGORY for n in before.categories}
-    kinds |= {n: TEXT for n in before.vectors}
+    kinds = dict.fromkeys(before.numbers, NUMBER) | dict.fromkeys(before.categories, CATEGORY)
+    kinds |= dict.fromkeys(before.vectors, TEXT)
     for name in wanted or ():
         if name not in kinds:
             known = ", ".join(kinds)

@@ -235,7 +235,7 @@ def log_odds(
     return [(words[i], float(z[i])) for i in order]
 
 
-def _quantiles(before: Sample, now: Sample, name: str, changed: bool) -> dict[str, Any] | None:  # noqa: FBT001
+def _quantiles(before: Sample, now: Sample, name: str, changed: bool) -> dict[str, Any] | None:
     import numpy as np
 
     first, second = before.numbers[name], now.numbers[name]

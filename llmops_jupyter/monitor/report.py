@@ -153,7 +153,9 @@ class Report:
         said = []
         for name in list(names)[:4]:
             first = next(t for t in self.changed if t.feature == name)
-            said.append(f"{name} ({first.before} → {first.after}, p = {_p(first.adjusted)})")
+            how = f"{first.before} → {first.after}" if first.kind != TEXT else first.method
+            what = f"{name} texts" if first.kind == TEXT else name
+            said.append(f"{what} ({how}, p = {_p(first.adjusted)})")
         more = f" and {len(names) - 4} more" if len(names) > 4 else ""
         return f"Drift in {rows}: {'; '.join(said)}{more} ({many})"
 

@@ -42,7 +42,7 @@ def number_bins(name: str, values: NDArray[np.float64]) -> Bins:
         _, places = np.unique(places, return_inverse=True)
     of_row = np.full(len(values), -1, np.int64)
     of_row[there] = places
-    return Bins(name, True, of_row, int(places.max(initial=-1)) + 1)  # noqa: FBT003
+    return Bins(name, True, of_row, int(places.max(initial=-1)) + 1)
 
 
 def category_bins(name: str, values: Sequence[str | None]) -> Bins:
@@ -51,7 +51,7 @@ def category_bins(name: str, values: Sequence[str | None]) -> Bins:
 
     known = {value: i for i, value in enumerate(sorted({v for v in values if v is not None}))}
     of_row = np.asarray([known.get(v, -1) if v is not None else -1 for v in values], np.int64)
-    return Bins(name, False, of_row, len(known))  # noqa: FBT003
+    return Bins(name, False, of_row, len(known))
 
 
 def count_statistics(

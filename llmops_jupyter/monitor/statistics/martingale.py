@@ -91,7 +91,7 @@ class KindRanks:
 
 
 @lru_cache(maxsize=2)
-def densities(two_sided: bool) -> NDArray[np.float64]:  # noqa: FBT001
+def densities(two_sided: bool) -> NDArray[np.float64]:
     """Bets: what each pays at p-values on a grid of 1,000 steps. Shape (bets, 1000); each has a mean of 1.
 
     The first one abstains. One-sided ones pay for small p-values only, the others for large ones, and for both
