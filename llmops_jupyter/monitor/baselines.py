@@ -108,7 +108,10 @@ class Baseline:
     def rows(self) -> list[dict[str, Any]]:
         """What is watched, as a table."""
         return [
-            {"feature": name, "kind": {"numbers": "number", "categories": "category"}.get(kind, "text")}
+            {
+                "feature": name,
+                "kind": {"numbers": "number", "categories": "category"}.get(kind, "text"),
+            }
             for kind, names in self.features.items()
             for name in names
         ]
@@ -246,7 +249,9 @@ class Baselines:
                 ),
             )
 
-    def reports(self, baseline: Baseline | None = None, limit: int = 50) -> list[dict[str, Any]]:
+    def reports(
+        self, baseline: Baseline | None = None, limit: int = 50
+    ) -> Sequence[dict[str, Any]]:
         """What checks came to, newest first."""
         where, values = ("WHERE baseline_id = ?", (baseline.key,)) if baseline else ("", ())
         rows = self.store.rows(

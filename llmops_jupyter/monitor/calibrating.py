@@ -140,9 +140,7 @@ def _topics(
             for _ in range(TRIALS)
             if (outcome := planted.trial(size, share, level / tests)) is not None
         ]
-        found.append(
-            measured(f"finds {share:.0%} of {name}s on a topic that is new", outcomes)
-        )
+        found.append(measured(f"finds {share:.0%} of {name}s on a topic that is new", outcomes))
     return [one for one in found if one.trials]
 
 

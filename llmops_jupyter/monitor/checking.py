@@ -189,7 +189,7 @@ def _calibration(
 def _rounded(size: int) -> int:
     """A size to about a tenth, so that windows of nearly one size share what was measured."""
     step = max(1, 10 ** (len(str(size)) - 2))
-    return max(2, round(size / step) * step)
+    return max(2, int(round(size / step) * step))
 
 
 def _unlikely(found: Calibration, level: float) -> bool:

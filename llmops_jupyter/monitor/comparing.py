@@ -105,7 +105,9 @@ def pool_of(before: Sample, now: Sample, features: Sequence[Feature]) -> Pool:
     for feature in features:
         name = feature.name
         if feature.kind == NUMBER:
-            bins.append(number_bins(name, np.concatenate([before.numbers[name], now.numbers[name]])))
+            bins.append(
+                number_bins(name, np.concatenate([before.numbers[name], now.numbers[name]]))
+            )
         elif feature.kind == CATEGORY:
             bins.append(category_bins(name, (*before.categories[name], *now.categories[name])))
         else:
@@ -132,9 +134,7 @@ def in_words(sample: Sample, feature: Feature, other: Sample) -> str:
         return f"median {np.median(values[np.isfinite(values)]):.4g}"
     if feature.kind == CATEGORY:
         own, others = _shares(sample, feature.name), _shares(other, feature.name)
-        kind = max(
-            sorted({*own, *others}), key=lambda k: abs(own.get(k, 0.0) - others.get(k, 0.0))
-        )
+        kind = max(sorted({*own, *others}), key=lambda k: abs(own.get(k, 0.0) - others.get(k, 0.0)))
         return f"{kind}: {own.get(kind, 0.0):.1%}"
     return f"{len(sample.vectors[feature.name].rows):,} texts"
 
@@ -170,10 +170,6 @@ def values_there(sample: Sample, feature: Feature) -> int:
     return _there(sample, feature.name, feature.kind)
 
 
-
-
 def blocks(units_in_order: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
     """Consecutive groups of units, each of that size; what is left over at the end makes none."""
-    return [
-        units_in_order[i : i + size] for i in range(0, len(units_in_order) - size + 1, size)
-    ]
+    return [units_in_order[i : i + size] for i in range(0, len(units_in_order) - size + 1, size)]

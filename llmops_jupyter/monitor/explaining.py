@@ -314,7 +314,9 @@ def _witness(before: Sample, now: Sample, name: str) -> NDArray[np.float64]:
     found: NDArray[np.float64] = own - np.exp(-to_first / width).mean(1)
     # Rows that are like nothing before stand out where they are like nothing else as well.
     apart = np.sqrt(to_first.min(1))
-    return found / (found.std() + 1e-12) + (apart - apart.mean()) / (apart.std() + 1e-12)
+    both: NDArray[np.float64] = found / (found.std() + 1e-12)
+    both += (apart - apart.mean()) / (apart.std() + 1e-12)
+    return both
 
 
 def _outlying(first: NDArray[np.float64], second: NDArray[np.float64]) -> list[int]:

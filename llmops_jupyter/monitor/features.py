@@ -138,8 +138,9 @@ def _number(value: Any) -> float | None:
 
 
 def input_of(attributes: Mapping[str, Any], last_user: str | None) -> str | None:
-    """What the user put in: the values of the prompt's variables, which lack the words of the template, or else
-    the last message of the user.
+    """What the user put in: the values of the prompt's variables, else the last message of the user.
+
+    The values lack the words of the template, which are the same in all.
     """
     variables = attributes.get(VARIABLES)
     if isinstance(variables, Mapping):

@@ -60,7 +60,9 @@ def _demands(report: Report) -> list[dict[str, Any]]:
     refusals = _binary(before, "refusal")
     if refusals:
         most = rate(refusals, confidence=0.95, method="clopper-pearson").interval.high
-        found.append({"metric": "refusal", "at_most": min(0.95, math.ceil(100 * (most + 0.05)) / 100)})
+        found.append(
+            {"metric": "refusal", "at_most": min(0.95, math.ceil(100 * (most + 0.05)) / 100)}
+        )
     for test in report.changed:
         metric = FIGURES.get(test.feature)
         if metric is not None:

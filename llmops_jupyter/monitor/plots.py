@@ -53,7 +53,11 @@ class Timeline(Picture):
         for (side, places, quarters), colour in zip(groups, (NEUTRAL, BAD), strict=True):
             if len(places):
                 axes.fill_between(
-                    _dates(places, timed=timed), quarters[:, 0], quarters[:, 2], color=colour, alpha=0.25
+                    _dates(places, timed=timed),
+                    quarters[:, 0],
+                    quarters[:, 2],
+                    color=colour,
+                    alpha=0.25,
                 )
                 axes.plot(
                     _dates(places, timed=timed),
@@ -64,10 +68,10 @@ class Timeline(Picture):
                     label=side,
                 )
         axes.set_ylabel(self.feature)
-        axes.set_xlabel(
-            "time (UTC)" if timed else "rows in their order"
+        axes.set_xlabel("time (UTC)" if timed else "rows in their order")
+        axes.set_title(
+            "medians; quarters of the rows; band: 95 % of the baseline's medians", fontsize=9
         )
-        axes.set_title("medians; quarters of the rows; band: 95 % of the baseline's medians", fontsize=9)
         _legend(axes)
         paint(axes)
         if timed:
@@ -176,9 +180,10 @@ class Map(Picture):
         step = max(1, len(first) // POINTS)
         limit = max(0.3, float(np.abs(change).max()))
         old, new = plane[: len(first)][::step], plane[len(first) :]
-        axes.scatter(*old.T, c=INK, s=8, alpha=0.3, linewidth=0, label=BEFORE)
+        axes.scatter(old[:, 0], old[:, 1], c=INK, s=8, alpha=0.3, linewidth=0, label=BEFORE)
         dots = axes.scatter(
-            *new.T,
+            new[:, 0],
+            new[:, 1],
             c=change[len(first) :],
             cmap="coolwarm",
             vmin=-limit,
@@ -229,6 +234,8 @@ class Map(Picture):
             axes.annotate(
                 f"{', '.join(cluster.words[:3])} ({cluster.change})",
                 middle,
+                xytext=(0, 12),
+                textcoords="offset points",
                 ha="center",
                 fontsize=8,
                 color=INK,

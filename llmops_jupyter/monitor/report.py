@@ -308,9 +308,7 @@ class Report:
         shown = [test.row(self.level) for test in self.changed]
         if shown:
             page += render.table_html(shown)
-        page += (
-            f"<details><summary>{len(self.tests)} tests</summary>{render.table_html(self.rows())}</details>"
-        )
+        page += f"<details><summary>{len(self.tests)} tests</summary>{render.table_html(self.rows())}</details>"
         page += "".join(f"<p><em>{html.escape(fact)}</em></p>" for fact in self.facts())
         return {"text/html": page, "text/plain": str(self)}
 

@@ -167,7 +167,7 @@ def from_bytes(content: bytes) -> Sample:
             numbers = {name: arrays[f"number{i}"] for i, name in enumerate(facts["numbers"])}
             vectors = {
                 name: Vectors(
-                    *about, arrays[f"rows{i}"], halved(arrays[f"vectors{i}"])
+                    str(about[0]), str(about[1]), arrays[f"rows{i}"], halved(arrays[f"vectors{i}"])
                 )
                 for i, (name, about) in enumerate(facts["vectors"].items())
             }

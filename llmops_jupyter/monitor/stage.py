@@ -169,7 +169,7 @@ class Monitor:
         self._baselines.keep_report(found, report.as_dict())
         return report
 
-    def reports(self, baseline: str | None = None, limit: int = 50) -> list[dict[str, Any]]:
+    def reports(self, baseline: str | None = None, limit: int = 50) -> Sequence[dict[str, Any]]:
         """What checks came to, newest first, as JSON values."""
         found = self._baselines.get(baseline) if baseline is not None else None
         return self._baselines.reports(found, limit)
@@ -217,7 +217,9 @@ class Monitor:
         from llmops_jupyter.monitor.collecting import from_traces
         from llmops_jupyter.monitor.tabular import from_rows
 
-        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        if limit is not None and (
+            isinstance(limit, bool) or not isinstance(limit, int) or limit < 1
+        ):
             raise OptionError(f"limit is a whole number from 1, not {limit!r}.")
         if data is None:
             return from_traces(

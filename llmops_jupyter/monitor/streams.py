@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import math
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -133,10 +134,8 @@ class Stream:
         found = []
         for one, p_value in zip(self._features, p_values, strict=True):
             crossed, since = self._crossed.get(one.name, (None, None))
-            capital = min(1e300, _exp(one.martingale.log_capital))
-            found.append(
-                Change(one.name, p_value, one.martingale.count, capital, crossed, since)
-            )
+            capital = math.exp(min(690.0, one.martingale.log_capital))
+            found.append(Change(one.name, p_value, one.martingale.count, capital, crossed, since))
         return tuple(sorted(found, key=lambda change: change.p_value))
 
     @property
@@ -242,8 +241,9 @@ class Stream:
 
     def _look(self) -> None:
         """Note which features cross, each at the row at which it does."""
-        least = 1 / self.level
-        if all(one.martingale.highest < _log(least) for one in self._features):
+        least = math.log(1 / self.level)
+        waiting = [one for one in self._features if one.name not in self._crossed]
+        if all(one.martingale.highest < least for one in waiting):
             return
         p_values = adjusted([one.martingale.p_value for one in self._features])
         for one, p_value in zip(self._features, p_values, strict=True):
@@ -332,15 +332,3 @@ def _unpacked(text: str) -> set[int]:
     import numpy as np
 
     return {int(key) for key in np.frombuffer(base64.b64decode(text), np.uint64)}
-
-
-def _log(value: float) -> float:
-    import math
-
-    return math.log(value)
-
-
-def _exp(value: float) -> float:
-    import math
-
-    return math.exp(min(690.0, value))

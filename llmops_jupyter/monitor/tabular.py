@@ -115,7 +115,9 @@ def _row(row_id: str, values: Mapping[str, Any]) -> Row:
     )
     row.vector = values.get(VECTOR)
     known = {*INPUT[:1], *OUTPUT[:1], *SESSION, *TIME, ID, TRACE, VECTOR}
-    known |= {n for group in (INPUT, OUTPUT) for n in group if _first(values, group) is values.get(n)}
+    known |= {
+        n for group in (INPUT, OUTPUT) for n in group if _first(values, group) is values.get(n)
+    }
     for name, value in values.items():
         if name in known or value is None:
             continue

@@ -91,9 +91,6 @@ def embedded(sample: Sample, model: Embedding, most: int, tell: Tell | None = No
     return replace(sample, vectors=made, notes=(*sample.notes, *notes))
 
 
-
-
-
 def _embed(model: Embedding, texts: list[str], tell: Tell | None) -> NDArray[np.float32]:
     import numpy as np
 

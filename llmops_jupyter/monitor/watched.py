@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,10 @@ class Watched:
     def take(self, value: float | str, salt: str) -> None:
         """Take in the stream's next value of this feature."""
         tie = coin(salt, self.name, self.martingale.count)
-        p_value = self.ranks.p_value(value, tie)  # type: ignore[arg-type] - kinds go with kinds
+        if isinstance(self.ranks, NumberRanks):
+            p_value = self.ranks.p_value(float(value), tie)
+        else:
+            p_value = self.ranks.p_value(str(value), tie)
         self.martingale.bet(p_value)
 
     def as_dict(self) -> dict[str, Any]:
@@ -174,12 +177,18 @@ def begin(sample: Sample) -> list[Watched]:
         ]
         if len(kept) < LEAST:
             continue
-        ranks: NumberRanks | KindRanks
-        if isinstance(kept[0], str):
-            ranks = KindRanks()
-        else:
-            ranks = NumberRanks()
-        ranks.add_all(kept)  # type: ignore[arg-type] - kinds go with kinds
+        ranks = _ranks(kept)
         two_sided = isinstance(ranks, NumberRanks) and measured_by is None
         made.append(Watched(name, ranks, Martingale(two_sided)))
     return made
+
+
+def _ranks(values: Sequence[float | str]) -> NumberRanks | KindRanks:
+    """With the baseline's values taken in."""
+    if isinstance(values[0], str):
+        kinds = KindRanks()
+        kinds.add_all([str(v) for v in values])
+        return kinds
+    numbers = NumberRanks()
+    numbers.add_all([float(v) for v in values])
+    return numbers

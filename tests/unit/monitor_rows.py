@@ -85,7 +85,9 @@ def bulk(ws, count, *, first_ns=1_700_000_000_000_000_000, sessions=0):
                     f"s{place % sessions}" if sessions else None,
                     *("prompt", "invoke_workflow", "INTERNAL", start, start + 10**8, "ok"),
                     *("support", 1, rng.randint(5, 90), rng.randint(5, 90), process),
-                    json.dumps({"llmops.prompt.variables": {"question": text}, "output.value": text}),
+                    json.dumps(
+                        {"llmops.prompt.variables": {"question": text}, "output.value": text}
+                    ),
                     "",
                 )
             )

@@ -73,7 +73,10 @@ def test_the_explanation_finds_the_planted_topic(shop):
     assert all("gym" in text or "cancel" in text for text in grown[0].examples)
     strange = [text for _, text in shop.report.explanation.strange["input"]]
     assert sum("gym" in t or "cancel" in t or "membership" in t for t in strange) >= 2
-    assert any(word in {"gym", "membership", "cancel"} for word, _ in shop.report.explanation.words["input"])
+    assert any(
+        word in {"gym", "membership", "cancel"}
+        for word, _ in shop.report.explanation.words["input"]
+    )
 
 
 def test_one_call_goes_from_an_alarm_to_rows_to_data_to_a_gate(shop):
@@ -96,7 +99,10 @@ def test_one_call_goes_from_an_alarm_to_rows_to_data_to_a_gate(shop):
 
 def test_demands_of_a_gate_may_be_given(shop):
     suite = shop.report.gate(
-        "own", variant="column=output", data="no-such@1", gates=[{"metric": "length", "at_least": 1}]
+        "own",
+        variant="column=output",
+        data="no-such@1",
+        gates=[{"metric": "length", "at_least": 1}],
     )
     assert [gate.metric for gate in suite.gates] == ["length"]
 

@@ -210,7 +210,9 @@ def test_a_session_on_both_sides_is_two_units():
     assert both.of_row.tolist() == [0, 1, 2, 2]
 
 
-@pytest.mark.parametrize(("tests", "level", "expected"), [(2, 0.05, 399), (12, 0.05, 2399), (1, 0.1, 99)])
+@pytest.mark.parametrize(
+    ("tests", "level", "expected"), [(2, 0.05, 399), (12, 0.05, 2399), (1, 0.1, 99)]
+)
 def test_permutations_are_enough_for_the_strictest_step(tests, level, expected):
     assert permutations_for(tests, level) == expected
     assert 10 / (expected + 1) == pytest.approx(level / tests)

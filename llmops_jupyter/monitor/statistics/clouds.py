@@ -115,10 +115,11 @@ def squared_distances(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Between all vectors of unit length."""
     import numpy as np
 
-    squared = values @ values.T
+    squared: NDArray[np.float32] = values @ values.T
     squared *= -2
     squared += 2
-    return np.maximum(squared, 0, out=squared)
+    np.maximum(squared, 0, out=squared)
+    return squared
 
 
 def cloud_from(

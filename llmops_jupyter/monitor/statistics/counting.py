@@ -54,9 +54,7 @@ def category_bins(name: str, values: Sequence[str | None]) -> Bins:
     return Bins(name, False, of_row, len(known))
 
 
-def count_statistics(
-    features: Sequence[Bins], units: Units, labels: Labels
-) -> NDArray[np.float64]:
+def count_statistics(features: Sequence[Bins], units: Units, labels: Labels) -> NDArray[np.float64]:
     """The statistic of each feature under each labelling. Shape (features, permutations + 1)."""
     import numpy as np
     from scipy.sparse import csr_matrix
@@ -80,7 +78,9 @@ def count_statistics(
     return made
 
 
-def _anderson_darling(inside: NDArray[np.float32], total: NDArray[np.float32]) -> NDArray[np.float64]:
+def _anderson_darling(
+    inside: NDArray[np.float32], total: NDArray[np.float32]
+) -> NDArray[np.float64]:
     """From counts of the window (bins, labellings) and of all (bins, 1)."""
     import numpy as np
 

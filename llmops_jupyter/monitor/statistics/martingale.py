@@ -100,10 +100,10 @@ def densities(two_sided: bool) -> NDArray[np.float64]:
     import numpy as np
 
     p = (np.arange(GRID) + 0.5) / GRID
-    low = [1 + 1.2 * (0.5 - p), 1 + 1.9 * (0.5 - p)]
+    low: list[NDArray[Any]] = [1 + 1.2 * (0.5 - p), 1 + 1.9 * (0.5 - p)]
     for edge, weight in ((0.01, 0.1), (0.05, 0.2), (0.05, 0.5), (0.2, 0.3)):
         low.append(1 - weight + weight / edge * (p < edge))
-    made = [np.ones(GRID), *low]
+    made: list[NDArray[Any]] = [np.ones(GRID), *low]
     if two_sided:
         made += [bet[::-1] for bet in low]
         ends = (p < 0.1) | (p > 0.9)
@@ -128,7 +128,7 @@ class Martingale:
     """
 
     two_sided: bool
-    shares: list[float] = field(default_factory=list)
+    shares: NDArray[np.float64] | None = None
     log_capital: float = 0.0
     highest: float = 0.0
     highest_at: int = 0
@@ -140,14 +140,12 @@ class Martingale:
 
     def bet(self, p_value: float) -> None:
         """Pay the bets at a p-value."""
-        import numpy as np
-
         table = densities(self.two_sided)
         begin = _beginning(len(table))
-        shares = np.asarray(self.shares) if self.shares else begin
+        shares = begin if self.shares is None else self.shares
         paid = shares * table[:, min(GRID - 1, int(p_value * GRID))]
         total = float(paid.sum())
-        self.shares = ((1 - CHANGING) * paid / total + CHANGING * begin).tolist()
+        self.shares = (1 - CHANGING) / total * paid + CHANGING * begin
         self.log_capital += math.log(total)
         self.count += 1
         if self.log_capital > self.highest:
@@ -170,12 +168,17 @@ class Martingale:
 
     def as_dict(self) -> dict[str, Any]:
         """The state as JSON values."""
-        return {**vars(self), "path": [list(pair) for pair in self.path]}
+        shares = None if self.shares is None else self.shares.tolist()
+        return {**vars(self), "shares": shares, "path": [list(pair) for pair in self.path]}
 
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> Martingale:
         """What `as_dict` made."""
-        return cls(**{**state, "path": [(int(n), float(v)) for n, v in state["path"]]})
+        import numpy as np
+
+        path = [(int(n), float(v)) for n, v in state["path"]]
+        shares = None if state["shares"] is None else np.asarray(state["shares"], np.float64)
+        return cls(**{**state, "shares": shares, "path": path})
 
 
 @lru_cache(maxsize=4)
