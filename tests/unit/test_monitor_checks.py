@@ -5,10 +5,10 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from monitor_rows import rows, trace
 
 import llmops_jupyter as lo
 from llmops_jupyter.errors import DataError, LLMOpsError, OptionError, UnknownNameError
-from monitor_rows import rows, trace
 
 
 @pytest.fixture(scope="module")

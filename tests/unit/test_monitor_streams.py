@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+from monitor_rows import bulk, rows, trace
 from scipy.stats import binom, kstest
 
 import llmops_jupyter as lo
@@ -19,7 +20,6 @@ from llmops_jupyter.monitor.statistics.martingale import (
     densities,
     place_of,
 )
-from monitor_rows import bulk, rows, trace
 
 
 def test_ranks_among_baseline_and_stream_are_uniform_and_independent_over_fresh_baselines():
