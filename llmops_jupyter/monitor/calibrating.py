@@ -11,6 +11,7 @@ from llmops_jupyter.monitor.comparing import Feature, alone, blocks
 from llmops_jupyter.monitor.report import NUMBER, TEXT, Measured
 from llmops_jupyter.monitor.sample import Sample
 from llmops_jupyter.monitor.statistics.clouds import cloud_from, squared_distances
+from llmops_jupyter.monitor.statistics.clusters import clusters_of
 from llmops_jupyter.monitor.statistics.counting import count_statistics, number_bins
 from llmops_jupyter.monitor.statistics.units import Units, p_value
 from llmops_jupyter.monitor.vectors import weighted
@@ -149,7 +150,6 @@ class _Topics:
 
     def __init__(self, sample: Sample, name: str, rng: np.random.Generator) -> None:
         import numpy as np
-        from sklearn.cluster import KMeans
 
         self.rng = rng
         vectors = sample.vectors[name]
@@ -157,9 +157,7 @@ class _Topics:
         pool = alone(sample, [])
         self.squared = squared_distances(self.values)
         self.unit = pool.units.of_row[vectors.rows]
-        topics = max(2, min(TOPICS, len(self.values) // 25))
-        topics = min(topics, len(np.unique(self.values, axis=0)))
-        labels = KMeans(topics, n_init=1, random_state=0).fit_predict(self.values)
+        labels = clusters_of(self.values, max(2, min(TOPICS, len(self.values) // 25))).labels
         units, first = np.unique(self.unit, return_index=True)
         self.units, self.topic = units, labels[first]
 

@@ -53,7 +53,7 @@ def comparable(
             continue
         if min(_there(before, name, kind), _there(now, name, kind)) < LEAST:
             absent.append(name)
-        elif kind != TEXT and _is_constant(before, now, name, kind):
+        elif _is_constant(before, now, name, kind):
             constant.append(name)
         else:
             found.append(Feature(name, kind))
@@ -90,6 +90,12 @@ def _is_constant(before: Sample, now: Sample, name: str, kind: str) -> bool:
 
     if kind == CATEGORY:
         return len({*before.categories[name], *now.categories[name]} - {None}) < 2
+    if kind == TEXT:
+        first, second = before.vectors[name], now.vectors[name]
+        if first.digest != second.digest:
+            return False  # which is an error, told where they are compared
+        both = np.concatenate([first.values, second.values])
+        return bool((np.ptp(both, axis=0) < 1e-3).all())
     pooled = np.concatenate([before.numbers[name], now.numbers[name]])
     pooled = pooled[np.isfinite(pooled)]
     return bool(pooled.min() == pooled.max())

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter import render
 from llmops_jupyter.errors import unknown_name
+from llmops_jupyter.monitor.statistics.clusters import clusters_of
 from llmops_jupyter.monitor.vectors import weighted
 from llmops_jupyter.render.html import cut
 
@@ -151,22 +152,21 @@ def _text(sample: Sample, name: str, place: int) -> str:
 def _clusters(before: Sample, now: Sample, name: str) -> tuple[Cluster, ...]:
     """K-means on the pooled vectors; differences of shares with Newcombe's intervals, Bonferroni over clusters."""
     import numpy as np
-    from sklearn.cluster import KMeans
     from statsmodels.stats.proportion import confint_proportions_2indep
 
     first, second = weighted(before.vectors[name], now.vectors[name])
     pooled = np.concatenate([first, second])
     count = max(2, min(MOST_CLUSTERS, len(pooled) // ROWS_A_CLUSTER))
-    count = min(count, len(np.unique(pooled, axis=0)))
-    made = KMeans(count, n_init=4, random_state=0).fit(pooled)
+    made = clusters_of(pooled, count, tries=4)
+    count = len(made.centres)
     texts = [_text(before, name, i) for i in before.vectors[name].rows]
     texts += [_text(now, name, i) for i in now.vectors[name].rows]
-    gaps = ((pooled - made.cluster_centers_[made.labels_]) ** 2).sum(1)
+    gaps = ((pooled - made.centres[made.labels]) ** 2).sum(1)
     of_window = np.arange(len(pooled)) >= len(first)
     background = Counter(word for text in texts for word in _words_of(text))
     found = []
     for place in range(count):
-        inside = made.labels_ == place
+        inside = made.labels == place
         counts = int(inside[of_window].sum()), int(inside[~of_window].sum())
         low, high = confint_proportions_2indep(
             counts[0], len(second), counts[1], len(first), method="newcomb", alpha=0.05 / count

@@ -214,6 +214,7 @@ class Stream:
         return {"text/html": page, "text/plain": str(self)}
 
     def _take(self, sample: Sample) -> None:
+        self._check_vectors(sample)
         rows = []
         for place, (session, row_id) in enumerate(zip(sample.sessions, sample.ids, strict=True)):
             key = hash_of(session) if session else hash_of(f"row {row_id}")
@@ -227,7 +228,6 @@ class Stream:
             self.notes += (
                 f"{self.skipped:,} rows were not taken in: later ones of a session, or there already",
             )
-        self._check_vectors(sample)
         salt = f"{self.baseline.content_hash} {self.name}"
         found = values_of(sample, rows, self._references())
         known = {one.name: one for one in self._features}

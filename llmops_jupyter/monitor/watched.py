@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.monitor.collecting import hash_of
 from llmops_jupyter.monitor.sample import Sample, Vectors, unit_length
+from llmops_jupyter.monitor.statistics.clusters import clusters_of
 from llmops_jupyter.monitor.statistics.martingale import KindRanks, Martingale, NumberRanks, coin
 from llmops_jupyter.monitor.vectors import HASHED
 
@@ -72,16 +73,14 @@ class Reference:
     def of(cls, values: NDArray[np.float32], digest: str) -> Reference:
         """From the vectors of the half that measures."""
         import numpy as np
-        from sklearn.cluster import KMeans
 
         weights = None
         if digest == HASHED:
             having = (values > 0).sum(0)
             weights = (np.log((1 + len(values)) / (1 + having)) + 1).astype(np.float32)
             values = unit_length(values * weights)
-        topics = max(1, min(TOPICS, len(values) // 20))
-        made = KMeans(topics, n_init=1, random_state=0).fit(values)
-        return cls(weights, values, made.cluster_centers_.astype(np.float32))
+        topics = clusters_of(values, min(TOPICS, len(values) // LEAST))
+        return cls(weights, values, topics.centres)
 
     def novelty(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
         """The distance to the nearest point, a number a row."""

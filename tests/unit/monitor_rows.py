@@ -8,8 +8,34 @@ import random
 from llmops_jupyter.records import Message, Usage
 
 TOPICS = {
-    "order": ["where", "is", "my", "{}", "order", "it", "was", "shipped", "to", "{}", "last", "week"],
-    "refund": ["i", "want", "a", "refund", "for", "the", "{}", "that", "came", "broken", "from", "{}"],
+    "order": [
+        "where",
+        "is",
+        "my",
+        "{}",
+        "order",
+        "it",
+        "was",
+        "shipped",
+        "to",
+        "{}",
+        "last",
+        "week",
+    ],
+    "refund": [
+        "i",
+        "want",
+        "a",
+        "refund",
+        "for",
+        "the",
+        "{}",
+        "that",
+        "came",
+        "broken",
+        "from",
+        "{}",
+    ],
     "card": ["my", "credit", "card", "was", "charged", "twice", "for", "the", "{}", "in", "{}"],
 }
 NEW = ["how", "do", "i", "cancel", "the", "gym", "membership", "for", "{}", "in", "{}", "please"]

@@ -175,6 +175,15 @@ def test_a_constant_feature_and_an_absent_one_are_said_and_not_tested(shop):
     assert "channel" not in {test.feature for test in report.tests}
 
 
+def test_texts_that_are_all_alike_are_not_tested():
+    with lo.open(":memory:") as ws:
+        same = [{"input": "the same", "speed": float(i % 7)} for i in range(60)]
+        ws.monitor.baseline("usual", same, embedder="none")
+        report = ws.monitor.check("usual", same[:20])
+        assert {test.feature for test in report.tests} == {"speed"}
+        assert any("all values are equal" in note and "input" in note for note in report.notes)
+
+
 def test_a_feature_that_is_new_in_the_window_is_said(shop):
     report = check(shop, [{**row, "cost": 0.1 * i} for i, row in enumerate(rows(40, seed=4))])
     assert any("only in the window" in note and "cost" in note for note in report.notes)

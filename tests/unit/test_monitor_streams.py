@@ -212,6 +212,8 @@ def test_vectors_of_another_model_are_refused_and_nothing_is_taken_in(shop):
         stream.update(strange)
     assert stream.rows == 0
     assert shop.monitor.stream("usual").rows == 0
+    named = [{**row, "id": one["id"]} for row, one in zip(rows(20, seed=2), rows(20), strict=True)]
+    assert stream.update(named).rows == 20
 
 
 def test_a_baseline_of_rows_has_no_traces_to_go_on_with(shop):
