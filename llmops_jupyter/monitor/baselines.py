@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from llmops_jupyter import render
-from llmops_jupyter.errors import OptionError, UnknownNameError, did_you_mean, unknown_name
+from llmops_jupyter.errors import UnknownNameError, did_you_mean, unknown_name
 from llmops_jupyter.monitor.sample import Sample, from_bytes, to_bytes
 from llmops_jupyter.store import Store, aliases
 
@@ -301,16 +301,3 @@ class Baselines:
             _store=self.store,
             key=row["id"],
         )
-
-
-def check_filters(filters: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Filters that can be kept with a baseline.
-
-    Raises:
-        OptionError: rows of data were filtered.
-    """
-    try:
-        json.dumps(dict(filters), default=str)
-    except (TypeError, ValueError) as e:
-        raise OptionError("Filters are names and values, as for ws.traces.newest.") from e
-    return filters

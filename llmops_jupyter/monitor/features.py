@@ -43,11 +43,6 @@ def _language() -> Callable[[str], str] | None:
     return guesser()
 
 
-def knows_languages() -> bool:
-    """Whether the package that tells languages is installed."""
-    return _language() is not None
-
-
 def add_texts(row: Row, given: str | None, made: str | None, *, finished: bool = True) -> None:
     """The texts with what follows from them: lengths, refusal, emptiness, language."""
     if given is not None:
@@ -65,9 +60,15 @@ def add_texts(row: Row, given: str | None, made: str | None, *, finished: bool =
 
 
 def _add_language(row: Row, name: str, text: str) -> None:
+    if _language() is not None:
+        row.categories[name] = _language_of(text[:KEPT_TEXT])
+
+
+@lru_cache(maxsize=4_096)
+def _language_of(text: str) -> str:
+    """Kept for texts that come again, since a guess takes about a millisecond."""
     guess = _language()
-    if guess is not None:
-        row.categories[name] = guess(text) or "not sure"
+    return (guess(text) if guess is not None else "") or "not sure"
 
 
 def _yes(value: bool) -> str:
