@@ -45,7 +45,7 @@ def scifact(*, quick: bool) -> Scifact:
     Raises:
         DataMissing: it is not there.
     """
-    folder = _folder("scifact")
+    folder = data_folder("scifact")
     relevant: dict[str, set[str]] = {}
     with (folder / "qrels" / "train.tsv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file, delimiter="\t"):
@@ -71,7 +71,7 @@ def chunking(*, quick: bool) -> tuple[dict[str, str], list[Question]]:
     Raises:
         DataMissing: the set is not there.
     """
-    folder = _folder("chroma_chunking")
+    folder = data_folder("chroma_chunking")
     texts = {p.stem: p.read_text("utf-8") for p in sorted((folder / "corpora").glob("*.md"))}
     if quick:
         texts = dict(sorted(texts.items(), key=lambda pair: len(pair[1]))[:2])
@@ -109,7 +109,7 @@ def fused(legs: Sequence[Sequence[str]], k: int = 20) -> list[str]:
     return sorted(scores, key=lambda one: -scores[one])
 
 
-def _folder(name: str) -> Path:
+def data_folder(name: str) -> Path:
     given = os.environ.get("LLMOPS_BENCH_DATA")
     if not given:
         raise DataMissing("not run: LLMOPS_BENCH_DATA is unset")

@@ -22,6 +22,7 @@ PACKAGES = {
     "chromadb": ("chromadb",),
     "trl": ("torch==2.13.0", "transformers", "peft", "trl", "gguf"),
     "minhash": ("datasketch", "rensa"),
+    "evidently": ("evidently", "pandas<3"),
     "sqlite-vec": ("sqlite-vec", "apsw", "numpy"),
 }
 

@@ -428,6 +428,9 @@ def finish_root(root: Span, answer: Answer) -> None:
         root.set("gen_ai.request.seed", answer.seed)
     if answer.reasoning:
         root.set("llmops.reasoning", answer.reasoning)
+    if answer.logprobs:
+        mean = sum(token.logprob for token in answer.logprobs) / len(answer.logprobs)
+        root.set("llmops.mean_logprob", round(mean, 5))
     root.set("gen_ai.response.finish_reasons", [answer.finish_reason])
 
 

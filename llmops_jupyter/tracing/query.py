@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,47 @@ class Traces:
         sql = f"{SUMMARY} WHERE s.parent_id IS NULL {where} ORDER BY s.id DESC LIMIT ?"
         return self._summaries(self.store.rows(sql, (*parameters, limit)))
 
+    def summaries(self, ids: Sequence[str]) -> list[TraceSummary]:
+        """The traces with these whole ids, in their order; those that are gone are left out."""
+        by_id: dict[str, TraceSummary] = {}
+        for start in range(0, len(ids), BATCH):
+            batch = list(ids[start : start + BATCH])
+            marks = ",".join("?" * len(batch))
+            found = self.store.rows(
+                f"{SUMMARY} WHERE s.parent_id IS NULL AND s.trace_id IN ({marks})", batch
+            )
+            by_id.update({summary.trace_id: summary for summary in self._summaries(found)})
+        return [by_id[i] for i in ids if i in by_id]
+
+    def roots(
+        self, *, after: int = 0, newest: int | None = None, **filters: Any
+    ) -> Iterator[list[sqlite3.Row]]:
+        """Root spans as rows of the store, in batches and in the order in which they came; filters as for `newest`.
+
+        Args:
+            after: only those whose `id` is greater.
+            newest: only so many of the newest.
+            filters: as for `newest`.
+        """
+        where, parameters = self._where(filters)
+        condition = f"FROM spans s WHERE s.parent_id IS NULL AND s.id > ? {where} ORDER BY s.id"
+        if newest is not None:
+            first = self.store.row(
+                f"SELECT min(id) FROM (SELECT s.id {condition} DESC LIMIT ?)",
+                (after, *parameters, newest),
+            )
+            if first is None or first[0] is None:
+                return
+            after = max(after, first[0] - 1)
+        while True:
+            sql = f"SELECT s.* {condition} LIMIT {BATCH}"
+            rows = self.store.rows(sql, (after, *parameters))
+            if rows:
+                yield rows
+                after = rows[-1]["id"]
+            if len(rows) < BATCH:
+                return
+
     def search(
         self, text: str, *, order: str = "newest", limit: int = 20, **filters: Any
     ) -> list[TraceSummary]:
@@ -117,15 +158,7 @@ class Traces:
             raise OptionError(f"order is 'newest' or 'relevance', not {order!r}.")
         where, parameters = self._where(filters)
         ids = search.traces_with(self.store, text, order, (where, parameters), limit)
-        by_id: dict[str, TraceSummary] = {}
-        for start in range(0, len(ids), BATCH):
-            batch = ids[start : start + BATCH]
-            marks = ",".join("?" * len(batch))
-            found = self.store.rows(
-                f"{SUMMARY} WHERE s.parent_id IS NULL AND s.trace_id IN ({marks})", batch
-            )
-            by_id.update({summary.trace_id: summary for summary in self._summaries(found)})
-        return [by_id[i] for i in ids if i in by_id]
+        return self.summaries(ids)
 
     def score(
         self,

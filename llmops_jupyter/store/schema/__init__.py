@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Callable
 
 from llmops_jupyter.store.schema import basis, guard, registries, stages
+from llmops_jupyter.store.schema import baselines, basis, registries, stages
 
 Migration = Callable[[sqlite3.Connection], None]
 
@@ -34,4 +35,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     stages.m019_finetune,
     stages.m020_preparations,
     guard.m021_policies,
+    baselines.m023_baselines,
 )
