@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from llmops_jupyter.models import Models
     from llmops_jupyter.monitor import Monitor
     from llmops_jupyter.prompts import Prompts
+    from llmops_jupyter.prompts.spending import Purse
     from llmops_jupyter.rag import Rag
 
 RECORD, REPLAY = "LLMOPS_RECORD", "LLMOPS_REPLAY"
@@ -85,6 +86,7 @@ class Workspace:
                 lambda: self.settings,
                 self.engine.adapter,
                 lambda documents: self.rag.source(documents),  # noqa: PLW0108 - made when it is used
+                self._purse,
             ),
         )
 
@@ -248,6 +250,12 @@ class Workspace:
         if self.path is None or self._redact:
             return replace(self.settings, prefix_cache_mb=0)
         return self.settings
+
+    def _purse(self) -> Purse | None:
+        """Who keeps the budgets, if there are any; asked at every call, so it costs next to nothing then."""
+        if self.store.row("SELECT 1 FROM budgets WHERE ended_at IS NULL LIMIT 1") is None:
+            return None
+        return self.monitor.purse
 
     def _stage(self, name: str, make: Callable[[], T]) -> T:
         if name not in self._stages:

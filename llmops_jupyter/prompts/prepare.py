@@ -26,6 +26,7 @@ from llmops_jupyter.prompts.grounding import (
 )
 from llmops_jupyter.prompts.options import Options
 from llmops_jupyter.prompts.registry import PromptVersion
+from llmops_jupyter.prompts.spending import Purse
 from llmops_jupyter.prompts.template import fill, variables_of
 from llmops_jupyter.records import Message
 
@@ -52,7 +53,7 @@ class Prepared:
 
     `attributes` are further ones of the root span. With a `source` passages of documents are put into the
     messages when the run begins; `context` has them then. `turns` are those of the session, `question` what is
-    searched for if it is not the last message.
+    searched for if it is not the last message. `purse` keeps the budgets, if there are any.
     """
 
     engine: Engine
@@ -69,6 +70,7 @@ class Prepared:
     context: Context | None = None
     turns: Sequence[conversation.Turn] = ()
     question: str = ""
+    purse: Purse | None = None
 
 
 def check_schema_option(content: Content, schema: Any) -> None:

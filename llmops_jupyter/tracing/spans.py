@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from llmops_jupyter.errors import PrivacyError, StoreError
-from llmops_jupyter.records import Message, Usage
+from llmops_jupyter.records import Message, Resources, Usage
 from llmops_jupyter.tracing import names, threads, values
 from llmops_jupyter.tracing.messages import clean, store_messages
 from llmops_jupyter.tracing.search import enqueue, index_known, texts_of_span
@@ -51,7 +51,8 @@ INSERT = (
 )
 UPDATE = (
     "UPDATE spans SET end_ns = ?, first_token_ns = ?, status = ?, error_type = ?, "
-    "error_message = ?, input_tokens = ?, output_tokens = ?, cached_tokens = ?, cost = ?, seed = ?, "
+    "error_message = ?, input_tokens = ?, output_tokens = ?, cached_tokens = ?, cost = ?, busy_s = ?, "
+    "cpu_s = ?, peak_bytes = ?, energy_j = ?, shared = ?, energy_source = ?, seed = ?, "
     "session = ?, input_message = ?, output_message = ?, partial = NULL, attributes = ? "
     "WHERE id = ?"
 )
@@ -84,6 +85,7 @@ class Span:
         self._output: tuple[Message, ...] = ()
         self._usage: Usage | None = None
         self._cost: float | None = None
+        self._resources = Resources()
         self._row = 0
         self._start_ns = 0
         self._clock = 0.0
@@ -124,6 +126,10 @@ class Span:
     def cost(self, dollars: float | None) -> None:
         """What it cost in US dollars; None if that is not known."""
         self._cost = dollars
+
+    def resources(self, taken: Resources | None) -> None:
+        """What it took of this machine; None if that is not known."""
+        self._resources = taken or Resources()
 
     def first_token(self, seconds: float | None = None) -> None:
         """Mark the first token: now, or a number of seconds after the start."""
@@ -296,7 +302,7 @@ class Span:
         tracer.registered()
 
     def _close(self, error: BaseException | None) -> None:
-        tracer, usage = self.tracer, self._usage
+        tracer, usage, taken = self.tracer, self._usage, self._resources
         stored, attributes = values.fitted(tracer.clean_values(self.attributes))
         error_type = error_message = None
         if error is not None:
@@ -320,6 +326,9 @@ class Span:
                     usage.output_tokens if usage else None,
                     usage.cached_tokens if usage else None,
                     self._cost,
+                    *(taken.busy_s, taken.cpu_s, taken.peak_bytes, taken.energy_j),
+                    None if taken.cpu_s is None else int(taken.shared),
+                    None if taken.energy_j is None else taken.energy_source,
                     values.column(self.columns.get("seed")),
                     values.column(self.columns.get("session")),
                     *(input_hash, output_hash, stored, self._row),
