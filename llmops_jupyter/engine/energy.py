@@ -138,4 +138,3 @@ def _counts(folder: Path) -> bool:
     except OSError:
         return False
     return name.startswith("package") or name == "dram"
-

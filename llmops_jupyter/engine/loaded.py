@@ -14,8 +14,8 @@ from llmops_jupyter.engine.devices import devices
 from llmops_jupyter.engine.embedding import Embedder, ranks
 from llmops_jupyter.engine.exact import CHUNK, ExactLane
 from llmops_jupyter.engine.identity import Identities, is_digest
-from llmops_jupyter.engine.offload import plan
 from llmops_jupyter.engine.meter import new_meter
+from llmops_jupyter.engine.offload import plan
 from llmops_jupyter.engine.saved import MEGABYTE, SavedStates, default_folder
 from llmops_jupyter.engine.saving import Saving
 from llmops_jupyter.engine.scheduler import Scheduler

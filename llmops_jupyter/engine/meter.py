@@ -143,7 +143,7 @@ _kind: str | None = None
 
 def use(kind: str) -> None:
     """Count energy like this from the next model on that is loaded in this process; see `energy.open_counter`."""
-    global _counter, _kind  # noqa: PLW0603 - there is one processor
+    global _counter, _kind
     if kind != _kind:
         _counter, _kind = open_counter(kind), kind
 

@@ -76,7 +76,11 @@ class Assumptions:
 
     def power_dollars(self, joules: float) -> float | None:
         """US dollars for so many joules of electricity; None if its price is not said."""
-        return None if self.dollars_per_kwh is None else joules / KILOWATT_HOUR_J * self.dollars_per_kwh
+        return (
+            None
+            if self.dollars_per_kwh is None
+            else joules / KILOWATT_HOUR_J * self.dollars_per_kwh
+        )
 
     def note(self) -> str:
         """What it stands on, in words."""
@@ -195,11 +199,15 @@ def _assumed(values: Mapping[str, Any], date: str, source: str) -> dict[str, Ass
     for name, own in (("", {}), *values.get("models", {}).items()):
         said = {"date": date, "source": source, **every, **own}
         if unknown := set(said) - known:
-            raise ValueError(f"{min(unknown)!r} is none of {', '.join(ASSUMED)}, date, source, models")
+            raise ValueError(
+                f"{min(unknown)!r} is none of {', '.join(ASSUMED)}, date, source, models"
+            )
         numbers = {k: float(said[k]) for k in ASSUMED if said.get(k) is not None}
         if not all(0 <= x < float("inf") for x in numbers.values()):
             raise ValueError("an assumption is a number that is at least 0")
-        found[str(name)] = Assumptions(**numbers, date=str(said["date"]), source=str(said["source"]))
+        found[str(name)] = Assumptions(
+            **numbers, date=str(said["date"]), source=str(said["source"])
+        )
     return found
 
 

@@ -185,6 +185,11 @@ class Budgets:
         """Make a budget, or change one: what is not given stays as it is; a limit of infinity goes.
 
         Args:
+            name: of the budget.
+            limits: amounts by unit.
+            per: its window; see `Budget`.
+            scope: what it is for, by kind.
+            warn: the share at which it warns.
             fresh: forget what was used so far.
 
         Raises:
@@ -219,7 +224,10 @@ class Budgets:
         if found is None:
             known = [b.name for b in self.in_force()]
             raise unknown_name(
-                "budget", name, known, f"There are {', '.join(known) or 'none'}; see monitor.budgets()."
+                "budget",
+                name,
+                known,
+                f"There are {', '.join(known) or 'none'}; see monitor.budgets().",
             )
         return self.state(found)
 
@@ -291,7 +299,11 @@ def amount(value: float, unit: str) -> str:
 
 
 def _number(value: float, unit: str) -> str:
-    return f"{value:,.0f}" if UNITS[unit] in ("tokens", "output tokens", "calls") else amount(value, unit)
+    return (
+        f"{value:,.0f}"
+        if UNITS[unit] in ("tokens", "output tokens", "calls")
+        else amount(value, unit)
+    )
 
 
 def _share(value: float, limit: float) -> float:
@@ -329,7 +341,9 @@ def _scope(kind: str, value: Any) -> str:
 def _per(value: Any) -> str:
     if value in (CALL, DAY, TOTAL):
         return str(value)
-    text = f"{value:g}h" if isinstance(value, int | float) and not isinstance(value, bool) else value
+    text = (
+        f"{value:g}h" if isinstance(value, int | float) and not isinstance(value, bool) else value
+    )
     if isinstance(text, str) and text.endswith("h"):
         try:
             hours = float(text[:-1])
@@ -407,4 +421,3 @@ def _budget(row: sqlite3.Row) -> Budget:
         account=row["account"],
         created_at=row["created_at"],
     )
-

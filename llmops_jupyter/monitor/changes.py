@@ -29,7 +29,7 @@ Numbers: TypeAlias = "NDArray[np.float64]"
 
 MAD_TO_SIGMA = 1.4826
 WINSORISED = 3.0
-LEAST_BASELINE = 100
+LEAST_BASELINE = 150
 # Of a simulation: streams, calls of each, calls of a block.
 STREAMS, CALLS, BLOCK = 200, 2_000, 10
 # Thresholds that are tried at once, on the robust scale.
@@ -110,7 +110,7 @@ class Detector:
         return begin + int(np.argmin(sums[:-1]))
 
     def _primed(self) -> Any:
-        """river's detector after the baseline, which it takes as it is."""
+        """The detector of river after the baseline, which it takes as it is."""
         detector = page_hinkley(
             min_instances=len(self.baseline) + 1,
             delta=self.allowance,
@@ -124,7 +124,7 @@ class Detector:
 
 
 def page_hinkley(**options: Any) -> Any:
-    """river's Page-Hinkley test.
+    """The Page-Hinkley test of river.
 
     Raises:
         MissingDependencyError: river is not installed.
@@ -166,9 +166,7 @@ def calibrated(
     threshold, measured, bound = _threshold(drawn, allowance, per_thousand)
     delay = _delay(drawn, allowance, threshold, shift)
     base = scale.of(values)
-    return Detector(
-        scale, allowance, threshold, base, per_thousand, measured, bound, delay
-    )
+    return Detector(scale, allowance, threshold, base, per_thousand, measured, bound, delay)
 
 
 def _scale(values: Numbers, step: float) -> Scale:
@@ -231,9 +229,7 @@ def _primed(drawn: _Drawn, allowance: float) -> tuple[Numbers, Numbers, int]:
     return total / n, above, n
 
 
-def _threshold(
-    drawn: _Drawn, allowance: float, per_thousand: float
-) -> tuple[float, float, float]:
+def _threshold(drawn: _Drawn, allowance: float, per_thousand: float) -> tuple[float, float, float]:
     """The lowest threshold that keeps to the rate, with its simulated rate and the bound of that."""
     import numpy as np
     from scipy.stats import t

@@ -157,7 +157,11 @@ class CostReport:
         """One dictionary a group, numbers as numbers, each figure beside its source."""
         found = []
         for line in self.lines:
-            record: dict[str, Any] = {self.by: line.name, "calls": line.calls, "failed": line.failed}
+            record: dict[str, Any] = {
+                self.by: line.name,
+                "calls": line.calls,
+                "failed": line.failed,
+            }
             for name, figure in line.figures.items():
                 record[name], record[f"{name}_source"] = figure.value, figure.source
             for name, mean in line.means.items():
@@ -213,7 +217,9 @@ class CostReport:
 
         if not self.total.calls:
             return {"text/plain": str(self)}
-        words = "".join(f"<p><small>{html.escape(n)}</small></p>" for n in [*self._means(), *self.notes])
+        words = "".join(
+            f"<p><small>{html.escape(n)}</small></p>" for n in [*self._means(), *self.notes]
+        )
         return {
             "text/plain": str(self),
             "text/html": table_html(*self._table()) + words + self._picture(),
@@ -259,7 +265,8 @@ def cost_report(
 
 def conditions(filters: Mapping[str, Any]) -> tuple[str, list[Any]]:
     """The calls that fit filters, as a condition of SQL with its parameters."""
-    where, parameters = ["s.op = 'chat'", "s.end_ns IS NOT NULL"], []
+    where = ["s.op = 'chat'", "s.end_ns IS NOT NULL"]
+    parameters: list[Any] = []
     for name, value in filters.items():
         if name not in FILTERS:
             raise OptionError(
@@ -273,9 +280,7 @@ def conditions(filters: Mapping[str, Any]) -> tuple[str, list[Any]]:
             parameters.append(prompt)
             if version:
                 if not version.isdigit():
-                    raise OptionError(
-                        f"{value!r} names no version: write {prompt}@3 for a number."
-                    )
+                    raise OptionError(f"{value!r} names no version: write {prompt}@3 for a number.")
                 where.append("s.prompt_version = ?")
                 parameters.append(int(version))
         elif name in ("since", "until"):
@@ -334,7 +339,11 @@ def _line(name: str, rows: Sequence[Any], confidence: float) -> CostLine:
         return int(sum(row[f"n_{column}"] for row in rows))
 
     figures: dict[str, Figure] = {}
-    for label, column in (("input", "input_tokens"), ("output", "output_tokens"), ("cached", "cached_tokens")):
+    for label, column in (
+        ("input", "input_tokens"),
+        ("output", "output_tokens"),
+        ("cached", "cached_tokens"),
+    ):
         if known(column):
             figures[label] = Figure(total(column), "", "measured", "tokens")
     if known("seconds"):
@@ -457,7 +466,9 @@ def _notes(lines: Sequence[CostLine], total: CostLine) -> list[str]:
     if shown:
         notes.append(f"{', '.join(shown)}; figures without a mark are measured.")
     said = dict.fromkeys(
-        f"{name}: {f.note}." for name, f in total.figures.items() if f.source != "measured" and f.note
+        f"{name}: {f.note}."
+        for name, f in total.figures.items()
+        if f.source != "measured" and f.note
     )
     notes += said
     if total.uncosted:

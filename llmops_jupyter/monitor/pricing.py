@@ -12,7 +12,13 @@ from dataclasses import dataclass
 from llmops_jupyter.engine.energy import readable
 from llmops_jupyter.engine.protocol import Engine, Finished
 from llmops_jupyter.engine.replay import live_engine
-from llmops_jupyter.models.prices import KILOWATT_HOUR_J, Assumptions, Price, assumptions_of, price_of
+from llmops_jupyter.models.prices import (
+    KILOWATT_HOUR_J,
+    Assumptions,
+    Price,
+    assumptions_of,
+    price_of,
+)
 from llmops_jupyter.records import Figure, Resources
 
 
@@ -77,9 +83,7 @@ def energy_of(
     return Figure(seconds * assumed.watts, "J", "assumed", f"seconds computed × {assumed.note()}")
 
 
-def dollars_of(
-    seconds: float, energy: Figure | None, assumed: Assumptions | None
-) -> Figure | None:
+def dollars_of(seconds: float, energy: Figure | None, assumed: Assumptions | None) -> Figure | None:
     """What calls on this machine cost that computed so long; None where nothing says."""
     if assumed is None:
         return None

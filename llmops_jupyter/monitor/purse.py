@@ -105,7 +105,9 @@ class Purse:
                         (number, leave.budget.account, leave.unit, reserved, rate, now, process),
                     )
         self.tracer.registered()
-        return Permit(self, call, number, leaves, request, because, _uncounted(limits, leaves, call))
+        return Permit(
+            self, call, number, leaves, request, because, _uncounted(limits, leaves, call)
+        )
 
     def _concerned(self, call: Call) -> list[tuple[Budget, str, float]]:
         notebook: str | None = None
@@ -241,9 +243,7 @@ class Permit:
         return tuple(notes)
 
 
-def _lower(
-    leaves: list[Leave], call: Call, now: float
-) -> tuple[Request, Mapping[str, Leave]]:
+def _lower(leaves: list[Leave], call: Call, now: float) -> tuple[Request, Mapping[str, Leave]]:
     """The request within what is left, and which limit would end it by its length or its deadline.
 
     Raises:
@@ -326,7 +326,9 @@ def _spent(call: Call, finished: Finished, units: set[str]) -> dict[str, float]:
     asked = usage.input_tokens
     if finished.finish_reason == "interrupted" and not asked and "tokens" in units:
         asked = _asked(call)  # the engine's own count was lost
-    made = bool(usage.input_tokens or usage.output_tokens or finished.finish_reason == "interrupted")
+    made = bool(
+        usage.input_tokens or usage.output_tokens or finished.finish_reason == "interrupted"
+    )
     busy = finished.timing.total_s if taken is None or taken.busy_s is None else taken.busy_s
     found = {
         "tokens": float(asked + usage.output_tokens),
@@ -369,8 +371,5 @@ def _refused(leave: Leave) -> str:
 
 def _advice(leave: Leave, now: float) -> str:
     more = 2 * leave.limit
-    shown = f"{more:,.0f}".replace(",", "_") if UNITS[leave.unit] not in ("$",) else f"{more:g}"
-    return (
-        f"{leave.budget.resets(now)} To raise it: monitor.budget({leave.budget.name!r}, {leave.unit}={shown})."
-    )
-
+    shown = f"{more:,.0f}".replace(",", "_") if UNITS[leave.unit] != "$" else f"{more:g}"
+    return f"{leave.budget.resets(now)} To raise it: monitor.budget({leave.budget.name!r}, {leave.unit}={shown})."

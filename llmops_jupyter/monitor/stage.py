@@ -49,9 +49,7 @@ class Monitor:
         self._budgets = Budgets(store)
         self.purse = Purse(self._budgets, tracer)
 
-    def costs(
-        self, by: str = "prompt", *, confidence: float = 0.95, **filters: Any
-    ) -> CostReport:
+    def costs(self, by: str = "prompt", *, confidence: float = 0.95, **filters: Any) -> CostReport:
         """What calls of models took: tokens, seconds, memory, energy, dollars, each with where it comes from.
 
         Args:
@@ -85,10 +83,18 @@ class Monitor:
 
         Args:
             name: of the budget; a changed one gets a new version, and what was used stays used.
-            tokens, output_tokens, seconds, calls, dollars, joules: its limits; infinity takes one away.
+            tokens: a limit of input and output tokens together; an infinite limit takes it away.
+            output_tokens: of the tokens that models write.
+            seconds: in which models compute for these calls.
+            calls: of models.
+            dollars: by the table of prices, or by what you say of watts and prices.
+            joules: as counted, or by what you say of watts.
             per: 'call', 'day', 'total', or hours such as '24h', the last so many.
-            prompt, notebook, session, deployment: what it is for, by name; a prompt may be "name@production".
-                Without any it is for all calls of the workspace.
+            prompt: that it is for, "name", "name@2" or "name@production"; without this and the following it is for
+                all calls of the workspace.
+            notebook: that it is for, as traces name it.
+            session: that it is for.
+            deployment: that it is for.
             warn: the share at which an answer gets a note.
             fresh: forget what was used so far.
 

@@ -165,7 +165,9 @@ class Map:
             self.results[position] = Completion(
                 "", finish_reason="budget", model=engine.model_name, prompt_version=ref
             )
-            self.failures[position] = f"Not run: {self.budgets.why} The same call goes on from here."
+            self.failures[position] = (
+                f"Not run: {self.budgets.why} The same call goes on from here."
+            )
         self.todo.clear()
         self._report()
 
@@ -324,7 +326,9 @@ class Map:
             self.failures[position] = str(error)
         elif done.finish_reason == "budget":
             self.cut = True
-            why = next((n for n in done.notes if n.startswith("The budget")), "A budget is used up.")
+            why = next(
+                (n for n in done.notes if n.startswith("The budget")), "A budget is used up."
+            )
             self.failures[position] = f"Cut: {why} The same call runs the row again."
         else:
             journal.keep(position, done)

@@ -96,6 +96,8 @@ def generate(prepared: Prepared, request: Request, *, begun: bool) -> Iterator[E
     """The events of one request, cut where a budget ends.
 
     Args:
+        prepared: what runs.
+        request: of this step.
         begun: whether the run has an answer from earlier steps, which is kept if nothing is left for this one.
 
     Raises:
@@ -139,7 +141,9 @@ def _watched(engine: Engine, permit: Permit) -> Iterator[Event]:
     finally:
         _close(events)
         if finished is None:
-            permit.settle(broken_off(request, said.text, said.reasoning, time.perf_counter() - began))
+            permit.settle(
+                broken_off(request, said.text, said.reasoning, time.perf_counter() - began)
+            )
 
 
 def _close(events: Any) -> None:
@@ -199,7 +203,6 @@ def broken_off(request: Request, text: str, reasoning: str, seconds: float) -> F
         request.sampling.seed or 0,
         reasoning=reasoning,
     )
-
 
 
 class Rows:

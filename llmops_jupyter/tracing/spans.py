@@ -51,10 +51,14 @@ INSERT = (
 )
 UPDATE = (
     "UPDATE spans SET end_ns = ?, first_token_ns = ?, status = ?, error_type = ?, "
-    "error_message = ?, input_tokens = ?, output_tokens = ?, cached_tokens = ?, cost = ?, busy_s = ?, "
-    "cpu_s = ?, peak_bytes = ?, energy_j = ?, shared = ?, energy_source = ?, seed = ?, "
+    "error_message = ?, input_tokens = ?, output_tokens = ?, cached_tokens = ?, cost = ?, seed = ?, "
     "session = ?, input_message = ?, output_message = ?, partial = NULL, attributes = ? "
     "WHERE id = ?"
+)
+
+TAKEN = (
+    "UPDATE spans SET busy_s = ?, cpu_s = ?, peak_bytes = ?, energy_j = ?, shared = ?, "
+    "energy_source = ? WHERE id = ?"
 )
 
 
@@ -85,7 +89,7 @@ class Span:
         self._output: tuple[Message, ...] = ()
         self._usage: Usage | None = None
         self._cost: float | None = None
-        self._resources = Resources()
+        self._resources: Resources | None = None
         self._row = 0
         self._start_ns = 0
         self._clock = 0.0
@@ -129,7 +133,7 @@ class Span:
 
     def resources(self, taken: Resources | None) -> None:
         """What it took of this machine; None if that is not known."""
-        self._resources = taken or Resources()
+        self._resources = taken
 
     def first_token(self, seconds: float | None = None) -> None:
         """Mark the first token: now, or a number of seconds after the start."""
@@ -326,14 +330,15 @@ class Span:
                     usage.output_tokens if usage else None,
                     usage.cached_tokens if usage else None,
                     self._cost,
-                    *(taken.busy_s, taken.cpu_s, taken.peak_bytes, taken.energy_j),
-                    None if taken.cpu_s is None else int(taken.shared),
-                    None if taken.energy_j is None else taken.energy_source,
                     values.column(self.columns.get("seed")),
                     values.column(self.columns.get("session")),
                     *(input_hash, output_hash, stored, self._row),
                 ),
             )
+            if taken is not None:
+                source = None if taken.energy_j is None else taken.energy_source
+                figures = (taken.busy_s, taken.cpu_s, taken.peak_bytes, taken.energy_j)
+                conn.execute(TAKEN, (*figures, int(taken.shared), source, self._row))
             if given or made:
                 enqueue(conn, self._row)
             index_known(conn, waiting)

@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from llmops_jupyter.engine.meter import Meter
 from llmops_jupyter.engine.mlx.adapters import ModelAdapters
 from llmops_jupyter.engine.mlx.beginnings import CHUNK, Beginnings
-from llmops_jupyter.engine.meter import Meter
 from llmops_jupyter.engine.prefixes import Adapters
 from llmops_jupyter.engine.row import Row
 from llmops_jupyter.errors import EngineError, LLMOpsError
