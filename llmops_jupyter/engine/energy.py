@@ -8,6 +8,7 @@ if it is asked for.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -83,20 +84,27 @@ class Codecarbon:
             from codecarbon import OfflineEmissionsTracker
         except ImportError:
             raise missing_dependency("codecarbon", "Energy by codecarbon", "energy") from None
+        from codecarbon.emissions_tracker import BaseEmissionsTracker
+
+        known = inspect.signature(BaseEmissionsTracker.__init__).parameters
+        silent: dict[str, Any] = {"save_to_file": False}
+        if "output_methods" in known:  # from 3.3 on
+            silent = {"output_methods": []}
         # Only energy is asked of it, for which the country does not matter.
         self._tracker: Any = OfflineEmissionsTracker(
-            country_iso_code="USA",
-            save_to_file=False,
-            log_level="critical",
-            allow_multiple_runs=True,
+            country_iso_code="USA", log_level="critical", allow_multiple_runs=True, **silent
         )
         self._total = 0.0
         self._tracker.start_task("calls")
 
     def joules(self) -> float:
-        told = self._tracker.stop_task("calls")
-        self._total += float(told.energy_consumed) * KILOWATT_HOUR_J
-        self._tracker.start_task("calls")
+        """Raises OSError where codecarbon failed, whatever it raised."""
+        try:
+            told = self._tracker.stop_task("calls")
+            self._total += float(told.energy_consumed) * KILOWATT_HOUR_J
+            self._tracker.start_task("calls")
+        except Exception as e:
+            raise OSError(f"codecarbon failed: {type(e).__name__}: {e}") from e
         return self._total
 
 

@@ -112,7 +112,11 @@ class Detector:
         return begin + int(np.argmin(sums[:-1]))
 
     def _primed(self) -> Any:
-        """The detector of river after the baseline, which it takes as it is."""
+        """The detector of river that knows the baseline's mean and has summed up nothing.
+
+        Fed with the mean itself its sums stay at their lowest. Fed with the calls they would stand wherever the last of
+        them left them, above the threshold at worst.
+        """
         detector = page_hinkley(
             min_instances=len(self.baseline) + 1,
             delta=self.allowance,
@@ -120,8 +124,9 @@ class Detector:
             alpha=1.0,
             mode="up",
         )
-        for value in self.baseline:
-            detector.update(float(value))
+        mean = float(self.baseline.mean())
+        for _ in range(len(self.baseline)):
+            detector.update(mean)
         return detector
 
 
@@ -216,29 +221,14 @@ def _drawn(values: Numbers, step: float, rng: np.random.Generator) -> _Drawn:
     return _Drawn(raw, scaled(base), scaled(raw), spreads, centres, step)
 
 
-def _primed(drawn: _Drawn, allowance: float) -> tuple[Numbers, Numbers, int]:
-    """Mean of each baseline, how far the sums stand above their lowest after it, and its length."""
-    import numpy as np
-
-    total = np.zeros(STREAMS)
-    above = np.zeros(STREAMS)
-    for place in range(drawn.baselines.shape[1]):
-        value = drawn.baselines[:, place]
-        total += value
-        # S - min S follows max(0, .), as S itself is not needed.
-        above = np.maximum(0.0, above + value - total / (place + 1) - allowance)
-    n = drawn.baselines.shape[1]
-    return total / n, above, n
-
-
 def _threshold(drawn: _Drawn, allowance: float, per_thousand: float) -> tuple[float, float, float]:
     """The lowest threshold that keeps to the rate, with its simulated rate and the bound of that."""
     import numpy as np
     from scipy.stats import t
 
     thresholds = np.geomspace(LOWEST, HIGHEST, STEPS)[:, None]
-    mean, start, n = _primed(drawn, allowance)
-    above = np.repeat(start[None, :], STEPS, axis=0)
+    mean, n = drawn.baselines.mean(axis=1), drawn.baselines.shape[1]
+    above = np.zeros((STEPS, STREAMS))
     total = np.repeat((mean * n)[None, :], STEPS, axis=0)
     seen = np.full((STEPS, STREAMS), float(n))
     alarms = np.zeros((STEPS, STREAMS))
@@ -246,11 +236,12 @@ def _threshold(drawn: _Drawn, allowance: float, per_thousand: float) -> tuple[fl
         value = drawn.streams[:, place]
         total += value
         seen += 1
+        # S - min S follows max(0, .), as S itself is not needed.
         above = np.maximum(0.0, above + value - total / seen - allowance)
         hit = above > thresholds
         if hit.any():
             alarms += hit
-            above = np.where(hit, start, above)
+            above = np.where(hit, 0.0, above)
             total = np.where(hit, mean * n, total)
             seen = np.where(hit, float(n), seen)
     rates = alarms * 1000 / CALLS
@@ -265,7 +256,8 @@ def _delay(drawn: _Drawn, allowance: float, threshold: float, shift: float) -> D
     """How many calls a shift takes to be seen."""
     import numpy as np
 
-    mean, above, n = _primed(drawn, allowance)
+    mean, n = drawn.baselines.mean(axis=1), drawn.baselines.shape[1]
+    above = np.zeros(STREAMS)
     streams = np.clip(
         (drawn.raw + drawn.step - drawn.centres) / drawn.spreads, -WINSORISED, WINSORISED
     )

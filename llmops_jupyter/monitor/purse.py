@@ -75,7 +75,8 @@ class Purse:
         """Raise a BudgetError if nothing is left for a call; nothing is reserved."""
         limits = self._concerned(call)
         if limits:
-            _lower(self._looked_up(self.store.read(), call, limits), call, self.budgets.now())
+            needs = _needs(call, {unit for _, unit, _ in limits})
+            _lower(self._left(self.store.read(), limits, needs), call, self.budgets.now())
 
     def permit(self, call: Call) -> Permit | None:
         """Reserve for a call; None if no budget concerns it.
@@ -87,11 +88,13 @@ class Purse:
         if not limits:
             return None
         number = secrets.token_hex(8)
+        # Tokens are counted before anybody has to wait for the store.
+        needs = _needs(call, {unit for _, unit, _ in limits})
         with self.store.write() as conn:
             process = self.tracer.register_process(conn)
             self._sweep(conn)
             # Other processes may have used something since the budgets were read.
-            leaves = self._looked_up(conn, call, limits)
+            leaves = self._left(conn, limits, needs)
             now = self.budgets.now()
             request, because = _lower(leaves, call, now)
             for leave in leaves:
@@ -145,12 +148,14 @@ class Purse:
             return True
         return aliases.all_aliases(conn, "prompt", name).get(selector) == call.version
 
-    def _looked_up(
-        self, conn: sqlite3.Connection, call: Call, limits: list[tuple[Budget, str, float]]
+    def _left(
+        self,
+        conn: sqlite3.Connection,
+        limits: list[tuple[Budget, str, float]],
+        needs: Mapping[str, Need],
     ) -> list[Leave]:
         """What each limit has left for a call; limits of what cannot be known here are left out."""
         now = self.budgets.now()
-        needs = _needs(call, {unit for _, unit, _ in limits})
         found = []
         for budget, unit, limit in limits:
             if unit in needs:
@@ -218,6 +223,10 @@ class Permit:
         self._settled = True
         notes = (*self._notes, *self._booked(finished))
         cut = self._over or self._because.get(finished.finish_reason)
+        if finished.finish_reason == "length":
+            # The end of the context may have come first.
+            most = self.request.sampling.max_tokens
+            cut = cut if finished.usage.output_tokens >= most else None
         if cut is not None and finished.finish_reason in ("length", "deadline", "budget"):
             reason = f"{_named(cut)} stopped the answer. {_advice(cut, self._purse.budgets.now())}"
             notes = (reason, *notes)
@@ -225,7 +234,8 @@ class Permit:
         return replace(finished, notes=(*finished.notes, *notes)) if notes else finished
 
     def _booked(self, finished: Finished) -> tuple[str, ...]:
-        spent = _spent(self._call, finished, {leave.unit for leave in self._leaves})
+        asked = max((x.need.fixed for x in self._leaves if x.unit == "tokens"), default=0.0)
+        spent = _spent(self._call, finished, {leave.unit for leave in self._leaves}, asked)
         now, notes = self._purse.budgets.now(), []
         with self._purse.store.write() as conn:
             conn.execute("DELETE FROM budget_reservations WHERE call = ?", (self._number,))
@@ -320,18 +330,18 @@ def _asked(call: Call) -> int:
     return count + call.extra_tokens
 
 
-def _spent(call: Call, finished: Finished, units: set[str]) -> dict[str, float]:
-    """What a call took of each unit."""
+def _spent(call: Call, finished: Finished, units: set[str], counted: float) -> dict[str, float]:
+    """What a call took of each unit; `counted` are the tokens of its prompt as they were counted before."""
     usage, taken = finished.usage, finished.resources
-    asked = usage.input_tokens
-    if finished.finish_reason == "interrupted" and not asked and "tokens" in units:
-        asked = _asked(call)  # the engine's own count was lost
+    asked = float(usage.input_tokens)
+    if finished.finish_reason == "interrupted" and not asked:
+        asked = counted  # the engine's own count was lost
     made = bool(
         usage.input_tokens or usage.output_tokens or finished.finish_reason == "interrupted"
     )
     busy = finished.timing.total_s if taken is None or taken.busy_s is None else taken.busy_s
     found = {
-        "tokens": float(asked + usage.output_tokens),
+        "tokens": asked + usage.output_tokens,
         "output_tokens": float(usage.output_tokens),
         "calls": float(made),
         "seconds": busy,

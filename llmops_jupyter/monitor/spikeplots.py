@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.monitor.changes import WINSORISED
 from llmops_jupyter.monitor.costs import moment
-from llmops_jupyter.monitor.spikes import Series, SpikeReport
+from llmops_jupyter.monitor.spikereport import Series, SpikeReport
 from llmops_jupyter.render.html import cut
 from llmops_jupyter.render.plots import BAD, INK, NEUTRAL, Picture, new_figure, paint
 

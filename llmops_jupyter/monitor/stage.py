@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from llmops_jupyter.engine.engines import Engines
     from llmops_jupyter.evaluation import Evaluation
     from llmops_jupyter.monitor.costs import CostReport
-    from llmops_jupyter.monitor.spikes import SpikeReport
+    from llmops_jupyter.monitor.spikereport import SpikeReport
     from llmops_jupyter.prompts import Prompts
     from llmops_jupyter.rag import Rag
 

@@ -147,6 +147,7 @@ class Map:
         finally:
             for row in [*self.open.values(), *self.second]:
                 self._close(row, error)
+            self.budgets.close()
             if error is not None and self.results and self.partial is not None:
                 self.partial(self._table())
         if self.todo and not self.results:
@@ -217,6 +218,7 @@ class Map:
                 note_root(root, prepared, request)
                 found = self._grounded(position, prepared, root, answer)
                 if found is None:
+                    self.budgets.give_back(request)
                     continue
                 prepared, request = found, _row_request(found, position)
             request = replace(request, trace_id=root.trace_id)

@@ -270,6 +270,16 @@ class Rows:
         if permit is not None:
             permit.settle(broken_off(permit.request, text, reasoning, seconds))
 
+    def give_back(self, request: Request) -> None:
+        """A row needs no model after all."""
+        self.settle(_unused(request))
+
+    def close(self) -> None:
+        """Give back what rows had reserved that never began."""
+        for permit in self._permits.values():
+            permit.settle(_unused(permit.request))
+        self._permits.clear()
+
 
 def _passages(prepared: Prepared) -> int:
     """Tokens of passages that a row is yet to be given, at most."""

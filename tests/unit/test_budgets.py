@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from spending_fakes import plug_words
 
 import llmops_jupyter as lo
 from llmops_jupyter.errors import BudgetError, OptionError, UnknownNameError
+from llmops_jupyter.records import Usage
 from llmops_jupyter.tracing import Provenance
 
 HERE = Path(__file__).parent
@@ -597,3 +599,33 @@ def test_what_a_killed_process_had_reserved_counts_as_used(ws):
     run(ws)
     assert ws.monitor.budget("b").used == {"output_tokens": 50, "calls": 2}
     assert reserved(ws) == []
+
+
+def test_a_row_that_cannot_begin_gives_back_what_it_had_reserved(ws, monkeypatch):
+    from llmops_jupyter.prompts import mapping
+
+    plug_words(ws, 10)
+    ws.monitor.budget("b", output_tokens=1000, calls=10)
+    begun = []
+    monkeypatch.setattr(
+        mapping, "chat_span", lambda *given: begun.append(given) or (_ for _ in ()).throw(OSError())
+    )
+    with pytest.raises(OSError):
+        mapped(ws)
+    assert begun
+    assert reserved(ws) == []
+    assert ws.monitor.budget("b").used == {"output_tokens": 0, "calls": 0}
+
+
+def test_a_context_that_ends_before_the_budget_is_not_said_to_be_the_budget(ws):
+    engine = plug_words(ws, 10)
+    ws.monitor.budget("b", output_tokens=8)
+    whole = engine._answer
+
+    def short(request):
+        *tokens, end = whole(request)
+        yield from tokens[:3]
+        yield replace(end, finish_reason="length", usage=Usage(2, 3))
+
+    engine._answer = short
+    assert run(ws).finish_reason == "length"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
+
 import pytest
 
 from llmops_jupyter.engine import energy, meter
 from llmops_jupyter.engine.energy import Rapl, open_counter
 from llmops_jupyter.engine.meter import Meter
-from llmops_jupyter.errors import EngineError, OptionError
+from llmops_jupyter.errors import EngineError, MissingDependencyError, OptionError
 from llmops_jupyter.records import Figure, Resources
 
 
@@ -213,3 +216,39 @@ def test_each_figure_says_where_it_comes_from():
     assert "share" in shared["cpu"].note
     assert Resources().figures() == {}
     assert str(Figure(1500.0, "J", "assumed")) == "1.5 kJ (assumed)"
+
+
+def test_codecarbon_is_asked_for_energy_alone_and_its_failures_end_it(monkeypatch):
+    class Tracker:
+        def __init__(self, output_methods=None, **options):
+            assert output_methods == []
+            self.running, self.fails = False, False
+
+        def start_task(self, name):
+            assert not self.running
+            self.running = True
+
+        def stop_task(self, name):
+            assert self.running
+            self.running = False
+            if self.fails:
+                raise AttributeError("no such sensor")
+            return SimpleNamespace(energy_consumed=1e-6)
+
+    inner = SimpleNamespace(BaseEmissionsTracker=Tracker)
+    monkeypatch.setitem(sys.modules, "codecarbon", SimpleNamespace(OfflineEmissionsTracker=Tracker))
+    monkeypatch.setitem(sys.modules, "codecarbon.emissions_tracker", inner)
+    counter = open_counter("codecarbon")
+    assert [round(counter.joules(), 9) for _ in range(3)] == [3.6, 7.2, 10.8]
+    assert counter.source == "estimated"
+    counter._tracker.fails = True
+    found = Meter(counter, cpu=lambda: 0.0, clock=lambda: 0.0, memory=lambda: 1)
+    found.begin()
+    found.charge([("a", 1)])
+    assert found.settle("a").energy_j is None
+
+
+def test_without_codecarbon_the_line_that_installs_it_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "codecarbon", None)
+    with pytest.raises(MissingDependencyError, match=r"llmops-jupyter\[energy\]"):
+        open_counter("codecarbon")

@@ -62,8 +62,8 @@ def test_the_alarms_are_those_of_rivers_own_detector(detectors):
         alpha=1.0,
         mode="up",
     )
-    for value in found.baseline:
-        theirs.update(float(value))
+    for _ in found.baseline:
+        theirs.update(float(found.baseline.mean()))
     first = None
     for place, value in enumerate(found.scale.of(stream)):
         theirs.update(float(value))
@@ -71,6 +71,13 @@ def test_the_alarms_are_those_of_rivers_own_detector(detectors):
             first = place
             break
     assert found.alarms(stream)[0] == first
+
+
+def test_a_baseline_that_ends_high_does_not_alarm_by_itself():
+    values = 0.1 * np.random.default_rng(1).standard_normal(400)
+    values[-40:] += 0.5
+    found = calibrated(values, 0.2, 1.0)
+    assert found.alarms(np.full(200, np.median(values))) == []
 
 
 def test_a_lower_rate_takes_a_higher_threshold_and_longer():
