@@ -22,7 +22,7 @@ from benchmarks.report import Row
 from llmops_jupyter.monitor.changes import calibrated
 
 BASELINE, CALLS = 300, 1_000
-DRAWS, QUICK = 200, 5
+DRAWS, QUICK = 60, 3
 PROMISED = 1.0
 SHIFTS = {"+20 % latency": 0.2, "+50 % tokens": 0.5}
 REAL = 900

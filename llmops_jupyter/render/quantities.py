@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 
 def quantity(value: float, unit: str) -> str:
     """A number with its unit as people write it, such as ``1.2 kJ``, ``340 MB``, ``$0.0021``."""
     if unit == "$":
-        return f"${value:,.2f}" if value >= 1 or value == 0 else f"${value:.2g}"
+        return f"${value:,.2f}" if value >= 1 or value <= 0 else f"${value:.{_places(value)}f}"
     if unit == "B":
         return f"{value / 1e9:.2f} GB" if value >= 1e9 else f"{value / 1e6:,.0f} MB"
     if unit == "s":
@@ -16,6 +18,11 @@ def quantity(value: float, unit: str) -> str:
     if unit == "g":
         return f"{value / 1e3:,.2f} kg" if value >= 1e3 else f"{value:.3g} g"
     return f"{value:,.0f} {unit}".rstrip()
+
+
+def _places(value: float) -> int:
+    """Decimal places that show two digits of a number under 1."""
+    return min(1 - math.floor(math.log10(value)), 12)
 
 
 def _si(value: float, unit: str) -> str:
