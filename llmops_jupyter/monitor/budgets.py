@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import numbers
 import sqlite3
 import time
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from llmops_jupyter.config import number
 from llmops_jupyter.errors import OptionError, StoreError, did_you_mean, unknown_name
 from llmops_jupyter.render.html import table_html, text_table
 from llmops_jupyter.render.quantities import quantity
@@ -321,9 +323,10 @@ def _limit(unit: str, value: Any) -> float:
         raise OptionError(
             f"There is no limit {unit!r}.{did_you_mean(unit, UNITS)} Limits: {', '.join(UNITS)}."
         )
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+    found = number(unit, value)
+    if not found >= 0:
         raise OptionError(f"{unit} is a number that is at least 0, not {value!r:.80}.")
-    return float(value)
+    return found
 
 
 def _scope(kind: str, value: Any) -> str:
@@ -339,11 +342,10 @@ def _scope(kind: str, value: Any) -> str:
 
 
 def _per(value: Any) -> str:
-    if value in (CALL, DAY, TOTAL):
-        return str(value)
-    text = (
-        f"{value:g}h" if isinstance(value, int | float) and not isinstance(value, bool) else value
-    )
+    if isinstance(value, str) and value in (CALL, DAY, TOTAL):
+        return value
+    hourly = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    text = f"{float(value):g}h" if hourly else value
     if isinstance(text, str) and text.endswith("h"):
         try:
             hours = float(text[:-1])
@@ -373,15 +375,15 @@ def _changed(
             f"The budget {name!r} has no limit. Give one, for instance tokens=10_000; to end a budget: "
             f"monitor.end_budget({name!r})."
         )
-    share = start.warn if warn is None else warn
-    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
+    share = number("warn", start.warn if warn is None else warn)
+    if not 0 < share <= 1:
         raise OptionError(f"warn is a share such as 0.8, not {warn!r:.80}.")
     return replace(
         start,
         limits=kept,
         per=start.per if per is None else _per(per),
         scope=dict(scope) if scope else dict(start.scope),
-        warn=float(share),
+        warn=share,
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from llmops_jupyter.config import number, whole
 from llmops_jupyter.errors import OptionError
 from llmops_jupyter.monitor.changes import LEAST_BASELINE, Detector, Numbers, calibrated
 from llmops_jupyter.monitor.costs import conditions
@@ -73,16 +74,11 @@ def spike_report(
 
 
 def _check(per_thousand: Any, baseline: Any) -> None:
-    number = isinstance(per_thousand, int | float) and not isinstance(per_thousand, bool)
-    if not number or not 0.05 <= per_thousand <= 100:
+    if not 0.05 <= number("per_thousand", per_thousand) <= 100:
         raise OptionError(f"per_thousand is between 0.05 and 100, not {per_thousand!r:.80}.")
-    if baseline is not None and (
-        isinstance(baseline, bool)
-        or not isinstance(baseline, int)
-        or not LEAST_BASELINE <= baseline <= MOST_CALLS
-    ):
+    if baseline is not None and not LEAST_BASELINE <= whole("baseline", baseline) <= MOST_CALLS:
         raise OptionError(
-            f"baseline is a whole number of calls from {LEAST_BASELINE} to {MOST_CALLS:,}, not {baseline!r:.80}."
+            f"baseline is a number of calls from {LEAST_BASELINE} to {MOST_CALLS:,}, not {baseline!r:.80}."
         )
 
 

@@ -99,3 +99,26 @@ def test_a_label_scored_between_two_answers_leaves_no_account(engine):
     engine.score([("The sky is", [" blue", " red"])])
     assert ask().resources.busy_s > 0
     assert engine._loaded.scheduler.meter._accounts == {}
+
+
+def test_rows_on_mlx_share_what_was_spent(own_home, model_path):
+    pytest.importorskip("mlx_lm", reason="mlx-lm is not installed (extra mlx)")
+    pytest.importorskip(
+        "mlx.core", reason="MLX has no library for this machine", exc_type=ImportError
+    )
+    with lo.open(worker="off", backend="mlx", temperature=0.0) as workspace:
+        workspace.models.add(model_path, name="smollm2")
+        alone = workspace.prompts.run(workspace.prompts.scratch("Hello"), max_tokens=3)
+        assert 0 < alone.resources.busy_s <= alone.timing.total_s
+        assert not alone.resources.shared
+        began = time.perf_counter()
+        table = workspace.prompts.map(
+            workspace.prompts.scratch("Say something about {{ x }}."),
+            [{"x": x} for x in ("rivers", "hills")],
+            max_tokens=4,
+        )
+        took = time.perf_counter() - began
+        assert 0 < sum(done.resources.busy_s for done in table) <= took
+        assert all(done.resources.shared for done in table)
+        seeded = workspace.prompts.run(workspace.prompts.scratch("Hi"), max_tokens=3, seed=1)
+        assert seeded.resources.cpu_s > 0

@@ -68,6 +68,20 @@ def test_what_is_not_given_stays_as_it_was_and_infinity_takes_a_limit_away(ws):
     assert (changed.per, changed.scope, changed.warn) == ("24h", {"prompt": "support"}, 0.5)
 
 
+def test_numbers_of_numpy_are_numbers(ws):
+    import numpy as np
+
+    made = ws.monitor.budget("b", tokens=np.int64(5), per=np.float32(2), warn=np.float64(0.5))
+    assert (made.budget.limits, made.budget.per, made.budget.warn) == ({"tokens": 5}, "2h", 0.5)
+
+
+def test_a_budget_for_something_else_begins_anew(ws):
+    plug_words(ws, 10)
+    ws.monitor.budget("b", calls=5)
+    run(ws)
+    assert ws.monitor.budget("b", session="s1").used == {"calls": 0}
+
+
 def test_a_fresh_budget_forgets_what_was_used(ws):
     plug_words(ws, 10)
     ws.monitor.budget("b", calls=1)
