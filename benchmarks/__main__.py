@@ -23,6 +23,7 @@ PARTS = {
     "finetune": "Fine-tuning",
     "preparing": "Data preparation",
     "monitoring": "Monitoring",
+    "spikes": "Cost",
     "gpu": "GPU",
 }
 

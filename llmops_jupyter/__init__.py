@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     def guard(policy: str, *, on_deny: str = "raise") -> Callable[..., Any]: ...  # see `_Guard`
 
+
 __version__ = "0.1.0"
 
 _LAZY = {

@@ -15,6 +15,7 @@ from llmops_jupyter.records import Sampling
 MAX_LOGPROBS = 100
 WORKERS = ("shared", "private", "off")
 BACKENDS = ("auto", "llama.cpp", "mlx")
+ENERGY = ("auto", "rapl", "codecarbon", "off")
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Settings:
     keep_days: float | None = None
     keep_bytes: int | None = None
     exact: bool = False
+    energy: str = "auto"
 
 
 HELP: Mapping[str, str] = {
@@ -62,6 +64,8 @@ HELP: Mapping[str, str] = {
     "None keeps all.",
     "keep_bytes": "Delete the oldest traces when they take more bytes, likewise; None keeps all.",
     "exact": "Compute each answer alone and in a fixed shape: slower, and the same every time.",
+    "energy": "What counts the energy of calls: 'auto', the processor's counter if it may be read; 'rapl', that or an "
+    "error; 'codecarbon', which estimates where there is none; 'off'. From the next load on.",
 }
 
 
@@ -90,6 +94,7 @@ _PARSERS: Mapping[str, Callable[[str], Any]] = {
     "keep_days": _optional(float),
     "keep_bytes": _optional(int),
     "exact": _boolean,
+    "energy": str,
 }
 
 
@@ -147,6 +152,11 @@ def check(settings: Settings) -> Settings:
         raise OptionError(
             f"backend is one of {', '.join(BACKENDS)}, not {settings.backend!r:.80}."
             f"{did_you_mean(str(settings.backend), BACKENDS)}"
+        )
+    if settings.energy not in ENERGY:
+        raise OptionError(
+            f"energy is one of {', '.join(ENERGY)}, not {settings.energy!r:.80}."
+            f"{did_you_mean(str(settings.energy), ENERGY)}"
         )
     if settings.worker not in WORKERS:
         raise OptionError(

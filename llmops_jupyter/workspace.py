@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from llmops_jupyter.models import Models
     from llmops_jupyter.monitor import Monitor
     from llmops_jupyter.prompts import Prompts
+    from llmops_jupyter.prompts.spending import Purse
     from llmops_jupyter.rag import Rag
 
 RECORD, REPLAY = "LLMOPS_RECORD", "LLMOPS_REPLAY"
@@ -88,6 +89,7 @@ class Workspace:
                 self.engine.adapter,
                 lambda documents: self.rag.source(documents),  # noqa: PLW0108 - made when it is used
                 lambda policy: self.guard.pipeline(policy),  # noqa: PLW0108 - likewise
+                self._purse,
             ),
         )
 
@@ -287,6 +289,12 @@ class Workspace:
         from llmops_jupyter.evaluation.judges.asked import asked_of
 
         return asked_of(self.engine, self.store)
+
+    def _purse(self) -> Purse | None:
+        """Who keeps the budgets, if there are any; asked at every call, so it costs next to nothing then."""
+        if self.store.row("SELECT 1 FROM budgets WHERE ended_at IS NULL LIMIT 1") is None:
+            return None
+        return self.monitor.purse
 
     def _stage(self, name: str, make: Callable[[], T]) -> T:
         if name not in self._stages:

@@ -266,7 +266,7 @@ class Engines:
         n_ctx = min(wanted, model.metadata.context_length or wanted)
         threads, batch = self._tuned(model)
         runs_on, notes = backend.choose(model, settings.backend)
-        place = (settings.worker, settings.prefix_cache_mb, runs_on)
+        place = (settings.worker, settings.prefix_cache_mb, runs_on, settings.energy)
         key = (model.sha256, n_ctx, threads, batch, *place)
         # The worker of an engine may have died; another one takes its place.
         if key in self._loaded and getattr(self._loaded[key], "alive", True):
@@ -285,6 +285,7 @@ class Engines:
                 metadata=model.metadata.as_dict(),
                 prefix_cache_mb=settings.prefix_cache_mb,
                 factory=backend.FACTORY if runs_on == backend.MLX else FACTORY,
+                energy=settings.energy,
             ),
             mode=settings.worker,
             idle_s=settings.worker_idle_s,

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from llmops_jupyter.engine.context import Context, Piece
+from llmops_jupyter.engine.meter import Meter, new_meter
 from llmops_jupyter.engine.prefixes import Adapters
 from llmops_jupyter.engine.row import Row
 from llmops_jupyter.errors import EngineError, LLMOpsError
@@ -26,13 +27,16 @@ class ExactLane:
     Args:
         make_context: makes the context of one sequence that they need, when the first one comes.
         load_adapters: makes (pointer, scale) pairs of an adapter set, or raises.
+        meter: knows what each row takes; None makes one.
     """
 
     def __init__(
         self,
         make_context: Callable[[], Context],
         load_adapters: Callable[[Adapters], list[tuple[Any, float]]],
+        meter: Meter | None = None,
     ) -> None:
+        self.meter = meter or new_meter()
         self._make_context = make_context
         self._load_adapters = load_adapters
         self._context: Context | None = None
@@ -42,6 +46,7 @@ class ExactLane:
 
     def add(self, row: Row) -> None:
         """Take on a row."""
+        row.meter = self.meter
         self.waiting.append(row)
 
     @property
@@ -85,7 +90,9 @@ class ExactLane:
         outputs = row.outputs(count)
         if outputs > 1:
             raise EngineError("Only generation can be exact. Leave exact out.")
+        self.meter.begin()
         (place,) = self._context.feed([Piece(0, tokens, outputs)])
+        self.meter.charge([(row, count)])
         if count == CHUNK and len(self._solid) == row.read:
             self._solid.extend(tokens)
         row.read += count

@@ -268,6 +268,7 @@ class Generation(Row):
                 tool_calls=calls,
                 notes=notes,
                 error=error,
+                resources=self.spent(),
             )
         )
 

@@ -14,6 +14,7 @@ from llmops_jupyter.engine.devices import devices
 from llmops_jupyter.engine.embedding import Embedder, ranks
 from llmops_jupyter.engine.exact import CHUNK, ExactLane
 from llmops_jupyter.engine.identity import Identities, is_digest
+from llmops_jupyter.engine.meter import new_meter
 from llmops_jupyter.engine.offload import plan
 from llmops_jupyter.engine.saved import MEGABYTE, SavedStates, default_folder
 from llmops_jupyter.engine.saving import Saving
@@ -85,9 +86,11 @@ class Loaded:
                 context = self._make_context(self.size, sizing.sequences(self.size.rows))
             # An encoder has no memory of what was written, and its logits mean nothing.
             self.writes = bool(self._lib.llama_get_memory(context.pointer))
-            self.scheduler = Scheduler(context, self.size.rows, adapters.pairs)
+            # One for both lanes, which take turns on this thread.
+            meter = new_meter()
+            self.scheduler = Scheduler(context, self.size.rows, adapters.pairs, meter)
             alone = Size(1, sizing.spread(self.context_length), CHUNK, 1)
-            self.exact = ExactLane(lambda: self._make_context(alone, 1), adapters.pairs)
+            self.exact = ExactLane(lambda: self._make_context(alone, 1), adapters.pairs, meter)
             slowed = context.cheap_cells < context.cells.size and context.capability.parts
             if slowed and not sizing.is_tight():
                 kept, pace = self.scheduler.prefixes, self.scheduler.pace

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from llmops_jupyter.records import (
     FinishReason,
     Message,
+    Resources,
     Sampling,
     Timing,
     TokenLogprob,
@@ -75,8 +76,9 @@ class Finished:
     """The end of a request. `text` is the whole answer, `seed` the one that was used.
 
     `reasoning` is what the model thought before. Where it asks for `tool_calls`, `finish_reason` is
-    'tool_calls'. `cost` is in US dollars, None if it is not known. `notes` say what the user should know, for
-    instance which setting this engine cannot honour. A failed request has `finish_reason` 'error' and the
+    'tool_calls'. `cost` is in US dollars, None if it is not known. `resources` say what it took of this machine, None
+    where another one computed. `notes` say what the user should know, for instance which setting this engine cannot
+    honour. A failed request has `finish_reason` 'error' and the
     exception in `error`; others go on.
     """
 
@@ -92,6 +94,7 @@ class Finished:
     cost: float | None = None
     notes: tuple[str, ...] = ()
     error: Exception | None = None
+    resources: Resources | None = None
 
 
 Event = Token | Finished

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from llmops_jupyter.engine import standin
 from llmops_jupyter.engine.cassette import Cassette
 from llmops_jupyter.engine.protocol import Engine, Event, Finished, Prompt, Request, Token
-from llmops_jupyter.records import Sampling, Timing, TokenLogprob, ToolCall, Usage
+from llmops_jupyter.records import Resources, Sampling, Timing, TokenLogprob, ToolCall, Usage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -198,6 +198,8 @@ def _response(event: Finished, request: Request) -> dict[str, Any]:
         more["cost"] = event.cost
     if event.notes:
         more["notes"] = list(event.notes)
+    if event.resources is not None:
+        more["resources"] = asdict(event.resources)
     usage = asdict(event.usage)
     if not event.usage.reasoning_tokens:
         del usage["reasoning_tokens"]
@@ -248,6 +250,8 @@ class ReplayEngine:
                 tool_calls=tuple(ToolCall(**call) for call in found.get("tool_calls", ())),
                 cost=found.get("cost"),
                 notes=tuple(found.get("notes", ())),
+                # Cassettes of older releases have none.
+                resources=Resources(**found["resources"]) if found.get("resources") else None,
             )
 
     def recorded_trace_id(self, request: Request) -> str | None:

@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from llmops_jupyter.engine.prefixes import Adapters
-from llmops_jupyter.records import FinishReason
+from llmops_jupyter.records import FinishReason, Resources
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from llmops_jupyter.engine.meter import Meter
 
 _numbers = itertools.count()
 
@@ -24,8 +26,8 @@ class Row(ABC):
 
     `tokens` is what the sequence shall hold; those from index `outputs_from` on need logits. `read` of them
     are in the cache, `cached` of those were found there. `take` gets the logits and may lengthen `tokens`,
-    set `rewind` to go back to that many tokens, or set `ended`. All but `cancel` is for the scheduler's
-    thread.
+    set `rewind` to go back to that many tokens, or set `ended`. `meter` knows what the row takes. All but `cancel` is
+    for the scheduler's thread.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Row(ABC):
         self.ended = False
         self.stops: set[int] = set()
         self.waits_for: tuple[Row, int] | None = None
+        self.meter: Meter | None = None
 
     @property
     def pending(self) -> int:
@@ -73,6 +76,11 @@ class Row(ABC):
     def cancel(self) -> None:
         """Ask for the row to be dropped at the next step."""
         self.cancelled.set()
+
+    def spent(self) -> Resources | None:
+        """What the row took, at its end; None if nothing was computed for it, or nobody measures."""
+        meter, self.meter = self.meter, None
+        return None if meter is None else meter.settle(self)
 
     def late(self, now: float) -> bool:
         return self.deadline is not None and now > self.deadline

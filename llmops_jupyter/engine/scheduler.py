@@ -18,6 +18,7 @@ from typing import Any
 
 from llmops_jupyter.engine.aside import Aside
 from llmops_jupyter.engine.context import Context, NoRoomError, Piece
+from llmops_jupyter.engine.meter import Meter, new_meter
 from llmops_jupyter.engine.pace import Pace
 from llmops_jupyter.engine.prefixes import Adapters, Prefix, Prefixes, common
 from llmops_jupyter.engine.row import Row
@@ -42,6 +43,7 @@ class Scheduler:
         context: with at least `rows + SPARE` sequences; those above are for kept beginnings.
         rows: rows that run at once; interactive ones may exceed it by `SPARE`.
         load_adapters: makes (pointer, scale) pairs of an adapter set, or raises.
+        meter: knows what each row takes; None makes one.
     """
 
     def __init__(
@@ -49,8 +51,10 @@ class Scheduler:
         context: Context,
         rows: int,
         load_adapters: Callable[[Adapters], list[tuple[Any, float]]],
+        meter: Meter | None = None,
     ) -> None:
         self.context = context
+        self.meter = meter or new_meter()
         self.rows = rows
         self.load_adapters = load_adapters
         self.waiting: list[Row] = []
@@ -71,6 +75,7 @@ class Scheduler:
 
     def add(self, row: Row) -> None:
         """Take on a row."""
+        row.meter = self.meter
         self.waiting.append(row)
 
     @property
@@ -369,6 +374,7 @@ class Scheduler:
             Piece(row.sequence or 0, row.tokens[row.read : row.read + n], row.outputs(n))
             for row, n in plan
         ]
+        self.meter.begin()
         began = time.perf_counter()
         try:
             places = self.context.feed(pieces)
@@ -380,6 +386,7 @@ class Scheduler:
         except EngineError as e:
             self._lost(e)
             return
+        self.meter.charge(plan)
         for (row, n), piece, place in zip(plan, pieces, places, strict=True):
             self._take(row, n, piece.outputs, place)
         self._note(plan, pieces, time.perf_counter() - began)

@@ -35,6 +35,8 @@ class _Silent(Row):
 
     def _end(self, result: Result) -> None:
         self.ended = True
+        if self.meter is not None:
+            self.meter.drop(self)
         self._done(result)
 
 

@@ -34,6 +34,7 @@ class LLMOps(Configurable):
     keep_days = Float(None, allow_none=True, help=HELP["keep_days"]).tag(config=True)
     keep_bytes = Int(None, allow_none=True, help=HELP["keep_bytes"]).tag(config=True)
     exact = Bool(False, help=HELP["exact"]).tag(config=True)
+    energy = Unicode("auto", help=HELP["energy"]).tag(config=True)
 
     def __init__(self, shell: Any) -> None:
         start = config.from_environment()

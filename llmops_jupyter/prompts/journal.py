@@ -15,6 +15,7 @@ from llmops_jupyter.records import (
     Grounding,
     Hit,
     Message,
+    Resources,
     Timing,
     TokenLogprob,
     Usage,
@@ -179,6 +180,7 @@ def completion_to_json(done: Completion, clean: Callable[[Any], Any]) -> str:
     """
     value: dict[str, Any] = {k: v for k, v in vars(done).items() if k not in CONTENT}
     value["usage"], value["timing"] = asdict(done.usage), asdict(done.timing)
+    value["resources"] = None if done.resources is None else asdict(done.resources)
     dump = getattr(done.parsed, "model_dump", None)
     content = {
         **{name: getattr(done, name) for name in CONTENT},
@@ -206,6 +208,7 @@ def completion_from_json(text: str) -> Completion:
             **value,
             "usage": Usage(**value["usage"]),
             "timing": Timing(**value["timing"]),
+            "resources": Resources(**value["resources"]) if value.get("resources") else None,
             "hits": tuple(Hit(**h) for h in value["hits"]),
             "logprobs": tuple(
                 TokenLogprob(t["token"], t["logprob"], tuple((w, p) for w, p in t["top"]))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.engine.protocol import Finished, Request, Token
-from llmops_jupyter.errors import LLMOpsError, SchemaError
-from llmops_jupyter.prompts import reasoning
+from llmops_jupyter.errors import BudgetError, LLMOpsError, SchemaError
+from llmops_jupyter.prompts import reasoning, spending
 from llmops_jupyter.prompts.grounding import grounded
 from llmops_jupyter.prompts.guarding import Screen, tell_input, tell_root
 from llmops_jupyter.prompts.journal import Kept
@@ -83,6 +84,7 @@ class _Row:
     screen: Screen
     agent: Agent | None = None
     request: Request | None = None
+    began: float = field(default_factory=time.monotonic)
 
 
 class Map:
@@ -116,6 +118,10 @@ class Map:
         self.failures: dict[int, str] = {}
         self.open: dict[str, _Row] = {}
         self.second: list[_Row] = []
+        self.todo: deque[int] = deque()
+        # Whether a budget has cut rows, which are then not kept as finished.
+        self.cut = False
+        self.budgets = spending.Rows()
         self.resumed = 0
         self.began = time.monotonic()
 
@@ -124,6 +130,7 @@ class Map:
 
         Raises:
             KeyboardInterrupt: finished rows are kept; the same call goes on from there.
+            BudgetError: no budget is left for the first row.
         """
         if not self.rows:
             return Table((), (), ())
@@ -131,6 +138,7 @@ class Map:
         journal = self._journal = self.keep(first)
         self.results = {i: _resumed(first, done) for i, done in journal.done.items()}
         self.resumed = len(journal.done)
+        self.todo.extend(i for i in range(len(self.rows)) if i not in self.results)
         self._report()
         error: BaseException | None = None
         try:
@@ -141,10 +149,30 @@ class Map:
         finally:
             for row in [*self.open.values(), *self.second]:
                 self._close(row, error)
+            self.budgets.close()
             if error is not None and self.results and self.partial is not None:
                 self.partial(self._table())
-        journal.finish()
+        if self.todo and not self.results:
+            raise BudgetError(self.budgets.why)
+        if self.todo or self.cut:
+            self._leave_out(first)
+        else:
+            journal.finish()
         return self._table()
+
+    def _leave_out(self, first: Prepared) -> None:
+        """The rows that no budget was left for; the same call goes on with them."""
+        engine, version = first.engine, first.version
+        for position in self.todo:
+            ref = version.ref if version else ""
+            self.results[position] = Completion(
+                "", finish_reason="budget", model=engine.model_name, prompt_version=ref
+            )
+            self.failures[position] = (
+                f"Not run: {self.budgets.why} The same call goes on from here."
+            )
+        self.todo.clear()
+        self._report()
 
     def _table(self) -> Table:
         """The rows that have ended, in their order."""
@@ -158,11 +186,10 @@ class Map:
         )
 
     def _generate(self, engine: Any, journal: Kept) -> None:
-        # Further passes write the answers of rows that have reasoned, and the next steps of those with tools.
-        passes = 0
-        while passes == 0 or self.second:
-            requests = self._second_requests() if passes else self._first_requests()
-            passes += 1
+        # Further passes write the answers of rows that have reasoned, and the next steps of those with tools, and
+        # begin rows that waited until others gave back what they had reserved of a budget.
+        while self.second or (self.todo and not self.budgets.why):
+            requests = self._second_requests() if self.second else self._first_requests()
             events = iter(engine.generate(requests))
             try:
                 for event in events:
@@ -178,11 +205,13 @@ class Map:
                     close()
 
     def _first_requests(self) -> Iterator[Request]:
-        for position, variables in enumerate(self.rows):
-            if position in self.results:
-                continue
-            prepared = self.prepare_row(variables)
+        while self.todo:
+            position = self.todo[0]
+            prepared = self.prepare_row(self.rows[position])
             request = _row_request(prepared, position)
+            if not self.budgets.begin(prepared, request):
+                return
+            self.todo.popleft()
             root = root_span(self.tracer, prepared, request)
             root.set("llmops.map.row_id", self.row_ids[position])
             root.begin(current_span())
@@ -192,6 +221,7 @@ class Map:
                 note_root(root, prepared, request)
                 found = self._grounded(position, prepared, screen)
                 if found is None:
+                    self.budgets.give_back(request)
                     continue
                 prepared, request = found, _row_request(found, position)
             request = replace(request, trace_id=root.trace_id)
@@ -206,7 +236,7 @@ class Map:
             chat = chat_span(self.tracer, prepared, request).begin(root)
             row = _Row(position, prepared, root, chat, answer, screen, agent, first)
             self.open[request.id] = row
-            yield request
+            yield self.budgets.lowered(request)
 
     def _second_requests(self) -> Iterator[Request]:
         for _ in range(len(self.second)):
@@ -214,9 +244,8 @@ class Map:
             if row.agent is not None and row.request is not None:
                 request = row.agent.request(row.request)
                 row.answer.begin_step(thinking=False)
-                row.chat = chat_span(self.tracer, row.prepared, request).begin(row.root)
-                self.open[request.id] = row
-                yield request
+                if self._goes_on(row, request):
+                    yield self.budgets.lowered(request)
                 continue
             row.answer.reasoning = row.answer.reasoning.strip()
             row.answer.begin_step(thinking=False)
@@ -229,12 +258,21 @@ class Map:
                 sampling=replace(row.prepared.options.sampling, seed=row.answer.seed),
                 trace_id=row.root.trace_id,
             )
-            row.chat = chat_span(self.tracer, row.prepared, request).begin(row.root)
-            self.open[request.id] = row
-            yield request
+            if self._goes_on(row, request):
+                yield self.budgets.lowered(request)
+
+    def _goes_on(self, row: _Row, request: Request) -> bool:
+        """Begin a further step of a row; one that no budget is left for ends with what it has."""
+        row.chat = chat_span(self.tracer, row.prepared, request).begin(row.root)
+        self.open[request.id] = row
+        ended = self.budgets.proceed(row.prepared, request)
+        if ended is not None:
+            self._finish(row, ended, self._journal)
+        return ended is None
 
     def _finish(self, row: _Row, event: Finished, journal: Kept) -> None:
         del self.open[event.request_id]
+        event = self.budgets.settle(event)
         two_steps = row.prepared.content.cot and row.prepared.content.schema is None
         row.answer.end(event)
         if two_steps and not row.answer.thinking:
@@ -297,11 +335,20 @@ class Map:
         self.results[position] = done
         if error is not None:
             self.failures[position] = str(error)
+        elif done.finish_reason == "budget":
+            self.cut = True
+            why = next(
+                (n for n in done.notes if n.startswith("The budget")), "A budget is used up."
+            )
+            self.failures[position] = f"Cut: {why} The same call runs the row again."
         else:
             journal.keep(position, done)
         self._report()
 
     def _close(self, row: _Row, error: BaseException | None) -> None:
+        if row.request is not None:
+            text, seconds = row.answer.text, time.monotonic() - row.began
+            self.budgets.broken_off(row.request.id, text, row.answer.reasoning, seconds)
         row.chat.finish(error)
         if isinstance(error, KeyboardInterrupt):
             row.answer.finish_reason = "interrupted"

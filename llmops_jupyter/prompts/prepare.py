@@ -27,6 +27,7 @@ from llmops_jupyter.prompts.grounding import (
 from llmops_jupyter.prompts.guarding import Guarding, guarding_of, marked
 from llmops_jupyter.prompts.options import Options
 from llmops_jupyter.prompts.registry import PromptVersion
+from llmops_jupyter.prompts.spending import Purse
 from llmops_jupyter.prompts.template import fill, variables_of
 from llmops_jupyter.records import Message
 
@@ -53,8 +54,8 @@ class Prepared:
 
     `attributes` are further ones of the root span. With a `source` passages of documents are put into the
     messages when the run begins; `context` has them then. `turns` are those of the session, `question` what is
-    searched for if it is not the last message. `told` is `asked` with the places of passages still in it, and
-    `guarding` the policy that the run is under.
+    searched for if it is not the last message. `told` is `asked` with the places of passages still in it,
+    `guarding` the policy that the run is under, and `purse` keeps the budgets, if there are any.
     """
 
     engine: Engine
@@ -73,6 +74,7 @@ class Prepared:
     question: str = ""
     told: tuple[Message, ...] = ()
     guarding: Guarding | None = None
+    purse: Purse | None = None
 
 
 def check_schema_option(content: Content, schema: Any) -> None:

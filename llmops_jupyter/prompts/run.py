@@ -9,7 +9,7 @@ from typing import Any
 from llmops_jupyter.engine.protocol import Finished, Request, Token
 from llmops_jupyter.engine.replay import note_trace, noted_trace, recorded_trace_id
 from llmops_jupyter.errors import EngineError
-from llmops_jupyter.prompts import reasoning
+from llmops_jupyter.prompts import reasoning, spending
 from llmops_jupyter.prompts.grounding import grounded
 from llmops_jupyter.prompts.guarding import (
     VARIABLES,
@@ -24,6 +24,7 @@ from llmops_jupyter.records import (
     FinishReason,
     Grounding,
     Message,
+    Resources,
     Sampling,
     Timing,
     TokenLogprob,
@@ -52,6 +53,7 @@ class Answer:
     logprobs: tuple[TokenLogprob, ...] = ()
     notes: tuple[str, ...] = ()
     cost: float | None = None
+    resources: Resources | None = None
     thinking: bool = False
     tool_calls: tuple[Mapping[str, Any], ...] = ()
     messages: tuple[Message, ...] = ()
@@ -204,7 +206,8 @@ class Run:
         answer = self.answer
         answer.begin_step(thinking=thinking)
         span = chat_span(self._tracer, self.prepared, request).begin(self._root)
-        events = iter(self.prepared.engine.generate([request]))
+        begun = bool(answer.text or answer.reasoning or answer.messages)
+        events = iter(spending.generate(self.prepared, request, begun=begun))
         error: BaseException | None = None
         try:
             for event in events:
@@ -331,6 +334,9 @@ def take(answer: Answer, event: Finished, span: Span) -> None:
     if event.cost is not None:
         answer.cost = (answer.cost or 0.0) + event.cost
         span.cost(event.cost)
+    if event.resources is not None:
+        answer.resources = (answer.resources or Resources()) + event.resources
+        span.resources(event.resources)
     if event.reasoning:
         span.set("llmops.reasoning", event.reasoning)
     answer.logprobs = event.logprobs
@@ -361,7 +367,7 @@ def add_timing(before: Timing, step: Timing, output_tokens: int) -> Timing:
 
 
 # An answer that ended so is not what its schema asks for.
-UNFINISHED = ("interrupted", "deadline", "tool_calls")
+UNFINISHED = ("interrupted", "deadline", "tool_calls", "budget")
 
 
 def finish_answer(prepared: Prepared, answer: Answer) -> None:
@@ -420,6 +426,7 @@ def finish_root(root: Span, answer: Answer) -> None:
     if answer.usage.input_tokens or answer.usage.output_tokens:
         root.usage(answer.usage)
     root.cost(answer.cost)
+    root.resources(answer.resources)
     if answer.timing.first_token_s is not None:
         root.first_token(answer.timing.first_token_s)
     if answer.text or answer.reasoning:
@@ -456,4 +463,5 @@ def make_completion(
         hits=prepared.context.hits if prepared.context is not None else (),
         grounding=answer.grounding,
         verdicts=answer.verdicts,
+        resources=answer.resources,
     )

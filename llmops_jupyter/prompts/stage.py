@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from llmops_jupyter.config import Settings
 from llmops_jupyter.errors import DataError, OptionError, UnknownNameError
 from llmops_jupyter.prompts import content as contents
+from llmops_jupyter.prompts import spending
 from llmops_jupyter.prompts.content import Content, Examples
 from llmops_jupyter.prompts.conversation import Sessions
 from llmops_jupyter.prompts.examples import as_examples, check_examples
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from llmops_jupyter.prompts.journal import Keep, Kept
     from llmops_jupyter.prompts.mapping import Progress
     from llmops_jupyter.prompts.rows import Rows
+    from llmops_jupyter.prompts.spending import Purse
 
 Runnable = str | PromptVersion | Content
 
@@ -60,6 +62,7 @@ class Prompts(Registry):
         find_adapter: FindAdapter,
         find_source: Sources,
         find_policy: FindPolicy,
+        find_purse: Callable[[], Purse | None] = lambda: None,
     ) -> None:
         super().__init__(store)
         self.tracer = tracer
@@ -69,6 +72,7 @@ class Prompts(Registry):
         self.find_adapter = find_adapter
         self.find_source = find_source
         self.find_policy = find_policy
+        self.find_purse = find_purse
         self.sessions = Sessions(store)
         self.splits = Splits(store)
 
@@ -171,6 +175,7 @@ class Prompts(Registry):
         prepared = self._prepare(version, content, made, variables or {})
         if attributes:
             prepared = replace(prepared, attributes=attributes)
+        spending.check(prepared)
         if version is not None:
             self.keep_defaults(version, made.defaults())
         return Run(self.tracer, prepared)
@@ -192,7 +197,9 @@ class Prompts(Registry):
         version, content = self._content(prompt)
         made = self._options(version if use_defaults else None, content, options)
         if over is None:
-            check_length(self._prepare(version, content, made, variables or {}))
+            prepared = self._prepare(version, content, made, variables or {})
+            check_length(prepared)
+            spending.check(prepared)
             return
         _refuse_session(made)
         for _, row in over.pairs:
@@ -201,7 +208,7 @@ class Prompts(Registry):
                 with_place(ChainMap(dict(row), dict(variables or {})), made.documents is not None),
             )
         for _, row in over.pairs[:1]:
-            self._prepare(version, content, made, {**(variables or {}), **row})
+            spending.check(self._prepare(version, content, made, {**(variables or {}), **row}))
 
     def run(
         self, prompt: Runnable, variables: Mapping[str, Any] | None = None, **options: Any
@@ -238,7 +245,8 @@ class Prompts(Registry):
 
         A row's columns win over `variables`. Each row has its trace. Rows that fail are reported in
         the table's `failures`. If the call is interrupted or the process killed, the same call goes on
-        where it stopped; with other rows, values or settings it begins anew. `partial` gets the table of
+        where it stopped; with other rows, values or settings it begins anew. Where a budget is used up, the rest of the
+        rows are failures that say so, and the same call goes on from there too. `partial` gets the table of
         the rows that were finished by then. `keep` makes what finished rows are kept in instead of the
         journal, and which may have some of them already (see `journal.Kept`); the settings of the call
         are then not remembered with the version.
@@ -357,7 +365,7 @@ class Prompts(Registry):
         options: Options,
         variables: Mapping[str, Any],
     ) -> Prepared:
-        return prepare(
+        prepared = prepare(
             content,
             version,
             options,
@@ -367,6 +375,8 @@ class Prompts(Registry):
             turns=self.sessions.turns,
             sources=self.find_source,
         )
+        purse = self.find_purse()
+        return prepared if purse is None else replace(prepared, purse=purse)
 
     def _example_rows(self, examples: Examples) -> Sequence[Mapping[str, Any]]:
         if not examples.dataset:

@@ -29,6 +29,11 @@ from llmops_jupyter.records.messages import (
     Tool,
     ToolCall,
 )
+from llmops_jupyter.records.resources import (
+    Certainty,
+    Figure,
+    Resources,
+)
 from llmops_jupyter.records.verdicts import (
     Action,
     Decision,
@@ -40,16 +45,19 @@ from llmops_jupyter.records.verdicts import (
 __all__ = [
     "ROLES",
     "Action",
+    "Certainty",
     "Citation",
     "Claim",
     "Completion",
     "Decision",
     "Failure",
+    "Figure",
     "FinishReason",
     "Grounding",
     "Hit",
     "Message",
     "Place",
+    "Resources",
     "Role",
     "Sampling",
     "Support",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 from llmops_jupyter.records.figures import FinishReason, Timing, TokenLogprob, Usage
 from llmops_jupyter.records.grounding import Grounding, Hit
 from llmops_jupyter.records.messages import Message
+from llmops_jupyter.records.resources import Resources
 from llmops_jupyter.records.verdicts import Verdict, summary
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ class Completion:
     call of a function its step, name, arguments, result, whether there was an error, and seconds; `messages`
     are those that the run added to the conversation, where it had tools. `hits` are the passages it was given,
     in the order of their numbers, and `grounding` says how far they support it, where documents were asked.
-    `verdicts` are those of the guard policy that the run was under.
+    `verdicts` are those of the guard policy that the run was under. `resources` say what it took of this machine,
+    None where that is not known.
     """
 
     text: str
@@ -43,6 +45,7 @@ class Completion:
     cost: float | None = None
     messages: tuple[Message, ...] = ()
     grounding: Grounding | None = None
+    resources: Resources | None = None
 
     def guarded(self) -> str:
         """What the guard policy decided, on one line; '' without one."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from llmops_jupyter.render.calls import call_text
 from llmops_jupyter.render.html import cut
+from llmops_jupyter.render.quantities import quantity
 
 TRACE_MIME = "application/vnd.llmops.trace.v1+json"
 
@@ -45,11 +46,20 @@ def _facts(span: Mapping[str, Any]) -> str:
         facts.append(f"{span['duration_s']:.3f} s")
     if span["input_tokens"] is not None:
         facts.append(f"{span['input_tokens']} → {span['output_tokens'] or 0} tokens")
+    facts += [_figure(name, figure) for name, figure in (span.get("resources") or {}).items()]
+    if span["cost"] is not None:
+        facts.append(f"{quantity(span['cost'], '$')} (estimated)")
     if span["model"]:
         facts.append(str(span["model"]))
     if span["prompt"]:
         facts.append(str(span["prompt"]))
     return " · ".join(facts)
+
+
+def _figure(name: str, figure: Mapping[str, Any]) -> str:
+    """A figure with how it was come by, if it was not simply measured."""
+    source = "" if figure["source"] == "measured" else f" ({figure['source']})"
+    return f"{name} {quantity(figure['value'], figure['unit'])}{source}"
 
 
 def _score(score: Mapping[str, Any]) -> str:

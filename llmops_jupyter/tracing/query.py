@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from llmops_jupyter.errors import OptionError, UnknownNameError
-from llmops_jupyter.records import Message, Usage
+from llmops_jupyter.records import Message, Resources, Usage
 from llmops_jupyter.store import Store
 from llmops_jupyter.tracing import names, process, retention, scores, search, values
 from llmops_jupyter.tracing.messages import clean, load_messages
@@ -346,6 +346,13 @@ def _span(conn: sqlite3.Connection, row: sqlite3.Row, dead: set[str]) -> SpanRec
     usage = None
     if row["input_tokens"] is not None:
         usage = Usage(row["input_tokens"], row["output_tokens"] or 0, row["cached_tokens"] or 0)
+    taken = None
+    if any(row[name] is not None for name in ("busy_s", "cpu_s", "energy_j")):
+        taken = Resources(
+            *(row["busy_s"], row["cpu_s"], row["peak_bytes"], row["energy_j"]),
+            shared=bool(row["shared"]),
+            energy_source=row["energy_source"] or "measured",
+        )
     return SpanRecord(
         **{name: row[name] for name in same},
         status=_status(row, dead),
@@ -353,4 +360,5 @@ def _span(conn: sqlite3.Connection, row: sqlite3.Row, dead: set[str]) -> SpanRec
         input=load_messages(conn, row["input_message"]),
         output=output,
         attributes=values.read(row["attributes"]),
+        resources=taken,
     )

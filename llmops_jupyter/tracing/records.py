@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from llmops_jupyter.records import Message, Usage
+from llmops_jupyter.records import Message, Resources, Usage
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ class SpanRecord:
     output: tuple[Message, ...]
     attributes: Mapping[str, Any]
     schema_url: str
+    resources: Resources | None = None
 
     @property
     def duration_s(self) -> float | None:
@@ -149,6 +150,9 @@ def _span_dict(span: SpanRecord) -> dict[str, Any]:
         "output_tokens": span.usage.output_tokens if span.usage else None,
         "cached_tokens": span.usage.cached_tokens if span.usage else None,
         "cost": span.cost,
+        "resources": None
+        if span.resources is None
+        else {name: vars(figure) for name, figure in span.resources.figures().items()},
         "input": [m.as_dict() for m in span.input],
         "output": [m.as_dict() for m in span.output],
         "attributes": dict(span.attributes),

@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from llmops_jupyter.errors import PrivacyError, StoreError
-from llmops_jupyter.records import Message, Usage
+from llmops_jupyter.records import Message, Resources, Usage
 from llmops_jupyter.tracing import names, threads, values
 from llmops_jupyter.tracing.messages import clean, store_messages
 from llmops_jupyter.tracing.search import enqueue, index_known, texts_of_span
@@ -56,6 +56,11 @@ UPDATE = (
     "WHERE id = ?"
 )
 
+TAKEN = (
+    "UPDATE spans SET busy_s = ?, cpu_s = ?, peak_bytes = ?, energy_j = ?, shared = ?, "
+    "energy_source = ? WHERE id = ?"
+)
+
 
 class Span:
     """One step of work. Use it as a context manager; what is set is written when it ends."""
@@ -84,6 +89,7 @@ class Span:
         self._output: tuple[Message, ...] = ()
         self._usage: Usage | None = None
         self._cost: float | None = None
+        self._resources: Resources | None = None
         self._row = 0
         self._start_ns = 0
         self._clock = 0.0
@@ -124,6 +130,10 @@ class Span:
     def cost(self, dollars: float | None) -> None:
         """What it cost in US dollars; None if that is not known."""
         self._cost = dollars
+
+    def resources(self, taken: Resources | None) -> None:
+        """What it took of this machine; None if that is not known."""
+        self._resources = taken
 
     def first_token(self, seconds: float | None = None) -> None:
         """Mark the first token: now, or a number of seconds after the start."""
@@ -296,7 +306,7 @@ class Span:
         tracer.registered()
 
     def _close(self, error: BaseException | None) -> None:
-        tracer, usage = self.tracer, self._usage
+        tracer, usage, taken = self.tracer, self._usage, self._resources
         stored, attributes = values.fitted(tracer.clean_values(self.attributes))
         error_type = error_message = None
         if error is not None:
@@ -325,6 +335,10 @@ class Span:
                     *(input_hash, output_hash, stored, self._row),
                 ),
             )
+            if taken is not None:
+                source = None if taken.energy_j is None else taken.energy_source
+                figures = (taken.busy_s, taken.cpu_s, taken.peak_bytes, taken.energy_j)
+                conn.execute(TAKEN, (*figures, int(taken.shared), source, self._row))
             if given or made:
                 enqueue(conn, self._row)
             index_known(conn, waiting)

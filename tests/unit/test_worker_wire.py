@@ -18,6 +18,7 @@ from llmops_jupyter.engine.worker.wire import WireError
 from llmops_jupyter.errors import ContextLengthError, EngineError, LLMOpsError, OptionError
 from llmops_jupyter.records import (
     Message,
+    Resources,
     Sampling,
     Timing,
     TokenLogprob,
@@ -25,6 +26,7 @@ from llmops_jupyter.records import (
     ToolCall,
     Usage,
 )
+from llmops_jupyter.records.resources import CERTAINTIES
 
 # Lone surrogates included: a wrongly decoded prompt has them.
 TEXT = st.text(st.characters(exclude_categories=()), max_size=20)
@@ -90,6 +92,16 @@ FINISHED = st.builds(
     tool_calls=CALLS,
     cost=st.none() | FLOAT,
     notes=st.lists(TEXT, max_size=2).map(tuple),
+    resources=st.none()
+    | st.builds(
+        Resources,
+        busy_s=st.none() | FLOAT,
+        cpu_s=st.none() | FLOAT,
+        peak_bytes=st.none() | WHOLE,
+        energy_j=st.none() | FLOAT,
+        shared=st.booleans(),
+        energy_source=st.sampled_from(CERTAINTIES),
+    ),
 )
 KINDS = sorted(
     n for n, k in vars(errors).items() if isinstance(k, type) and issubclass(k, LLMOpsError)

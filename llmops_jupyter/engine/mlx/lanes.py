@@ -7,9 +7,10 @@ and reasoning are the same code as on llama.cpp.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from llmops_jupyter.engine.meter import Meter
 from llmops_jupyter.engine.mlx.adapters import ModelAdapters
 from llmops_jupyter.engine.mlx.beginnings import CHUNK, Beginnings
 from llmops_jupyter.engine.prefixes import Adapters
@@ -24,13 +25,15 @@ ENDLESS = 2**31 - 1
 class Lane:
     """Rows that wait, and what ends them early."""
 
-    def __init__(self, model: Any, adapters: ModelAdapters) -> None:
+    def __init__(self, model: Any, adapters: ModelAdapters, meter: Meter) -> None:
         self.model = model
         self.adapters = adapters
+        self.meter = meter
         self.waiting: list[Row] = []
 
     def add(self, row: Row) -> None:
         """Take on a row."""
+        row.meter = self.meter
         self.waiting.append(row)
 
     def _end_due(self, rows: Sequence[Row]) -> None:
@@ -47,11 +50,12 @@ class BatchLane(Lane):
 
     Args:
         model, adapters: that compute.
+        meter: knows what each row takes.
         rows: that run at once; interactive ones may exceed it by `SPARE`.
     """
 
-    def __init__(self, model: Any, adapters: ModelAdapters, rows: int) -> None:
-        super().__init__(model, adapters)
+    def __init__(self, model: Any, adapters: ModelAdapters, meter: Meter, rows: int) -> None:
+        super().__init__(model, adapters, meter)
         self.rows = rows
         self.beginnings = Beginnings(model)
         self._batches: dict[Adapters, _Batch] = {}
@@ -116,9 +120,10 @@ class BatchLane(Lane):
             for row in rows:
                 row.stop("error", e)
             return
+        self.meter.begin()
         self.beginnings.read_shared(rows)
         if used not in self._batches:
-            self._batches[used] = _Batch(self.model, self.rows + SPARE)
+            self._batches[used] = _Batch(self.model, self.rows + SPARE, self.meter)
         for row in rows:
             self._batches[used].add(row, *self.beginnings.of(row))
 
@@ -126,11 +131,14 @@ class BatchLane(Lane):
 class _Batch:
     """mlx-lm's batch generator with the rows that it runs."""
 
-    def __init__(self, model: Any, size: int) -> None:
+    def __init__(self, model: Any, size: int, meter: Meter) -> None:
         import mlx.core as mx
         from mlx_lm.generate import BatchGenerator
 
         self.rows: dict[int, Row] = {}
+        self._meter = meter
+        self._charged: set[int] = set()
+        self._stepped = False
         self._generator = BatchGenerator(
             model,
             completion_batch_size=size,
@@ -142,7 +150,7 @@ class _Batch:
     def add(self, row: Row, cache: list[Any], read: int) -> None:
         """Run a row, of whose tokens so many are in the cache."""
         row.read = row.cached = read
-        drawing = _Drawing(row)
+        drawing = _Drawing(row, self.computed)
         (number,) = self._generator.insert(
             [row.tokens[read:]],
             [ENDLESS],
@@ -154,7 +162,23 @@ class _Batch:
         self.rows[number] = row
 
     def step(self) -> None:
+        self._meter.begin()
+        self._stepped = True
         self._generator.next()
+
+    def computed(self) -> None:
+        """Share out what a step took, once the logits of its first row are there: then those of all are."""
+        if not self._stepped:
+            return
+        self._stepped = False
+        running = {number: row for number, row in self.rows.items() if not row.ended}
+        # A row's first share is for its prompt.
+        shares = [
+            (row, 1 if number in self._charged else max(1, len(row.prompt) - row.read))
+            for number, row in running.items()
+        ]
+        self._charged = set(running)
+        self._meter.charge(shares)
 
     def drop_ended(self, beginnings: Beginnings) -> None:
         """Let go of the rows that have ended; what may be gone on from is kept."""
@@ -174,8 +198,9 @@ class _Batch:
 class _Drawing:
     """Lets a row draw its token within a step of the batch generator, which gives raw logits first."""
 
-    def __init__(self, row: Row) -> None:
+    def __init__(self, row: Row, computed: Callable[[], None]) -> None:
         self._row = row
+        self._computed = computed
         self._logits: Any = None
 
     def keep(self, _: Any, logits: Any) -> Any:
@@ -191,9 +216,11 @@ class _Drawing:
         if row.ended:
             return mx.array([row.tokens[-1]], dtype=mx.uint32)
         # The prompt is fed first, then a token a step.
-        row.read = max(len(row.prompt), row.read + 1)
-        if row.pending == 0:
-            values = np.array(logits[0].astype(mx.float32))
+        read = max(len(row.prompt), row.read + 1)
+        values = np.array(logits[0].astype(mx.float32)) if read == len(row.tokens) else None
+        self._computed()
+        row.read = read
+        if values is not None:
             try:
                 row.take(row.read - 1, [values])
             except Exception as e:  # noqa: BLE001 - it is this row's alone; the others go on
@@ -206,8 +233,8 @@ class _Drawing:
 class SingleLane(Lane):
     """Rows that run alone, one after the other: scoring, and requests whose answer is to be exact."""
 
-    def __init__(self, model: Any, adapters: ModelAdapters) -> None:
-        super().__init__(model, adapters)
+    def __init__(self, model: Any, adapters: ModelAdapters, meter: Meter) -> None:
+        super().__init__(model, adapters, meter)
         self._cache: list[Any] = []
 
     def step(self) -> bool:
@@ -242,13 +269,16 @@ class SingleLane(Lane):
         count = min(row.pending, CHUNK)
         tokens = row.tokens[row.read : row.read + count]
         outputs = row.outputs(count)
+        self.meter.begin()
         logits = self.model(mx.array([tokens]), cache=self._cache)
         row.read += count
         if outputs:
             values = np.array(logits[0, count - outputs :].astype(mx.float32))
+            self.meter.charge([(row, count)])
             row.take(row.read - outputs, list(values))
         else:
             mx.eval([c.state for c in self._cache])
+            self.meter.charge([(row, count)])
 
     def _place(self, row: Row) -> None:
         """Make the cache hold what the row has read, after going back if it asks for that."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.engine.context import Size
+from llmops_jupyter.engine.meter import new_meter
 from llmops_jupyter.engine.mlx.adapters import ModelAdapters
 from llmops_jupyter.engine.mlx.beginnings import CHUNK
 from llmops_jupyter.engine.mlx.lanes import BatchLane, SingleLane
@@ -63,8 +64,9 @@ class Loaded:
             self._vocabulary = FolderVocabulary(path, metadata.vocabulary)
         self.tokenizer = Tokenizer(self._vocabulary, self.context_length)
         adapters = ModelAdapters(self.model, metadata.architecture, file=file)
-        self.batch = BatchLane(self.model, adapters, count)
-        self.exact = SingleLane(self.model, adapters)
+        meter = new_meter()
+        self.batch = BatchLane(self.model, adapters, meter, count)
+        self.exact = SingleLane(self.model, adapters, meter)
         self.scheduler = self
 
     def add(self, row: Row) -> None:

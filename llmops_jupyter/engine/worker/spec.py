@@ -13,7 +13,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from llmops_jupyter.engine import meter
 from llmops_jupyter.engine.protocol import Engine
+from llmops_jupyter.engine.worker.wire import FORM
 
 FACTORY = "llmops_jupyter.engine.opening:open_engine"
 # Variables that decide where and how the native library computes.
@@ -43,7 +45,7 @@ class Spec:
     """A model and how to load it; the arguments of LlamaCppEngine.
 
     `metadata` is what the file's header says, if it was read already. `factory` names what makes the
-    engine, as "module:callable".
+    engine, as "module:callable". `energy` says what counts energy; see `engine.energy`.
     """
 
     path: str
@@ -57,6 +59,7 @@ class Spec:
     metadata: Mapping[str, Any] | None = None
     prefix_cache_mb: int = 0
     factory: str = FACTORY
+    energy: str = "auto"
 
     def begin(self) -> None:
         """Begin with what takes longest of `load`, if the factory's module can; errors come there."""
@@ -67,6 +70,7 @@ class Spec:
 
     def load(self) -> Engine:
         """The engine, loaded in this process; raises what the factory raises."""
+        meter.use(self.energy)
         module, _, name = self.factory.partition(":")
         make: Callable[..., Engine] = getattr(import_module(module), name)
         return make(
@@ -98,5 +102,5 @@ class Spec:
         settings = self.value()
         del settings["path"], settings["model_name"], settings["metadata"]
         native = {k: v for k, v in given.items() if k.startswith(NATIVE)}
-        parts = [VERSION, build_of_binding(), sys.prefix, settings, native]
+        parts = [VERSION, FORM, build_of_binding(), sys.prefix, settings, native]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

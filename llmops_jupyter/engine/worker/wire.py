@@ -22,6 +22,7 @@ from llmops_jupyter.records import (
     ROLES,
     FinishReason,
     Message,
+    Resources,
     Sampling,
     Timing,
     TokenLogprob,
@@ -29,6 +30,7 @@ from llmops_jupyter.records import (
     ToolCall,
     Usage,
 )
+from llmops_jupyter.records.resources import CERTAINTIES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# Counts changes of what the messages look like.
+FORM = 2
 # Bytes of one message; a longer one is refused before it is read.
 MAX_MESSAGE = 1 << 28
 REASONS = get_args(FinishReason)
@@ -273,6 +277,7 @@ def event_value(event: Event) -> list[Any]:
         event.cost,
         list(event.notes),
         None if event.error is None else error_value(event.error),
+        None if event.resources is None else list(vars(event.resources).values()),
     ]
 
 
@@ -281,8 +286,8 @@ def read_event(value: Any) -> Event:
     if len(items) in (2, 3):
         thought = flag(items[2], "reasoning") if items[2:] else False
         return Token(text(items[0], "id"), text(items[1], "text"), thought)
-    request_id, words, reason, usage, timing, seed, *rest = sequence(items, "an event", 12)
-    reasoning, logprobs, calls, cost, notes, error = rest
+    request_id, words, reason, usage, timing, seed, *rest = sequence(items, "an event", 13)
+    reasoning, logprobs, calls, cost, notes, error, resources = rest
     if reason not in REASONS:
         raise WireError(f"{reason!r} is no finish reason")
     total, first, rate = sequence(timing, "timing", 3)
@@ -303,6 +308,21 @@ def read_event(value: Any) -> Event:
         cost=optional(cost, "cost", number),
         notes=tuple(texts(notes, "notes")),
         error=optional(error, "error", lambda v, _: read_error(v)),
+        resources=optional(resources, "resources", _resources),
+    )
+
+
+def _resources(value: Any, what: str) -> Resources:
+    busy, cpu, peak, energy, shared, source = sequence(value, what, len(fields(Resources)))
+    if source not in CERTAINTIES:
+        raise WireError(f"{source!r} is no source of a figure")
+    return Resources(
+        optional(busy, what, number),
+        optional(cpu, what, number),
+        optional(peak, what, whole),
+        optional(energy, what, number),
+        flag(shared, what),
+        source,
     )
 
 

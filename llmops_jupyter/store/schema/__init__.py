@@ -8,8 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 
-from llmops_jupyter.store.schema import basis, guard, registries, stages
-from llmops_jupyter.store.schema import baselines, basis, registries, stages
+from llmops_jupyter.store.schema import baselines, basis, cost, guard, registries, stages
 
 Migration = Callable[[sqlite3.Connection], None]
 
@@ -35,5 +34,6 @@ MIGRATIONS: tuple[Migration, ...] = (
     stages.m019_finetune,
     stages.m020_preparations,
     guard.m021_policies,
+    cost.m022_cost,
     baselines.m023_baselines,
 )
