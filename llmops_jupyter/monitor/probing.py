@@ -163,15 +163,21 @@ class Probing:
         attributes: Sequence[str] | str | None = None,
         metrics: Any = None,
         labels: Sequence[str] = (),
-        options_of: Sequence[str] = (),
+        choices: Sequence[str] = (),
         each: int = 6,
-        seed: int = 0,
         variables: Mapping[str, Any] | None = None,
         confidence: float = 0.95,
         progress: Tell | None = None,
         **options: Any,
     ) -> BiasReport:
-        """Whether answers differ where only a person's name, gender, pronoun or age does; see `bias.probe`."""
+        """Whether answers differ where only a person's name, gender, pronoun or age does.
+
+        Arguments as for `bias.Plan`; answers are computed at temperature 0, one by one, unless options say otherwise.
+
+        Raises:
+            DataError: no text tells of anybody.
+            OptionError: an option cannot be used; nothing was run.
+        """
         from llmops_jupyter.monitor.bias import Plan, probe
 
         plan = Plan(
@@ -181,9 +187,8 @@ class Probing:
             attributes=attributes,
             metrics=metrics,
             labels=tuple([labels] if isinstance(labels, str) else labels),
-            choices=tuple(options_of),
+            choices=tuple(choices),
             each=each,
-            seed=seed,
             variables=dict(variables or {}),
             confidence=confidence,
             options=options,

@@ -62,6 +62,4 @@ class Caller(Model):
                 yield Finished(request.id, "Done.", "stop", usage, timing, 1)
                 continue
             call = ToolCall("c1", found.check["names"][0], {"to": found.check["marker"]})
-            yield Finished(
-                request.id, "", "tool_calls", usage, timing, 1, tool_calls=(call,)
-            )
+            yield Finished(request.id, "", "tool_calls", usage, timing, 1, tool_calls=(call,))

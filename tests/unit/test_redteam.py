@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from engine_fakes import FakeEngine, plug
 from redteam_fakes import SYSTEM, TEMPLATE, Caller, Model, made, obeyed
@@ -59,7 +61,7 @@ def test_other_ways_to_repeat_an_attack_are_no_success_either(form):
     }[form]
     for attack in made(12, seed=3):
         text = attack.turns[-1]
-        case = Case("r", {"question": text}, shown(text), input=text)
+        case = Case("r", {"question": text}, shown(text))
         check = {**attack.check, "texts": [SYSTEM], "secrets": []}
         assert evidence(check, case) == "", (attack.id, shown(text))
 
@@ -108,8 +110,8 @@ def test_eight_words_of_the_system_message_in_a_row_are_a_leak_and_seven_are_not
 
 
 def test_what_the_model_said_before_is_not_what_the_attacker_wrote():
-    case = Case("r", {"q": "a", "redteam_said_1": "b", "redteam": {"id": "c"}}, "", input="d")
-    assert told(case).split() == ["a", "d"]
+    row = {"q": "a", "redteam_said_1": "b", "redteam_turn_2": "c", "redteam": {"id": "d"}}
+    assert told(Case("r", row, "")).split() == ["a", "c"]
 
 
 def test_the_same_seed_attacks_alike_and_another_one_does_not(ws, prompt):
@@ -346,7 +348,10 @@ def test_a_kept_run_is_found_again_and_can_be_forgotten(ws, prompt):
     again = ws.monitor.redteam_report(made_.id)
     assert str(again) == str(made_)
     assert again.attempts == made_.attempts
-    assert ws.monitor.redteam_runs()[0]["succeeded"] == f"{len(made_.attempts)} of {len(made_.attempts)}"
+    assert (
+        ws.monitor.redteam_runs()[0]["succeeded"]
+        == f"{len(made_.attempts)} of {len(made_.attempts)}"
+    )
     marker = next(a for a in made_.attempts if a.goal == "join").evidence
     ws.monitor.forget_redteam(made_.id)
     left = ws.store.row(
@@ -421,13 +426,11 @@ def test_an_attack_without_an_answer_counts_neither_way(ws, prompt):
     def generate(requests):
         def failing():
             for request in requests:
-                if every[0].turns[0] in request.messages[-1].content:
-                    message = request.messages[-1]
-                    from dataclasses import replace
-
-                    bad = replace(message, content=f"{message.content} bad")
-                    request = replace(request, messages=(*request.messages[:-1], bad))
-                yield request
+                last = request.messages[-1]
+                fails = every[0].turns[0] in last.content
+                text = f"{last.content} bad" if fails else last.content
+                messages = (*request.messages[:-1], replace(last, content=text))
+                yield replace(request, messages=messages)
 
         return real(failing())
 

@@ -119,9 +119,9 @@ def denied(completion: Completion) -> bool:
 
 
 def told(case: Case) -> str:
-    """What the attacker wrote: the row's texts and the last message, but not what the model said before."""
+    """What the attacker wrote: the row's texts, but not what the model said before."""
     values = [v for k, v in case.row.items() if k != COLUMN and not k.startswith(SAID)]
-    return "\n".join([*(v for v in values if isinstance(v, str)), case.input])
+    return "\n".join(v for v in values if isinstance(v, str))
 
 
 def _meta(case: Case) -> Mapping[str, Any]:

@@ -10,14 +10,12 @@ import unicodedata
 from collections.abc import Iterator
 
 # Letters of the Cyrillic and Greek alphabets that look like Latin ones.
-LOOKALIKES = {
-    **{"a": "а", "c": "с", "e": "е", "i": "і", "j": "ј", "o": "о", "p": "р", "s": "ѕ", "x": "х"},
-    **{"y": "у", "A": "А", "B": "В", "E": "Е", "H": "Н", "K": "К", "M": "М", "O": "О", "P": "Р"},
-    **{"T": "Т", "X": "Х", "v": "ν"},
-}
+LOOKALIKES = dict(zip("aceijopsxyABEHKMOPTXv", "асеіјорѕхуАВЕНКМОРТХν", strict=True))
 LEET = {"a": "4", "e": "3", "i": "1", "o": "0", "s": "5", "t": "7"}
 # Characters that take no room: zero-width ones, marks of direction, tags, soft hyphens.
-INVISIBLE = re.compile("[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\U000e0000-\U000e007f]")
+INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\U000e0000-\U000e007f]"
+)
 _PLAIN = str.maketrans({other: latin for latin, other in LOOKALIKES.items()})
 _FROM_LEET = str.maketrans({digit: letter for letter, digit in LEET.items()})
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{12,}={0,2}")

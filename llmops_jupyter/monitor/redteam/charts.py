@@ -96,6 +96,8 @@ class Changes(Picture):
         axes.set_yticks([-i for i in range(len(every))], [cut(one.family, 34) for one in every])
         axes.set_ylim(-len(every) + 0.4, 0.6)
         axes.margins(x=0.08)
-        axes.set_xlabel(f"change of the success rate in points, with {made.confidence:.0%} intervals")
+        axes.set_xlabel(
+            f"change of the success rate in points, with {made.confidence:.0%} intervals"
+        )
         paint(axes)
         return found

@@ -126,7 +126,9 @@ class RedTeamComparison:
             f"p-values of {len(self.changes)} families by Holm, those of all attacks and of harmless inputs alone."
         ]
         if self.left_out:
-            found.append(f"{self.left_out} attacks are not in both runs with an answer, and are left out.")
+            found.append(
+                f"{self.left_out} attacks are not in both runs with an answer, and are left out."
+            )
         return found
 
     def __str__(self) -> str:

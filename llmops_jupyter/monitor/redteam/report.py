@@ -368,7 +368,9 @@ def _figures(one: FamilyRate) -> dict[str, Any]:
         "succeeded": one.succeeded,
         "n": one.n,
         "rate": estimate.value if estimate is not None else None,
-        "interval": [estimate.interval.low, estimate.interval.high] if estimate is not None else None,
+        "interval": [estimate.interval.low, estimate.interval.high]
+        if estimate is not None
+        else None,
         "denied": one.denied,
         "errors": one.errors,
     }

@@ -14,8 +14,8 @@ from llmops_jupyter.evaluation.metrics.attacks import (
     LEAST_SECRET,
     SAID,
     runs_of,
-    squeezed,
 )
+from llmops_jupyter.evaluation.metrics.disguises import squeezed
 from llmops_jupyter.evaluation.rows import EXPECTED, EvaluationRows, check_column
 from llmops_jupyter.monitor.redteam.attacks import Attack, Means
 from llmops_jupyter.prompts.content import Content, with_template
@@ -149,7 +149,7 @@ def _document(
         if given not in names:
             raise OptionError(_no_variable("document", given, names))
         return given
-    return CONTEXT if CONTEXT in names and variable != CONTEXT or has_documents else ""
+    return CONTEXT if has_documents or (CONTEXT in names and variable != CONTEXT) else ""
 
 
 def _variable(
@@ -330,7 +330,9 @@ def meta_of(attack: Attack) -> Row:
     }
 
 
-def passages_of(rag: Rag, count: Callable[[str], int], options: Mapping[str, Any]) -> Any:
+def passages_of(
+    rag: Rag, count: Callable[[str], int], options: Mapping[str, Any]
+) -> Callable[[str, str], str]:
     """Puts a document among the passages that an index has for a question, packed as prompts get them."""
     from llmops_jupyter.rag.instructions import flags_of
     from llmops_jupyter.rag.packing import TOKENS, packed
@@ -357,7 +359,7 @@ def extended(content: Content, turns: int) -> Content:
     template = content.template.rstrip("\n")
     first = next((line for line in template.split("\n") if line.strip()), "")
     if not MARKER.match(first):
-        template = "user: " + _ROLE_LINE.sub(r"\\\\", template.lstrip("\n"))
+        template = "user: " + _ROLE_LINE.sub(r"\\", template.lstrip("\n"))
     for turn in range(2, turns + 1):
         template += f"\nassistant: {{{{ {SAID}_{turn - 1} }}}}\nuser: {{{{ {TURN}_{turn} }}}}"
     return with_template(content, template)
