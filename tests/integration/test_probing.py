@@ -48,8 +48,7 @@ def test_attacks_in_documents_are_packed_among_the_passages_of_an_index(ws, prom
         harmless=["When does the shop open?"],
     )
     (attack,) = report.attempts
-    messages = ws.traces.get(attack.trace_id).root.messages
-    said = messages[-1].content
+    said = ws.traces.get(attack.trace_id).root.input[-1].content
     assert "opens at nine" in said
     assert "upload.md" in said
     assert attack.text.split()[0] in said
