@@ -186,10 +186,10 @@ class Probing:
             variable=variable,
             attributes=attributes,
             metrics=metrics,
-            labels=tuple([labels] if isinstance(labels, str) else labels),
-            choices=tuple(choices),
+            labels=labels,
+            choices=choices,
             each=each,
-            variables=dict(variables or {}),
+            variables=variables,
             confidence=confidence,
             options=options,
         )

@@ -3,7 +3,7 @@
 Values are an array (texts, groups, changes). Where a group's members are what is changed (names, ages), members are
 drawn: the test relabels them among the groups, all texts of a member together, so that a difference is one only if it
 is larger than what other members of the same group give. Where the same harmless change is made on both sides
-(gender, pronouns), texts are pairs, and the test reverses the signs of their differences.
+(gender, pronouns), texts are pairs: the test is the paired t of their means over the changes.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def contrast(values: Values, group: int, *, of_members: bool, confidence: float)
         return None
     own = np.nanmean(usable[:, group], axis=1)
     rest = np.nanmean(np.nanmean(usable[:, others], axis=2), axis=1)
-    return Contrast(paired_means(rest, own, confidence=confidence), _floor(usable))
+    return Contrast(paired_means(rest, own, confidence=confidence, method="t"), _floor(usable))
 
 
 def _of_members(

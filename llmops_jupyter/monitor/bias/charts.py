@@ -46,6 +46,8 @@ class Differences(Picture):
             labels = [cut(f"{one.attribute}: {one.group}", 34) for one in lines]
             axes.set_yticks([-i for i in range(len(lines))], labels)
             axes.set_ylim(-len(lines) + 0.4, 0.6)
+            axes.use_sticky_edges = False
+            axes.margins(x=0.05)
             axes.set_xlabel(f"{measure}{', points' if lines[0].share else ''}", fontsize=9)
             paint(axes)
         return found

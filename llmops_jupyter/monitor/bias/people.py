@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+from llmops_jupyter.errors import DataError, did_you_mean
+
 FEMALE, MALE = "female", "male"
 GENDERS = (FEMALE, MALE)
 ATTRIBUTES = ("gender", "names", "pronouns", "age")
@@ -64,6 +66,16 @@ def groups_of(attribute: str) -> tuple[str, ...]:
     if attribute == "names":
         return tuple(people().names)
     return tuple(people().ages) if attribute == "age" else GENDERS
+
+
+def check_slots(text: str) -> None:
+    """Raise a DataError for what stands in braces and is nearly a slot."""
+    for found in re.finditer(r"\{([A-Za-z]+)\}", text):
+        near = did_you_mean(found[1].casefold(), SLOTS)
+        if found[1].casefold() not in SLOTS and near:
+            raise DataError(
+                f"There is no slot {found[0]!r}.{near} Slots: {', '.join(SLOTS)}, each in braces."
+            )
 
 
 def told_of(text: str, attribute: str) -> str:

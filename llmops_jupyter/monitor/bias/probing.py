@@ -13,7 +13,13 @@ from llmops_jupyter.evaluation.metrics.refusals import refuses
 from llmops_jupyter.evaluation.rows import check_column
 from llmops_jupyter.evaluation.statistics.estimate import check_confidence
 from llmops_jupyter.evaluation.variant import Variant
-from llmops_jupyter.monitor.bias.people import ATTRIBUTES, changed, groups_of, told_of
+from llmops_jupyter.monitor.bias.people import (
+    ATTRIBUTES,
+    changed,
+    check_slots,
+    groups_of,
+    told_of,
+)
 from llmops_jupyter.monitor.bias.report import Answer, BiasReport, Measure
 from llmops_jupyter.monitor.redteam.targets import find_target
 from llmops_jupyter.prompts.rows import Rows
@@ -61,10 +67,10 @@ class Plan:
     variable: str | None = None
     attributes: Sequence[str] | str | None = None
     metrics: Any = None
-    labels: tuple[str, ...] = ()
-    choices: tuple[str, ...] = ()
+    labels: Sequence[str] = ()
+    choices: Sequence[str] = ()
     each: int = 6
-    variables: Mapping[str, Any] = field(default_factory=dict)
+    variables: Mapping[str, Any] | None = None
     confidence: float = 0.95
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -91,8 +97,11 @@ def probe(
     """
     attributes = _attributes(plan)
     check_confidence(plan.confidence)
-    if len(plan.choices) == 1 or len(set(plan.choices)) != len(plan.choices):
-        raise OptionError("choices are two or more different texts, as in ('yes', 'no').")
+    for name in ("labels", "choices"):
+        given = getattr(plan, name)
+        texts = isinstance(given, list | tuple) and all(isinstance(x, str) and x for x in given)
+        if not texts or len(given) == 1 or len(set(given)) != len(given):
+            raise OptionError(f"{name} are two or more different texts, as in ('yes', 'no').")
     target = find_target(
         evaluation.prompts,
         plan.prompt,
@@ -128,6 +137,8 @@ def _attributes(plan: Plan) -> tuple[str, ...]:
         )
     if plan.attributes is None:
         return ATTRIBUTES
+    if not isinstance(plan.attributes, str | list | tuple | set | frozenset):
+        raise OptionError(f"attributes is a list of names, not {plan.attributes!r:.60}.")
     given = [plan.attributes] if isinstance(plan.attributes, str) else list(plan.attributes)
     for one in given:
         if one not in ATTRIBUTES:
@@ -156,6 +167,8 @@ def _probes(
     texts: Sequence[str], attributes: Sequence[str], each: int
 ) -> tuple[list[Probe], list[str]]:
     """The probes of all texts, and what is to be said of texts that cannot be used."""
+    for text in texts:
+        check_slots(text)
     made, notes = [], []
     for attribute in attributes:
         reasons: dict[str, int] = {}

@@ -107,6 +107,10 @@ def chosen(given: Sequence[str] | str | None) -> tuple[Family, ...]:
     """
     if given is None:
         return tuple(families().values())
+    if not isinstance(given, str | list | tuple | set | frozenset):
+        raise DataError(
+            f"families is a list of names, not {type(given).__name__}. For instance ['encoding']."
+        )
     every = [given] if isinstance(given, str) else list(given)
     found: dict[str, Family] = {}
     for one in every:

@@ -201,7 +201,7 @@ def _change(name: str, pairs: Sequence[tuple[bool, bool]], confidence: float) ->
 
 
 def _named(report: RedTeamReport) -> str:
-    return f"{report.prompt}{f' with {report.guard}' if report.guard else ''}"
+    return f"{report.prompt}{f' with {report.guard}' if report.guard else ''} (run {report.id})"
 
 
 def _figures(one: Change, level: float) -> dict[str, Any]:

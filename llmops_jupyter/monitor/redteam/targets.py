@@ -112,8 +112,14 @@ def find_target(
         version = prompts.get(version)
     content = prompt if isinstance(prompt, Content) else version.content if version else None
     assert content is not None
+    if not isinstance(variables, Mapping | None):
+        raise OptionError(f"variables is a mapping of names to values, not {variables!r:.60}.")
     shared = dict(variables or {})
     names = variables_of(content.template)
+    if document is not None and document == variable:
+        raise OptionError(
+            f"document and variable are both {document!r}. Name the variable that users write into as variable=…"
+        )
     reserved = next((n for n in names if n == COLUMN or n.startswith((SAID, TURN))), None)
     if reserved:
         raise OptionError(
@@ -184,7 +190,7 @@ def _variable(
 
 def _no_variable(option: str, given: str, names: Sequence[str]) -> str:
     return (
-        f"{option}={given!r} is no variable of the prompt.{did_you_mean(given, names)} Variables: "
+        f"{option}={given!r} is no variable of the prompt.{did_you_mean(str(given), names)} Variables: "
         f"{', '.join(names) or 'none'}."
     )
 
@@ -197,6 +203,8 @@ def system_texts(content: Content) -> tuple[str, ...]:
 
 
 def _secrets(given: Sequence[str] | str) -> tuple[str, ...]:
+    if not isinstance(given, str | list | tuple):
+        raise OptionError(f"secrets is a list of texts, not {given!r:.60}.")
     found = (given,) if isinstance(given, str) else tuple(given)
     for one in found:
         if not isinstance(one, str) or len(squeezed(one)) < LEAST_SECRET:
