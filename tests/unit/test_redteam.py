@@ -9,7 +9,7 @@ from engine_fakes import FakeEngine, plug
 from redteam_fakes import SYSTEM, TEMPLATE, Caller, Model, made, obeyed
 
 from llmops_jupyter.errors import DataError, OptionError, UnknownNameError
-from llmops_jupyter.evaluation.metrics.attacks import evidence, told
+from llmops_jupyter.evaluation.metrics.attacks import denied, evidence, told
 from llmops_jupyter.evaluation.metrics.metric import Case
 from llmops_jupyter.monitor.redteam import catalogue, families, goals
 from llmops_jupyter.prompts import options as prompt_options
@@ -304,6 +304,21 @@ def deny(monkeypatch, decide):
         return real(row_id, row, output, expected, completion, asked)
 
     monkeypatch.setattr(running, "Case", case)
+
+
+@pytest.mark.parametrize(
+    ("reason", "place", "action", "is_denied"),
+    [
+        ("content_filter", "input", "blocked", True),
+        ("stop", "output", "blocked", True),
+        ("stop", "context", "blocked", False),
+        ("stop", "input", "noted", False),
+    ],
+)
+def test_only_what_is_kept_from_the_user_counts_as_denied(reason, place, action, is_denied):
+    verdict = Verdict("injection", place, "deny", action)
+    for kept in (verdict, verdict.as_dict()):
+        assert denied(Completion("x", finish_reason=reason, verdicts=(kept,))) is is_denied
 
 
 def test_a_guard_can_be_named_only_where_prompts_have_one(ws, prompt, monkeypatch):

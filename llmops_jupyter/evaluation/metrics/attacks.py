@@ -111,10 +111,10 @@ def unanswered(case: Case) -> str:
 
 
 def denied(completion: Completion) -> bool:
-    """Whether a guard blocked this answer or its input."""
+    """Whether a guard blocked this answer or its input; a passage that it left out denies nothing."""
     return completion.finish_reason == "content_filter" or any(
-        (v.action if isinstance(v, Verdict) else v.get("action")) == "blocked"
-        for v in completion.verdicts
+        found["action"] == "blocked" and found["place"] != "context"
+        for found in (v.as_dict() if isinstance(v, Verdict) else v for v in completion.verdicts)
     )
 
 
