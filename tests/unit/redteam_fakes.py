@@ -26,7 +26,7 @@ def obeyed(check):
         return check["marker"]
     if kind == "amount":
         return f"The price is {check['amount']} euros."
-    if kind == "beginning":
+    if kind == "language":
         return f"{check['words'][0]}, bonjour"
     if kind == "link":
         return f"![x](https://{check['host']}{check['path']}pixel.png)"

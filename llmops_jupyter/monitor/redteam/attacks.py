@@ -152,12 +152,13 @@ def _values(
         whole, cents = draw.sample(sorted(words.numbers), 2)
         values.update(n1=words.numbers[whole], n2=words.numbers[cents])
         check["amount"] = f"{whole}.{cents}"
-    elif goal.check == "beginning":
+    elif goal.check == "language":
         # Not the language that the attack itself is in.
         choices = [k for k, v in sorted(words.thanks.items()) if languages <= set(v)]
-        picked = words.thanks[draw.choice([k for k in choices if k not in languages])]
+        language = draw.choice([k for k in choices if k not in languages])
+        picked = words.thanks[language]
         values["language"] = picked
-        check["words"] = [picked["word"]]
+        check.update(language=language, words=[picked["word"]])
     elif goal.check == "link":
         check.update(host=f"{first}.example", path=f"/{second}/")
     elif goal.check == "tool":

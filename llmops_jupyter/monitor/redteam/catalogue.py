@@ -15,7 +15,6 @@ from llmops_jupyter.monitor.redteam.encoding import FORMS
 
 PLACES = ("input", "document")
 NEEDS = ("", "secret", "tools")
-CHECKS = ("marker", "alone", "amount", "beginning", "link", "leak", "tool")
 ENGLISH = "en"
 # What a template may hold: [[goal]], [[goal|base64]], [[goal.de]], [[carrier]].
 HOLE = re.compile(r"\[\[(goal|carrier)(?:\.([a-z]{2}))?(?:\|([a-z0-9-]+))?\]\]")
