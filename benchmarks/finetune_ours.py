@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from llmops_jupyter.engine.agreement import apart
+from llmops_jupyter.engine.distance import Predictions, compare, predict
 from llmops_jupyter.finetune.ggufadapter import write_gguf
 from llmops_jupyter.finetune.packing import Tokens, pack
 from llmops_jupyter.finetune.recipe import Recipe
@@ -78,8 +78,11 @@ def _apart(
     sequences: list[Tokens],
     adapter: Path | None = None,
 ) -> float:
-    pairs = [(s.ids, learner.logprobs(s.ids, LAST)) for s in sequences]
-    return apart(work["gguf"], pairs, adapter=adapter)
+    theirs = Predictions.of([(s.ids, learner.logprobs(s.ids, LAST)) for s in sequences])
+    worn = [] if adapter is None else [(adapter, 1.0)]
+    texts = [s.ids for s in sequences]
+    served = predict(work["gguf"], texts, adapters=worn, last=LAST, longest=None)
+    return compare(theirs, served).mean
 
 
 def _packed(learner: TorchLearner, training: Training) -> dict[str, float]:

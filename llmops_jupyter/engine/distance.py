@@ -22,18 +22,29 @@ if TYPE_CHECKING:
 
 PROMPTS, WORDS = 50, 24
 LONGEST, LAST = 64, 8
+# Tokens that are computed at once; of longer prompts the rest follows.
+BATCH = 256
 Adapter = tuple["str | os.PathLike[str]", float]
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """The tokens of each prompt, and log-probabilities of all next tokens after the last `LAST` of each.
+    """The tokens of each prompt, and log-probabilities of all next tokens after the last ones of each.
 
     `logprobs` has a row for each of these places, prompt by prompt.
     """
 
     tokens: tuple[tuple[int, ...], ...]
     logprobs: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, pairs: Sequence[tuple[Sequence[int], NDArray[np.float32]]]) -> Predictions:
+        """What another library predicts: tokens, each with log-probabilities of shape (places, vocabulary)."""
+        import numpy as np
+
+        tokens = tuple(tuple(int(token) for token in ids) for ids, _ in pairs)
+        rows = [np.asarray(logprobs, np.float32) for _, logprobs in pairs]
+        return cls(tokens, np.concatenate(rows))
 
 
 @dataclass(frozen=True)
@@ -71,23 +82,30 @@ def predict(
     *,
     adapters: Sequence[Adapter] = (),
     threads: int | None = None,
+    last: int = LAST,
+    longest: int | None = LONGEST,
 ) -> Predictions:
     """What a GGUF model expects next, computed in a child process.
 
     Args:
         model: its file.
-        prompts: texts or tokens; of long ones the first 64 tokens are read.
+        prompts: texts or tokens.
         adapters: (path, scale) of GGUF adapters.
         threads: None takes all physical cores.
+        last: places of each prompt after which it is asked, or as many as there are; each takes four bytes for
+            every token of the vocabulary.
+        longest: tokens that are read of each prompt; None reads all.
 
     Raises:
         ModelError: an adapter does not fit the model.
-        OptionError: no prompt has a token.
+        OptionError: no prompt has a token, or `last` or `longest` is less than 1.
     """
     import numpy as np
 
     from llmops_jupyter.engine.cores import default_threads
 
+    if last < 1 or (longest is not None and longest < 1):
+        raise OptionError("last and longest are numbers of tokens from 1.")
     with tempfile.TemporaryDirectory(prefix="llmops-") as folder:
         out = Path(folder) / "logprobs.npy"
         values = {
@@ -95,6 +113,8 @@ def predict(
             "adapters": [[str(Path(path).absolute()), float(scale)] for path, scale in adapters],
             "prompts": [p if isinstance(p, str) else list(p) for p in prompts],
             "threads": threads or default_threads(),
+            "last": last,
+            "longest": longest,
             "out": str(out),
         }
         tokens: list[list[int]] = child.call(f"{__name__}:predict_here", values)
@@ -108,6 +128,8 @@ def predict_here(
     adapters: list[list[Any]],
     prompts: list[str | list[int]],
     threads: int,
+    last: int,
+    longest: int | None,
     out: str,
 ) -> list[list[int]]:
     """The same in this process; the log-probabilities go to a file."""
@@ -122,14 +144,18 @@ def predict_here(
     vocabulary = native.Vocabulary(loaded)
     held = LoadedAdapters(loaded, read_metadata(model).architecture)
     try:
-        tokens = [_tokens(vocabulary, prompt) for prompt in prompts]
+        tokens = [_tokens(vocabulary, prompt)[:longest] for prompt in prompts]
         if not tokens or not all(tokens):
             raise OptionError("A prompt has no token. Give texts that are not empty.")
         pairs = held.pairs(checked([(a[0], a[1]) for a in adapters]))
-        context = Context(loaded, Size(1, 256, LONGEST, LAST), threads, 1, vocabulary.size)
+        most = max(map(len, tokens))
+        # Short prompts are computed in a batch of one size, whatever their lengths.
+        batch = LONGEST if most <= LONGEST else BATCH
+        size = Size(1, -(-most // BATCH) * BATCH, batch, min(last, batch))
+        context = Context(loaded, size, threads, 1, vocabulary.size)
         try:
             context.use_adapters(pairs)
-            rows = [row for each in tokens for row in _rows(context, each)]
+            rows = [row for each in tokens for row in _rows(context, each, last)]
         finally:
             context.free()
     finally:
@@ -169,16 +195,21 @@ def compare(first: Predictions, second: Predictions) -> Distance:
 
 def _tokens(vocabulary: Any, prompt: str | list[int]) -> list[int]:
     found = vocabulary.tokenize(prompt, add_special=True) if isinstance(prompt, str) else prompt
-    return [int(token) for token in found[:LONGEST]]
+    return [int(token) for token in found]
 
 
-def _rows(context: Any, tokens: list[int]) -> list[NDArray[np.float32]]:
+def _rows(context: Any, tokens: list[int], last: int) -> list[NDArray[np.float32]]:
+    """Log-probabilities after each of the last tokens, computed batch by batch."""
     from llmops_jupyter.engine.context import Piece
     from llmops_jupyter.engine.sampler import log_partition
 
     context.clear()
-    wanted = min(LAST, len(tokens))
-    context.feed([Piece(0, tokens, wanted)])
-    places = range(len(tokens) - wanted, len(tokens))
-    rows = [context.logits(place) for place in places]
-    return [row - log_partition(row) for row in rows]
+    first, rows = max(0, len(tokens) - last), []
+    for begin in range(0, len(tokens), context.size.batch):
+        part = tokens[begin : begin + context.size.batch]
+        wanted = min(len(part), max(0, begin + len(part) - first))
+        (place,) = context.feed([Piece(0, part, wanted)])
+        for offset in range(len(part) - wanted, len(part)):
+            row = context.logits(place + offset)
+            rows.append(row - log_partition(row))
+    return rows

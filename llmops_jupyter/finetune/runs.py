@@ -5,8 +5,9 @@ from __future__ import annotations
 import builtins
 import json
 import sqlite3
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from llmops_jupyter.finetune import job
 from llmops_jupyter.finetune.curves import Curves
 from llmops_jupyter.finetune.job import Events
 from llmops_jupyter.finetune.recipe import Recipe
+from llmops_jupyter.finetune.told import Told
 from llmops_jupyter.store import Store
 
 RUNNING, INTERRUPTED, FAILED = "running", "interrupted", "failed"
@@ -147,6 +149,9 @@ class Runs:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        # Of runs that go on: whoever waits looks several times a second, and reads only what is new.
+        self._told: dict[str, Told] = {}
+        self._lock = threading.Lock()
 
     def add(self, given: job.Job, folder: Path) -> None:
         """Keep a run that is about to begin."""
@@ -205,17 +210,21 @@ class Runs:
         """Bring the events of a run into the store; returns those that are new."""
         row = self._row(run)
         folder = Path(row["folder"])
+        if self._store.read_only:
+            return []
+        events, end = Events(folder).since(row["read_bytes"])
         # Most looks find nothing new, and those keep nobody from writing.
-        if self._store.read_only or not Events(folder).since(row["read_bytes"])[0]:
+        if not events:
             return []
         with self._store.write() as conn:
-            # Read inside the transaction: two that look at once must not keep an event twice.
+            # Asked inside the transaction: two that look at once must not keep an event twice.
             place, seq = conn.execute(
                 "SELECT read_bytes, (SELECT count(*) FROM finetune_events WHERE run_id = id) "
                 "FROM finetune_runs WHERE id = ?",
                 (run,),
             ).fetchone()
-            events, end = Events(folder).since(place)
+            if place != row["read_bytes"]:
+                events, end = Events(folder).since(place)
             conn.executemany(
                 "INSERT INTO finetune_events(run_id, seq, kind, step, event) VALUES (?, ?, ?, ?, ?)",
                 [
@@ -278,11 +287,32 @@ class Runs:
             self.sync(run)
             row = self._row(run)
             status = INTERRUPTED if row["status"] == RUNNING else row["status"]
-        kinds = () if curves else ("facts", "phase", "base", "served", "adapter", "eval")
-        events = self.events(run, *kinds)
         if not curves:
-            events += self._last_step(run)
-        return _made(row, status, folder, events)
+            return _made(row, status, folder, self._short(run))
+        with self._lock:
+            return _made(row, status, folder, self._whole(run, status))
+
+    def _whole(self, run: str, status: str) -> Told:
+        """All that a run has told: what was read before and what is new since."""
+        told = self._told.get(run) or Told()
+        for row in self._store.rows(
+            "SELECT event FROM finetune_events WHERE run_id = ? AND seq >= ? ORDER BY seq",
+            (run, told.seq),
+        ):
+            told.add(json.loads(row[0]))
+        if status == RUNNING:
+            self._told[run] = told
+        else:
+            self._told.pop(run, None)
+        return told
+
+    def _short(self, run: str) -> Told:
+        """What a list shows of a run: no curve."""
+        told = Told()
+        kinds = ("facts", "phase", "base", "served", "adapter", "eval")
+        for event in (*self.events(run, *kinds), *self._last_step(run)):
+            told.add(event)
+        return told
 
     def _last_step(self, run: str) -> builtins.list[dict[str, Any]]:
         row = self._store.row(
@@ -304,39 +334,15 @@ def _is_starting(folder: Path) -> bool:
         return False
 
 
-def _made(row: sqlite3.Row, status: str, folder: Path, events: Sequence[Mapping[str, Any]]) -> Run:
-    steps: dict[int, tuple[int, float, float]] = {}
-    last: Mapping[str, Any] = {"step": 0, "steps": 0, "seconds": 0.0, "tokens": 0}
-    evals: dict[int, tuple[int, float]] = {}
-    facts: dict[str, Any] = {}
-    said: dict[tuple[str, int], str] = {}
-    phase = ""
-    for event in events:
-        kind = event["kind"]
-        if kind == "step":
-            # A resumed run takes some steps again; the later ones count.
-            steps[event["step"]] = (event["step"], event["loss"], event["smoothed"])
-        elif kind == "eval":
-            evals[event["step"]] = (event["step"], event["loss"])
-        elif kind == "facts":
-            facts |= {k: v for k, v in event.items() if k != "kind"}
-        elif kind in ("base", "served"):
-            facts[f"{kind}_kl"] = event["kl"]
-        elif kind == "adapter":
-            facts["made"] = event["folder"]
-        elif kind == "phase":
-            phase = event["text"]
-        elif kind == "sample":
-            said[event["when"], event["number"]] = event["text"]
-        if "steps" in event:
-            last = event
+def _made(row: sqlite3.Row, status: str, folder: Path, told: Told) -> Run:
+    last = told.last
     samples = [
         SampleAnswer(
             given[0],
             given[1],
             given[2],
-            before=said.get(("before", i), ""),
-            after=said.get(("after", i), ""),
+            before=told.said.get(("before", i), ""),
+            after=told.said.get(("after", i), ""),
         )
         for i, given in enumerate(json.loads(row["samples"]))
     ]
@@ -355,11 +361,11 @@ def _made(row: sqlite3.Row, status: str, folder: Path, events: Sequence[Mapping[
         ended_at=row["ended_at"],
         message=row["message"],
         adapter=row["adapter"],
-        phase=phase,
-        losses=tuple(steps[i] for i in sorted(steps) if i <= last["step"]),
-        evals=tuple(evals[i] for i in sorted(evals) if i <= last["step"]),
+        phase=told.phase,
+        losses=tuple(told.steps[i] for i in sorted(told.steps) if i <= last["step"]),
+        evals=tuple(told.evals[i] for i in sorted(told.evals) if i <= last["step"]),
         samples=tuple(samples),
-        facts=facts,
+        facts=dict(told.facts),
         step=int(last["step"]),
         steps=int(last["steps"]),
         seconds=float(last["seconds"]),

@@ -11,10 +11,11 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmops_jupyter.engine.agreement import apart
+from llmops_jupyter.engine.distance import Adapter, Predictions, compare, predict
 from llmops_jupyter.errors import EngineError, LLMOpsError
 from llmops_jupyter.finetune import checkpoints, job
 from llmops_jupyter.finetune.job import Events, Job
@@ -115,8 +116,7 @@ class Session:
         """Whether what is trained is what is served."""
         self._say("comparing the weights with those that are served")
         ids = self._text()
-        pairs = [(ids, learner.logprobs(ids, len(ids)))]
-        kl = apart(self.job.model, pairs, threads=self.job.threads or None)
+        kl = self._apart(learner, [ids], len(ids))
         limit = SAME_FOLDER if self.job.weights else SAME
         if not kl <= limit:
             where = self.job.weights or self.job.model
@@ -163,20 +163,35 @@ class Session:
         self._say("comparing the served adapter with the trained one")
         examples = [*self.material.evals, *self.material.train][:COMPARED_PROMPTS]
         texts = [example[-1].ids[:COMPARED_LENGTH] for example in examples]
-        pairs = [(ids, learner.logprobs(ids, min(COMPARED, len(ids)))) for ids in texts]
-        kl = apart(
-            self.job.model,
-            pairs,
-            adapter=adapter,
-            threads=self.job.threads or None,
-        )
+        kl = self._apart(learner, texts, COMPARED, [(adapter, 1.0)])
         if not math.isfinite(kl):
             highest = self.job.recipe.rate_for(learner.width)
             raise EngineError(
                 "What was learned is too large for the adapter's file: with it, the served model's answers are "
                 f"no numbers. Run with a lower learning rate: --learning-rate {highest / 5:.1g}"
             )
-        self.events.add({"kind": "served", "kl": round(kl, 6), "prompts": len(pairs)})
+        self.events.add({"kind": "served", "kl": round(kl, 6), "prompts": len(texts)})
+
+    def _apart(
+        self,
+        learner: Learner,
+        texts: Sequence[Sequence[int]],
+        last: int,
+        adapters: Sequence[Adapter] = (),
+    ) -> float:
+        """The mean KL of what is served from what the learner expects, over the last tokens of texts, in nats."""
+        theirs = Predictions.of(
+            [(ids, learner.logprobs(ids, min(last, len(ids)))) for ids in texts]
+        )
+        served = predict(
+            self.job.model,
+            texts,
+            adapters=adapters,
+            threads=self.job.threads or None,
+            last=last,
+            longest=None,
+        )
+        return compare(theirs, served).mean
 
     def _say(self, text: str) -> None:
         self.events.add({"kind": "phase", "text": text})

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from llmops_jupyter.evaluation.metrics.attacks import attacked, useful
     from llmops_jupyter.evaluation.metrics.figures import (
         cost,
         finished,
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
+    "attacks": ("attacked", "useful"),
     "named": ("Entry", "as_metric", "bounded", "catalogue", "parse"),
     "figures": (
         *("cost", "finished", "first_token", "latency", "length", "logprob", "pii"),
@@ -86,6 +88,7 @@ __all__ = [
     "Metric",
     "Scored",
     "as_metric",
+    "attacked",
     "bleu",
     "bounded",
     "catalogue",
@@ -125,6 +128,7 @@ __all__ = [
     "starts_with",
     "tokens",
     "tool_called",
+    "useful",
     "words",
 ]
 

@@ -10,7 +10,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from llmops_jupyter.errors import OptionError, did_you_mean
-from llmops_jupyter.evaluation.metrics import figures, refusals, similarity, structure, texts
+from llmops_jupyter.evaluation.metrics import (
+    attacks,
+    figures,
+    refusals,
+    similarity,
+    structure,
+    texts,
+)
 from llmops_jupyter.evaluation.metrics.functions import function
 from llmops_jupyter.evaluation.metrics.metric import (
     NEGATED,
@@ -93,6 +100,8 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("edit", similarity.edit, yes_no=False),
     Entry("embedding", similarity.embedding, MAY, "MODEL", yes_no=False),
     Entry("refusal", refusals.refusal),
+    Entry("attacked", attacks.attacked),
+    Entry("useful", attacks.useful),
     Entry("pii", figures.pii, MAY, "KINDS"),
     Entry("finished", figures.finished),
     Entry("tool-called", figures.tool_called, MUST, "NAME"),

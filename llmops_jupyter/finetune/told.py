@@ -1,0 +1,53 @@
+"""What a run has told so far, event by event: who looks again reads only what is new."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+NOTHING = {"step": 0, "steps": 0, "seconds": 0.0, "tokens": 0}
+
+
+@dataclass
+class Told:
+    """The state that events come to.
+
+    Args:
+        seq: of the next event.
+        steps: (step, loss, smoothed) by step; a resumed run takes some again, and the later ones count.
+        evals: (step, loss) of looks at the eval examples, by step.
+        last: the last event that says how far the run is.
+        facts: what ran where.
+        said: answers to samples, by when and number.
+        phase: what it does.
+    """
+
+    seq: int = 0
+    steps: dict[int, tuple[int, float, float]] = field(default_factory=dict)
+    evals: dict[int, tuple[int, float]] = field(default_factory=dict)
+    last: Mapping[str, Any] = field(default_factory=lambda: dict(NOTHING))
+    facts: dict[str, Any] = field(default_factory=dict)
+    said: dict[tuple[str, int], str] = field(default_factory=dict)
+    phase: str = ""
+
+    def add(self, event: Mapping[str, Any]) -> None:
+        """Take the next event; one that an interrupt cut short is taken again."""
+        kind = event["kind"]
+        if kind == "step":
+            self.steps[event["step"]] = (event["step"], event["loss"], event["smoothed"])
+        elif kind == "eval":
+            self.evals[event["step"]] = (event["step"], event["loss"])
+        elif kind == "facts":
+            self.facts |= {k: v for k, v in event.items() if k != "kind"}
+        elif kind in ("base", "served"):
+            self.facts[f"{kind}_kl"] = event["kl"]
+        elif kind == "adapter":
+            self.facts["made"] = event["folder"]
+        elif kind == "phase":
+            self.phase = event["text"]
+        elif kind == "sample":
+            self.said[event["when"], event["number"]] = event["text"]
+        if "steps" in event:
+            self.last = event
+        self.seq += 1
