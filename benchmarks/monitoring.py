@@ -236,8 +236,9 @@ def _sample(data: Clinc, rows: np.ndarray, prefix: str) -> Sample:
 def _run(data: Clinc, before: np.ndarray, stream: np.ndarray, salt: str) -> int | None:
     """The row of the stream at which one alarms, at a level that both of its features share."""
     sample = _sample(data, before, "b")
-    features = begin(sample)
-    values = values_of(_sample(data, stream, "s"), list(range(len(stream))), references(sample))
+    measured = references(sample)
+    features = begin(sample, measured)
+    values = values_of(_sample(data, stream, "s"), list(range(len(stream))), measured)
     limit = math.log(len(features) / LEVEL)
     for row in range(len(stream)):
         for one in features:

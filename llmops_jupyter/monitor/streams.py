@@ -10,7 +10,7 @@ import html
 import json
 import math
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,6 @@ from llmops_jupyter.monitor.watched import Reference, Watched, begin, references
 from llmops_jupyter.store import Store
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from llmops_jupyter.monitor.plots import Capital
@@ -101,7 +100,7 @@ class Stream:
         self._features: list[Watched] = []
         self._crossed: dict[str, tuple[int, int]] = {}
         self._sessions: set[int] = set()
-        self._measured: dict[str, Reference] | None = None
+        self._measured: dict[str, Reference] = {}
         self._resume()
 
     def update(self, data: Any = None) -> Stream:
@@ -229,7 +228,7 @@ class Stream:
                 f"{self.skipped:,} rows were not taken in: later ones of a session, or there already",
             )
         salt = f"{self.baseline.content_hash} {self.name}"
-        found = values_of(sample, rows, self._references())
+        found = values_of(sample, rows, self._measured)
         known = {one.name: one for one in self._features}
         for at in range(len(rows)):
             self.rows += 1
@@ -260,15 +259,11 @@ class Stream:
                     "not mix. Use the same model, or make the baseline anew."
                 )
 
-    def _references(self) -> Mapping[str, Reference]:
-        if self._measured is None:
-            self._measured = references(self.baseline.sample)
-        return self._measured
-
     def _begin(self) -> None:
         self.rows = self.skipped = 0
         self._crossed = {}
-        self._features = begin(self.baseline.sample)
+        self._measured = references(self.baseline.sample)
+        self._features = begin(self.baseline.sample, self._measured)
         if not self._features:
             raise DataError(
                 f"The baseline {self.baseline.ref} has no feature with 20 values to watch. Make one of more rows."
@@ -298,9 +293,15 @@ class Stream:
             )
         state = json.loads(zlib.decompress(row["state"]))
         self.place, self.rows, self.skipped = row["place"], state["rows"], state["skipped"]
+        if not self._measured:
+            # Found anew they might be numbered otherwise, and topics mean something else.
+            centres = {name: _array(text, "<f4") for name, text in state["centres"].items()}
+            width = {n: v.values.shape[1] for n, v in self.baseline.sample.vectors.items()}
+            shaped = {name: found.reshape(-1, width[name]) for name, found in centres.items()}
+            self._measured = references(self.baseline.sample, shaped)
         self._features = [Watched.of(one) for one in state["features"]]
         self._crossed = {name: (pair[0], pair[1]) for name, pair in state["crossed"].items()}
-        self._sessions = _unpacked(state["sessions"])
+        self._sessions = {int(key) for key in _array(state["sessions"], "<u8")}
 
     def _save(self) -> None:
         state = {
@@ -308,7 +309,8 @@ class Stream:
             "skipped": self.skipped,
             "features": [one.as_dict() for one in self._features],
             "crossed": self._crossed,
-            "sessions": _packed(self._sessions),
+            "sessions": _text(sorted(self._sessions), "<u8"),
+            "centres": {name: _text(one.centres, "<f4") for name, one in self._measured.items()},
         }
         content = zlib.compress(json.dumps(state).encode(), 1)
         now = self.store.now()
@@ -321,14 +323,15 @@ class Stream:
             )
 
 
-def _packed(keys: set[int]) -> str:
+def _text(values: Any, kind: str) -> str:
+    """An array as text."""
     import numpy as np
 
-    found: NDArray[np.uint64] = np.sort(np.fromiter(keys, np.uint64, len(keys)))
-    return base64.b64encode(found.tobytes()).decode()
+    return base64.b64encode(np.asarray(values, kind).tobytes()).decode()
 
 
-def _unpacked(text: str) -> set[int]:
+def _array(text: str, kind: str) -> NDArray[Any]:
+    """What `_text` made, in one dimension."""
     import numpy as np
 
-    return {int(key) for key in np.frombuffer(base64.b64decode(text), np.uint64)}
+    return np.frombuffer(base64.b64decode(text), kind)

@@ -70,8 +70,13 @@ class Reference:
     centres: NDArray[np.float32]
 
     @classmethod
-    def of(cls, values: NDArray[np.float32], digest: str) -> Reference:
-        """From the vectors of the half that measures."""
+    def of(
+        cls,
+        values: NDArray[np.float32],
+        digest: str,
+        centres: NDArray[np.float32] | None = None,
+    ) -> Reference:
+        """From the vectors of the half that measures; with the centres of its topics, if they are known."""
         import numpy as np
 
         weights = None
@@ -79,8 +84,9 @@ class Reference:
             having = (values > 0).sum(0)
             weights = (np.log((1 + len(values)) / (1 + having)) + 1).astype(np.float32)
             values = unit_length(values * weights)
-        topics = clusters_of(values, min(TOPICS, len(values) // LEAST))
-        return cls(weights, values, topics.centres)
+        if centres is None:
+            centres = clusters_of(values, min(TOPICS, len(values) // LEAST)).centres
+        return cls(weights, values, centres)
 
     def novelty(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
         """The distance to the nearest point, a number a row."""
@@ -120,13 +126,16 @@ def measuring(sample: Sample, vectors: Vectors) -> NDArray[np.bool_]:
     return np.asarray([hash_of(f"half {name}") % 2 == 0 for name in names], bool)
 
 
-def references(sample: Sample) -> dict[str, Reference]:
+def references(
+    sample: Sample, centres: Mapping[str, NDArray[np.float32]] | None = None
+) -> dict[str, Reference]:
     """The half of a baseline that measures, for each text with vectors enough."""
+    known = centres or {}
     found = {}
     for name, vectors in sample.vectors.items():
         half = vectors.values[measuring(sample, vectors)]
         if len(half) >= LEAST:
-            found[name] = Reference.of(half, vectors.digest)
+            found[name] = Reference.of(half, vectors.digest, known.get(name))
     return found
 
 
@@ -156,9 +165,8 @@ def values_of(
     return found
 
 
-def begin(sample: Sample) -> list[Watched]:
+def begin(sample: Sample, measured: Mapping[str, Reference]) -> list[Watched]:
     """What a stream against a baseline watches, with the baseline taken in."""
-    measured = references(sample)
     rows = first_rows(sample)
     made = []
     ranked = {

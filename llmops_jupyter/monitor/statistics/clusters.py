@@ -28,9 +28,13 @@ def clusters_of(values: NDArray[np.float32], count: int, *, tries: int = 1) -> C
     """
     import numpy as np
     from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
 
     different = len(np.unique(np.round(values, 3), axis=0))
-    made = KMeans(max(1, min(count, different)), n_init=tries, random_state=0).fit(values)
+    with threadpool_limits(
+        limits=1
+    ):  # so few rows take longer with several threads on a busy machine
+        made = KMeans(max(1, min(count, different)), n_init=tries, random_state=0).fit(values)
     return Clusters(
         made.cluster_centers_.astype(np.float32), np.asarray(made.labels_, dtype=np.int64)
     )
