@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from llmops_jupyter.monitor.alerting import Alerting
 from llmops_jupyter.store import Store
 from llmops_jupyter.tracing import Tracer, Traces
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from llmops_jupyter.rag import Rag
 
 
-class Monitor:
+class Monitor(Alerting):
     """Baselines, drift, cost, alerts and attacks of one workspace.
 
     The other stages are given as functions, so that none is made before it is used.

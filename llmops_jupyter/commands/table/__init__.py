@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from llmops_jupyter.commands.command import Command
-from llmops_jupyter.commands.table import data, evaluate, finetune, model, prompt, rag, trace
+from llmops_jupyter.commands.table import (
+    data,
+    evaluate,
+    finetune,
+    model,
+    monitor,
+    prompt,
+    rag,
+    trace,
+)
 
 COMMANDS: tuple[Command, ...] = (
     *prompt.COMMANDS,
@@ -12,5 +21,6 @@ COMMANDS: tuple[Command, ...] = (
     *rag.COMMANDS,
     *finetune.COMMANDS,
     *evaluate.COMMANDS,
+    *monitor.COMMANDS,
     *trace.COMMANDS,
 )

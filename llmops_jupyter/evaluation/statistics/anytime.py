@@ -58,11 +58,7 @@ def always_valid_mean(
 
     check_confidence(confidence)
     found = numbers(values, "the scores")
-    if not low < high or found.min() < low or found.max() > high:
-        raise OptionError(
-            f"Scores from {found.min():g} to {found.max():g} are not within the bounds {low:g} to "
-            f"{high:g}. Give the bounds of the metric."
-        )
+    _check_bounds(found, low, high)
     unit = (found - low) / (high - low)
     inside = _not_ruled_out(unit, 1 - confidence)
     step = 1 / (GRID - 1)
@@ -74,6 +70,50 @@ def always_valid_mean(
     scale = high - low
     made = Interval(low + scale * bounds[0], low + scale * bounds[1], confidence, "betting")
     return Estimate(float(found.mean()), made, len(found))
+
+
+def always_valid_p(
+    values: Values,
+    limit: float,
+    low: float,
+    high: float,
+    *,
+    above: bool = True,
+    level: float = 0.05,
+) -> float:
+    """The p-value, at every number of rows at once, that the mean is not past a limit.
+
+    One side of the hedged capital process of `always_valid_mean`: what was won by then by betting that the mean
+    is past the limit, at its highest. By Ville's inequality it falls to `level` at any time with at most that
+    probability if the mean is not past the limit.
+
+    Args:
+        values: one score a row, in the order in which the rows came; independent of each other.
+        limit: that the mean may be past.
+        low: the least possible score.
+        high: the greatest one.
+        above: whether past is above the limit, or below it.
+        level: for which the bets are made; the p-value holds for any other as well.
+
+    Raises:
+        DataError: there are no scores.
+        OptionError: a score is out of bounds.
+    """
+    import numpy as np
+
+    found = numbers(values, "the scores")
+    _check_bounds(found, low, high)
+    unit, middle = (found - low) / (high - low), (limit - low) / (high - low)
+    if not above:
+        unit, middle = 1 - unit, 1 - middle
+    if middle < 0:
+        return 0.0
+    if middle >= 1:
+        return 1.0
+    most = CAUTION / middle if middle > 0 else np.inf
+    bets = np.minimum(_bets(unit, 1 / level), min(most, 1e12))
+    capital = np.cumsum(np.log1p(bets * (unit - middle)))
+    return float(np.exp(-max(0.0, float(capital.max()))))
 
 
 def always_valid_difference(
@@ -136,17 +176,32 @@ def always_valid(value: float, se: float, planned_se: float, confidence: float) 
     return Interval(value - half, value + half, confidence, "always valid, normal mixture")
 
 
+def _check_bounds(found: Numbers, low: float, high: float) -> None:
+    if not low < high or found.min() < low or found.max() > high:
+        raise OptionError(
+            f"Scores from {found.min():g} to {found.max():g} are not within the bounds {low:g} to "
+            f"{high:g}. Give the bounds of the metric."
+        )
+
+
+def _bets(unit: Numbers, wanted: float) -> Numbers:
+    """How much is bet on each row, from the rows before it, to multiply what one has by `wanted`."""
+    import numpy as np
+
+    times = np.arange(1, len(unit) + 1)
+    means = (0.5 + np.cumsum(unit)) / (times + 1)
+    spreads = (0.25 + np.cumsum((unit - means) ** 2)) / (times + 1)
+    before = np.concatenate([[0.25], spreads[:-1]])  # a bet knows only what came before
+    bets: Numbers = np.sqrt(2 * math.log(wanted) / (before * times * np.log1p(times)))
+    return bets
+
+
 def _not_ruled_out(unit: Numbers, alpha: float) -> Any:
     """Which means on the grid have never lost against the bets on them, up to the last row."""
     import numpy as np
 
-    n = len(unit)
     grid = np.linspace(0.0, 1.0, GRID)
-    times = np.arange(1, n + 1)
-    means = (0.5 + np.cumsum(unit)) / (times + 1)
-    spreads = (0.25 + np.cumsum((unit - means) ** 2)) / (times + 1)
-    before = np.concatenate([[0.25], spreads[:-1]])  # a bet knows only what came before
-    bets = np.sqrt(2 * math.log(2 / alpha) / (before * times * np.log1p(times)))
+    bets = _bets(unit, 2 / alpha)
     limit = math.log(2 / alpha)
     up, down = np.zeros(GRID), np.zeros(GRID)
     inside = np.ones(GRID, dtype=bool)

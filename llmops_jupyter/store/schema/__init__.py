@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 
-from llmops_jupyter.store.schema import basis, registries, stages
+from llmops_jupyter.store.schema import alerts, basis, registries, stages
 
 Migration = Callable[[sqlite3.Connection], None]
 
@@ -33,4 +33,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     stages.m018_rag,
     stages.m019_finetune,
     stages.m020_preparations,
+    alerts.m024_alerts,
 )
