@@ -378,7 +378,8 @@ def body_of(
         "window": rule.window.text,
         "filters": dict(rule.filters),
         "false_alarms": rule.promise(),
-        "reason": reading.note,
+        # What drifted is told in words of the texts, which stay here.
+        "reason": "" if rule.measure.name == "drift" else reading.note,
         "note": rule.note,
         "traces": list(reading.traces),
     }

@@ -6,15 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from llmops_jupyter.evaluation.statistics import always_valid, always_valid_p, mean, rate
+from llmops_jupyter.evaluation.statistics import always_valid_p, mean, rate
 from llmops_jupyter.monitor.rules import Rule
 from llmops_jupyter.monitor.traffic import Values
 
-# The normal approximation is not used for fewer values.
-LEAST = 20
 CONFIDENCE = 0.95
-# Traces for which the always-valid interval of an unbounded score is narrowest.
-PLANNED = 300
 
 
 @dataclass(frozen=True)
@@ -138,7 +134,7 @@ def _quantile(values: Any, q: float) -> tuple[float, tuple[float, float] | None]
 
 
 def _surely(rule: Rule, values: Any, limit: float) -> bool:
-    """Whether the values since the epoch rule out, at every look, that the true value is not past the limit.
+    """Whether the values since the epoch rule out, at every look, that the true value was never past the limit.
 
     A quantile is above a limit exactly if more than the rest of the values are, which is a rate.
     """
@@ -148,17 +144,6 @@ def _surely(rule: Rule, values: Any, limit: float) -> bool:
     if measure.kind == "quantile":
         past_it = (values > limit if above else values < limit).astype(float)
         allowed = 1 - measure.q if above else measure.q
-        return always_valid_p(past_it, allowed, 0.0, 1.0, level=rule.level) <= rule.level
-    if values.min() >= 0 and values.max() <= 1:
-        found = always_valid_p(values, limit, 0.0, 1.0, above=above, level=rule.level)
-        return found <= rule.level
-    return _surely_normal(values, limit, rule.level, above=above)
-
-
-def _surely_normal(values: Any, limit: float, level: float, *, above: bool) -> bool:
-    n = len(values)
-    if n < LEAST:
-        return False
-    spread = float(values.std(ddof=1))
-    made = always_valid(float(values.mean()), spread / n**0.5, spread / PLANNED**0.5, 1 - level)
-    return bool(made.low > limit if above else made.high < limit)
+        return always_valid_p(past_it, allowed, bounds=(0.0, 1.0)) <= rule.level
+    bounds = (0.0, 1.0) if values.min() >= 0 and values.max() <= 1 else None
+    return always_valid_p(values, limit, bounds=bounds, above=above) <= rule.level

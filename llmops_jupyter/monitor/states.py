@@ -107,7 +107,6 @@ def _came_back(rule: Rule, state: str, value: float | None) -> bool:
 def after(rule: Rule, standing: Standing, reading: Reading, now_ns: int) -> Standing:
     """Where the rule stands after a look."""
     wanted = found(rule, standing, reading)
-    first = standing.looked_ns == 0
     seen = replace(
         standing,
         looked_ns=now_ns,
@@ -121,7 +120,7 @@ def after(rule: Rule, standing: Standing, reading: Reading, now_ns: int) -> Stan
     if wanted == standing.state:
         return replace(seen, pending="", count=0)
     count = standing.count + 1 if wanted == standing.pending else 1
-    calm = first and wanted not in BAD
+    calm = standing.state == NO_DATA and wanted not in BAD
     if count < rule.consecutive and not calm:
         return replace(seen, pending=wanted, count=count)
     better = _RANK[wanted] < _RANK[standing.state]

@@ -8,6 +8,7 @@ These intervals are wider, and may be looked at as rows come.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from llmops_jupyter.errors import OptionError
@@ -28,6 +29,12 @@ PLANNED = 300
 GRID = 2_001
 # A bet keeps at least this part of what it has.
 CAUTION = 0.5
+# Sizes of the bets that a mean is past a limit: parts of what is lost if a score is the worst that it can be, and
+# standard deviations.
+BETS = (0.5, 0.25, 0.125, 0.0625, 0.03125)
+NORMAL_BETS = (1.0, 0.5, 0.25, 0.125)
+# An upper bound of the sum of 1 / (k log(k)²) from 2 on, so that the parts of all bets come to less than 1.
+SHARES = 2.11
 # The normal approximation is not used for fewer rows.
 LEAST = 20
 
@@ -75,25 +82,24 @@ def always_valid_mean(
 def always_valid_p(
     values: Values,
     limit: float,
-    low: float,
-    high: float,
     *,
+    bounds: tuple[float, float] | None = None,
     above: bool = True,
-    level: float = 0.05,
 ) -> float:
-    """The p-value, at every number of rows at once, that the mean is not past a limit.
+    """The p-value, at every number of rows at once, that the mean never went past a limit.
 
-    One side of the hedged capital process of `always_valid_mean`: what was won by then by betting that the mean
-    is past the limit, at its highest. By Ville's inequality it falls to `level` at any time with at most that
-    probability if the mean is not past the limit.
+    Bets that it is past the limit begin anew at each row, with a part of what one has that falls about as 1 / k,
+    in several sizes; the p-value is one over the most that they were worth together. So a change is found soon that
+    comes late (the e-detectors of Shin, Ramdas and Rinaldo, New England Journal of Statistics in Data Science 2,
+    2024, with weights that sum to one, by which Ville's inequality bounds the probability of a false alarm at any
+    time and not only their frequency).
 
     Args:
         values: one score a row, in the order in which the rows came; independent of each other.
         limit: that the mean may be past.
-        low: the least possible score.
-        high: the greatest one.
+        bounds: least and greatest possible score: the p-value is then exact; without, it rests on the normal
+            approximation and needs 20 rows.
         above: whether past is above the limit, or below it.
-        level: for which the bets are made; the p-value holds for any other as well.
 
     Raises:
         DataError: there are no scores.
@@ -102,18 +108,38 @@ def always_valid_p(
     import numpy as np
 
     found = numbers(values, "the scores")
+    if bounds is None:
+        spread = float(found.std(ddof=1)) if len(found) >= LEAST else 0.0
+        if spread <= 0:
+            return 1.0
+        steps = (found - limit) / spread * (1 if above else -1)
+        return _most_won([size * steps - size**2 / 2 for size in NORMAL_BETS])
+    low, high = bounds
     _check_bounds(found, low, high)
     unit, middle = (found - low) / (high - low), (limit - low) / (high - low)
     if not above:
         unit, middle = 1 - unit, 1 - middle
-    if middle < 0:
-        return 0.0
+    if middle <= 0:
+        return 0.0 if middle < 0 or bool((unit > 0).any()) else 1.0
     if middle >= 1:
         return 1.0
-    most = CAUTION / middle if middle > 0 else np.inf
-    bets = np.minimum(_bets(unit, 1 / level), min(most, 1e12))
-    capital = np.cumsum(np.log1p(bets * (unit - middle)))
-    return float(np.exp(-max(0.0, float(capital.max()))))
+    return _most_won([np.log1p(part / middle * (unit - middle)) for part in BETS])
+
+
+def _most_won(gains: Sequence[Numbers]) -> float:
+    """One over the most that bets were worth at any row, which begin at each row; from the logarithms of their gains."""
+    import numpy as np
+
+    n = len(gains[0])
+    logs = np.log(np.arange(2, n + 2))
+    shares = -math.log(SHARES) - logs - 2 * np.log(logs)
+    worth = []
+    for gain in gains:
+        after = np.cumsum(gain)
+        before = np.concatenate([[0.0], after[:-1]])
+        worth.append(after + np.logaddexp.accumulate(shares - before))
+    together = np.logaddexp.reduce(worth) - math.log(len(gains))
+    return float(np.exp(-max(0.0, float(together.max()))))
 
 
 def always_valid_difference(
@@ -184,24 +210,17 @@ def _check_bounds(found: Numbers, low: float, high: float) -> None:
         )
 
 
-def _bets(unit: Numbers, wanted: float) -> Numbers:
-    """How much is bet on each row, from the rows before it, to multiply what one has by `wanted`."""
-    import numpy as np
-
-    times = np.arange(1, len(unit) + 1)
-    means = (0.5 + np.cumsum(unit)) / (times + 1)
-    spreads = (0.25 + np.cumsum((unit - means) ** 2)) / (times + 1)
-    before = np.concatenate([[0.25], spreads[:-1]])  # a bet knows only what came before
-    bets: Numbers = np.sqrt(2 * math.log(wanted) / (before * times * np.log1p(times)))
-    return bets
-
-
 def _not_ruled_out(unit: Numbers, alpha: float) -> Any:
     """Which means on the grid have never lost against the bets on them, up to the last row."""
     import numpy as np
 
+    n = len(unit)
     grid = np.linspace(0.0, 1.0, GRID)
-    bets = _bets(unit, 2 / alpha)
+    times = np.arange(1, n + 1)
+    means = (0.5 + np.cumsum(unit)) / (times + 1)
+    spreads = (0.25 + np.cumsum((unit - means) ** 2)) / (times + 1)
+    before = np.concatenate([[0.25], spreads[:-1]])  # a bet knows only what came before
+    bets = np.sqrt(2 * math.log(2 / alpha) / (before * times * np.log1p(times)))
     limit = math.log(2 / alpha)
     up, down = np.zeros(GRID), np.zeros(GRID)
     inside = np.ones(GRID, dtype=bool)
