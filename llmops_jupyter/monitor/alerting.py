@@ -41,7 +41,7 @@ class Alerting:
         """The golden sets of the workspace: ``add``, ``run``, ``series``."""
         from llmops_jupyter.monitor.golden import Golden
 
-        return Golden(self.store, self._evaluation)
+        return Golden(self.store, self._evaluation, time.time_ns)
 
     def safety(self, window: str = "24h", *, examples: int = 5, **filters: Any) -> SafetyReport:
         """What guards decided in a window, how that changed against the window before, and examples.

@@ -176,10 +176,14 @@ class Golden:
     Args:
         store: that keeps them.
         evaluation: that runs them.
+        clock: the time now in nanoseconds since 1970.
     """
 
-    def __init__(self, store: Store, evaluation: Callable[[], Evaluation]) -> None:
+    def __init__(
+        self, store: Store, evaluation: Callable[[], Evaluation], clock: Callable[[], int]
+    ) -> None:
         self.store = store
+        self.clock = clock
         self._evaluation = evaluation
 
     def add(
@@ -296,7 +300,7 @@ class Golden:
             "SELECT version FROM golden_sets WHERE name = ? ORDER BY version DESC LIMIT 1", (name,)
         )
         rows = self.store.rows(
-            "SELECT g.*, r.label FROM golden_runs g JOIN evaluation_runs r ON r.id = g.run_id WHERE golden = ? "
+            "SELECT g.*, r.label, r.variant FROM golden_runs g JOIN evaluation_runs r ON r.id = g.run_id WHERE golden = ? "
             "AND g.reference_id = (SELECT reference_id FROM golden_runs WHERE golden = ? AND version = ? "
             "ORDER BY id DESC LIMIT 1) ORDER BY g.id DESC LIMIT ?",
             (name, name, row[0] if row else -1, limit),
@@ -326,7 +330,7 @@ class Golden:
         look = _look_of(evaluation, earlier, outcome)
         results = results_of(evaluation, made, run, reference, look)
         with self.store.write() as conn:
-            at = self.store.now()
+            at = ledger.iso(self.clock())
             conn.execute(
                 "INSERT INTO golden_runs(golden, version, at, run_id, reference_id, look, results) "
                 "SELECT ?, max(version), ?, ?, ?, ?, ? FROM golden_sets WHERE name = ?",
@@ -340,7 +344,8 @@ class Golden:
                     name,
                 ),
             )
-        return GoldenRun(name, at, run.id, reference.id, look, results, run.label)
+        label = _label(run.label, run.variant)
+        return GoldenRun(name, at, run.id, reference.id, look, results, label)
 
 
 def _look_of(evaluation: Evaluation, earlier: Sequence[GoldenRun], outcome: str) -> int:
@@ -354,6 +359,11 @@ def _look_of(evaluation: Evaluation, earlier: Sequence[GoldenRun], outcome: str)
     return 1 + max((one.look for one in earlier), default=0)
 
 
+def _label(label: str, variant: Mapping[str, Any]) -> str:
+    """What ran: the version of the prompt, which an alias does not tell."""
+    return str(variant.get("prompt") or label)
+
+
 def _golden_run(row: Any) -> GoldenRun:
     results = tuple(Quality(**value) for value in json.loads(row["results"]))
     return GoldenRun(
@@ -363,7 +373,7 @@ def _golden_run(row: Any) -> GoldenRun:
         row["reference_id"],
         row["look"],
         results,
-        row["label"],
+        _label(row["label"], json.loads(row["variant"])),
     )
 
 

@@ -80,7 +80,9 @@ class Traffic:
     def guard(self, trace_id, *verdicts):
         """A guard's span in a trace; a verdict is a check with its decision."""
         made = [
-            Verdict(check, "input", decision, "blocked" if decision == "deny" else "none", policy="p@1")
+            Verdict(
+                check, "input", decision, "blocked" if decision == "deny" else "none", policy="p@1"
+            )
             for check, decision in verdicts
         ]
         with self.ws.store.write() as conn:

@@ -37,7 +37,9 @@ def one(alerts, **rule):
 def test_each_measure_is_what_it_says(alerts, traffic, ws):
     ids = traffic.add(18, took=1.0, first=0.2, input_tokens=5, output_tokens=40, cost=0.01)
     traffic.add(1, status="error", took=2.0, first=0.4, output_tokens=8, text="")
-    traffic.add(1, took=9.0, first=4.0, text="I'm sorry, but I can't help with that.", finish="length")
+    traffic.add(
+        1, took=9.0, first=4.0, text="I'm sorry, but I can't help with that.", finish="length"
+    )
     for trace_id in ids[:12]:
         ws.traces.score(trace_id, "thumb", "up" if trace_id > ids[2] else "down")
     traffic.guard(ids[0], ("injection", "deny"))
@@ -164,7 +166,11 @@ def test_a_rate_that_rises_late_is_found_soon():
     delays = []
     for _ in range(50):
         rows = (drawn.random(3000) < np.repeat([0.01, 0.2], [2000, 1000])).astype(float)
-        seen = [n for n in range(2000, 3000, 20) if always_valid_p(rows[:n], 0.05, bounds=(0, 1)) <= 0.05]
+        seen = [
+            n
+            for n in range(2000, 3000, 20)
+            if always_valid_p(rows[:n], 0.05, bounds=(0, 1)) <= 0.05
+        ]
         delays.append(seen[0] - 2000)
     assert min(delays) > 0
     assert np.median(delays) <= 120  # the mean of all rows is above 0.05 only after some 540
@@ -180,7 +186,9 @@ def test_the_p_value_at_every_look_at_its_edges():
     assert always_valid_p(np.zeros(5), 0.0, bounds=(0, 1)) == 1.0
     assert always_valid_p(rows, 1.0, bounds=(0, 1)) == 1.0
     assert always_valid_p(rows, -0.1, bounds=(0, 1)) == 0.0
-    assert always_valid_p(10 * rows + 5, 7, bounds=(5, 15)) == always_valid_p(rows, 0.2, bounds=(0, 1))
+    assert always_valid_p(10 * rows + 5, 7, bounds=(5, 15)) == always_valid_p(
+        rows, 0.2, bounds=(0, 1)
+    )
     assert always_valid_p(drawn.normal(1, 1, 200), 0.5) <= 0.05
     assert always_valid_p(drawn.normal(1, 1, 19), -9) == 1.0
     assert always_valid_p(np.ones(50), 0.5) == 1.0
@@ -350,5 +358,7 @@ def test_secrets_in_a_fault_do_not_reach_the_store(ws, clock):
     alerts = alerts_of(ws, clock, check=check)
     alerts.add(metric="drift:x")
     alerts.look()
-    kept = ws.store.rows("SELECT note FROM alert_looks UNION ALL SELECT standing FROM alert_standings")
+    kept = ws.store.rows(
+        "SELECT note FROM alert_looks UNION ALL SELECT standing FROM alert_standings"
+    )
     assert not any("ann@example.org" in row[0] for row in kept)

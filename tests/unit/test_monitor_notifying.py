@@ -155,7 +155,9 @@ def test_a_webhook_that_hangs_keeps_no_look_waiting(alerts, hook):
     server = hook()
     server.hold.clear()
     alerts.add(name="errors", metric="error_rate", alert=0.1, channels=[{"webhook": server.url}])
-    assert alerts.look().entries[0].standing.state == "alert"  # it has returned, and the hook has not answered
+    assert (
+        alerts.look().entries[0].standing.state == "alert"
+    )  # it has returned, and the hook has not answered
     assert server.got == []
     server.hold.set()
     assert alerts.notifier.flush(30)

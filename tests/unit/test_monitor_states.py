@@ -14,7 +14,9 @@ NOW = 1_800_000_000 * S
 
 
 def rule(**changes):
-    return read_rules({"name": "r", "metric": "error_rate", "warn": 0.05, "alert": 0.1, **changes})[0]
+    return read_rules({"name": "r", "metric": "error_rate", "warn": 0.05, "alert": 0.1, **changes})[
+        0
+    ]
 
 
 def reading(one, value):
@@ -53,9 +55,9 @@ def test_a_value_that_wavers_around_a_threshold_does_not_flap():
 
 def test_looks_in_a_row_must_agree():
     one = rule(**{"for": 3})
-    assert walk(one, [0.2, 0.2, 0.0, 0.2, 0.2, 0.2]) == ["no data", "no data", "ok"] + ["ok"] * 2 + [
-        "alert"
-    ]
+    assert walk(one, [0.2, 0.2, 0.0, 0.2, 0.2, 0.2]) == ["no data", "no data", "ok"] + [
+        "ok"
+    ] * 2 + ["alert"]
     assert walk(one, [0.2, 0.2, 0.2, 0.0, 0.0, 0.2, 0.0, 0.0, 0.0])[2:] == ["alert"] * 6 + ["ok"]
 
 
