@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.commands.table.monitor import ALERT_ACTIONS
-from llmops_jupyter.commands.view import Advice, Context, Result, Rows, minute, table, told
+from llmops_jupyter.commands.view import Advice, Context, Result, Rows, table, told
 from llmops_jupyter.errors import OptionError, did_you_mean
 
 if TYPE_CHECKING:
@@ -136,6 +136,13 @@ def _show(context: Context, alerts: Alerts, values: Mapping[str, Any]) -> Result
     return Result(looks if values.get("out") else value, tuple(views))
 
 
+def _time(stamp: str) -> str:
+    from llmops_jupyter.monitor.board import local
+    from llmops_jupyter.monitor.ledger import parse
+
+    return local(parse(stamp))
+
+
 def _look_row(rule: Any, look: Mapping[str, Any]) -> dict[str, Any]:
     measure = rule.measure
     interval = (
@@ -144,7 +151,7 @@ def _look_row(rule: Any, look: Mapping[str, Any]) -> dict[str, Any]:
         else f"{measure.text(look['low'])} to {measure.text(look['high'])}"
     )
     return {
-        "at": minute(look["at"]),
+        "at": _time(look["at"]),
         "value": measure.text(look["value"]),
         "95 % interval": interval,
         "n": look["n"],
@@ -178,28 +185,21 @@ def _ack(context: Context, alerts: Alerts, values: Mapping[str, Any]) -> Result:
 
 def _history(context: Context, alerts: Alerts, values: Mapping[str, Any]) -> Result:
     del context
-    rows: list[dict[str, Any]] = [
-        {
-            "at": minute(c.at),
-            "rule": c.rule,
-            "from": c.before,
-            "to": c.state,
-            "why": c.reason,
-        }
-        for c in alerts.changes(values["what"], values["limit"] or LIMIT)
+    rule, limit = values["what"], values["limit"] or LIMIT
+    found = [(c.at, c.rule, c.before, c.state, c.reason) for c in alerts.changes(rule, limit)]
+    if rule:
+        found += [(m.at, m.rule, m.who, m.kind, m.why) for m in alerts.marks(rule)]
+    names = ("rule", "from", "to", "why")
+    rows = [
+        {"at": _time(at), **dict(zip(names, rest, strict=True))}
+        for at, *rest in sorted(found, reverse=True)
     ]
-    if values["what"]:
-        rows += [
-            {"at": minute(m.at), "rule": m.rule, "from": m.who, "to": m.kind, "why": m.why}
-            for m in alerts.marks(values["what"])
-        ]
-        rows.sort(key=lambda row: str(row["at"]), reverse=True)
     return table(rows, "No state has changed yet. %monitor alerts look looks at the rules.")
 
 
 def _notices(context: Context, alerts: Alerts, values: Mapping[str, Any]) -> Result:
     del context
-    rows = [{**n, "at": minute(n["at"])} for n in alerts.notices(values["limit"] or LIMIT)]
+    rows = [{**n, "at": _time(n["at"])} for n in alerts.notices(values["limit"] or LIMIT)]
     return table(rows, "No channel was told anything yet. %monitor alerts shows the rules.")
 
 

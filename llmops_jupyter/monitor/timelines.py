@@ -38,6 +38,16 @@ def moments(times: Sequence[int]) -> list[datetime]:
     return [datetime.fromtimestamp(ns / S) for ns in times]  # noqa: DTZ006 - an axis has one clock
 
 
+def _date(axes: Any) -> None:
+    """Few moments on the axis, and what they share said once."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    locator = AutoDateLocator(minticks=3, maxticks=7)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axes.xaxis.get_offset_text().set_color(INK)
+
+
 class Timeline(Picture):
     """A rule's value at each look, with its interval, the thresholds, and marks where it warned or alerted."""
 
@@ -71,10 +81,13 @@ class Timeline(Picture):
         self._mark(axes, scale)
         unit = "%" if rule.measure.rate else rule.measure.unit
         axes.set_ylabel(f"{cut(rule.metric, 30)}{f', {unit}' if unit else ''}")
-        axes.set_title(cut(rule.name, 60), fontsize="medium", loc="left")
-        axes.legend(frameon=False, labelcolor=INK, fontsize=8, loc="upper left")
+        axes.set_title(cut(rule.name, 60), fontsize="medium", loc="left", color=INK)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(frameon=False, labelcolor=INK, fontsize=8, loc="upper left")
         axes.margins(y=0.25)
-        found.autofmt_xdate(rotation=0, ha="center")
+        _date(axes)
+        if all((look["low"] if look["low"] is not None else look["value"]) >= 0 for look in seen):
+            axes.set_ylim(bottom=0)
         paint(axes)
         return found
 
@@ -133,8 +146,9 @@ class QualityOverTime(Picture):
         if any(q.corrected is not None for _, q in pairs):
             axes.plot([], [], "o", color=GOOD, label="corrected by labels")
         axes.set_ylabel(f"{cut(self.metric, 30)}{', %' if scale > 1 else ''}")
-        axes.legend(frameon=False, labelcolor=INK, fontsize=8)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(frameon=False, labelcolor=INK, fontsize=8)
         axes.margins(0.15)
-        found.autofmt_xdate(rotation=0, ha="center")
+        _date(axes)
         paint(axes)
         return found

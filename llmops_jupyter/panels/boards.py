@@ -58,7 +58,7 @@ def timeline_of(rule: Rule, looks: Sequence[Mapping[str, Any]]) -> dict[str, Any
 
 def traces_of(monitor: Monitor, looks: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     """The traces of the last look that has some; those that were deleted meanwhile are left out."""
-    ids = next((look["traces"] for look in reversed(looks) if look["traces"]), [])
+    ids: list[str] = next((look["traces"] for look in reversed(looks) if look["traces"]), [])
     found = []
     for trace_id in ids:
         try:

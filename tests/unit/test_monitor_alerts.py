@@ -10,6 +10,7 @@ from monitor_fakes import Clock, DriftReport, Traffic, alerts_of
 
 from llmops_jupyter.errors import DataError, OptionError, StoreError, UnknownNameError
 from llmops_jupyter.evaluation.statistics import always_valid_p
+from llmops_jupyter.monitor.timelines import Timeline, thinned
 from llmops_jupyter.monitor.traffic import BATCH
 
 
@@ -362,3 +363,17 @@ def test_secrets_in_a_fault_do_not_reach_the_store(ws, clock):
         "SELECT note FROM alert_looks UNION ALL SELECT standing FROM alert_standings"
     )
     assert not any("ann@example.org" in row[0] for row in kept)
+
+
+def test_a_timeline_is_drawn_of_any_looks(alerts, traffic, clock):
+    alerts.add(name="r", metric="error_rate", warn=0.02, alert=0.1, at_least=10)
+    for bad in (0, 0, 30, 0):
+        alerts.look()
+        traffic.add(40)
+        traffic.add(bad, status="error")
+        clock.move(3600)
+    rule, looks = alerts.get("r"), alerts.looks("r")
+    for some in (looks, looks[:1], [], looks * 300):
+        assert Timeline(rule, some)._repr_png_().startswith(b"\x89PNG")
+    assert len(thinned(looks * 300, 200)) <= 200
+    assert {look["state"] for look in thinned(looks * 300, 200)} >= {"alert"}

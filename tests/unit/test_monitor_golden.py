@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from annotators import all_of
@@ -12,6 +14,7 @@ from llmops_jupyter.errors import DataError, OptionError, UnknownNameError
 from llmops_jupyter.evaluation import Metric
 from llmops_jupyter.monitor import quality
 from llmops_jupyter.monitor.quality import share_of
+from llmops_jupyter.monitor.timelines import QualityOverTime
 
 ROWS = [{"id": f"r{n}", "q": str(n), "expected": f"echo {n}"} for n in range(60)]
 
@@ -220,3 +223,14 @@ def test_the_difference_is_of_rows_that_both_have(golden, ws, wrong):
     third = golden.run("qa")
     assert third.results[0].difference is None
     assert not third.dropped
+
+
+def test_quality_over_time_is_drawn_with_and_without_labels(golden):
+    add(golden, margin=0.1)
+    golden.run("qa")
+    golden.run("qa")
+    runs = golden.series("qa")
+    quality_ = replace(runs[1].results[0], dropped=True, corrected={"value": 0.9, "how": "x"})
+    for some in (runs, [runs[0], replace(runs[1], results=(quality_,))], []):
+        made = QualityOverTime(some, "exact", 0.1)
+        assert made._repr_png_().startswith(b"\x89PNG")
