@@ -117,8 +117,8 @@ def _values(session: Session, kind: str) -> list[str]:
         "watch_action": lambda _: _actions("WATCH_ACTIONS"),
         "golden_action": lambda _: _actions("GOLDEN_ACTIONS"),
         "golden": lambda s: [g.name for g in s.workspace.monitor.golden.list()],
-        "baseline": lambda s: _names(s, "baselines", "baseline"),
-        "budget": lambda s: _names(s, "budgets", "budget"),
+        "baseline": lambda s: _names(s, "baselines"),
+        "budget": lambda s: _names(s, "budgets"),
         "measure": _measures,
         "source": lambda s: [c.source for c in s.workspace.models.discover()[0]],
     }
@@ -143,12 +143,11 @@ def _actions(name: str) -> list[str]:
     return list(getattr(monitor, name))
 
 
-def _names(session: Session, kind: str, column: str) -> list[str]:
+def _names(session: Session, kind: str) -> list[str]:
     """Names in a list that the monitor has of one kind."""
-    from llmops_jupyter.monitor.overview import rows_of
+    from llmops_jupyter.monitor.overview import names_of
 
-    rows = rows_of(getattr(session.workspace.monitor, kind)())
-    return list(dict.fromkeys(str(row.get(column) or row.get("name") or "") for row in rows))
+    return names_of(getattr(session.workspace.monitor, kind)())
 
 
 def _measures(session: Session) -> list[str]:

@@ -11,7 +11,7 @@ from llmops_jupyter.errors import OptionError, did_you_mean
 from llmops_jupyter.evaluation.summary import number
 
 Kind = Literal["share", "quantile", "mean", "sum", "own"]
-SPIKES = ("latency", "output_tokens", "cost")
+SPIKES = ("latency", "tokens", "cost")
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Measure:
     @property
     def can_be_sure(self) -> bool:
         """Whether there are intervals for it that hold at every look."""
-        return self.kind in ("share", "quantile", "mean")
+        return self.kind in ("share", "quantile", "mean") or self.name == "drift"
 
     @property
     def approximate(self) -> str:
@@ -126,7 +126,7 @@ _ALL = (
         "own",
         at_least=1,
         needs="what may spike, such as latency",
-        promise="as the detector was calibrated; see %monitor spikes",
+        promise="at most 1 in 1,000 calls without a change, as the detector is calibrated on earlier ones",
     ),
 )
 MEASURES: Mapping[str, Measure] = MappingProxyType({m.name: m for m in _ALL})

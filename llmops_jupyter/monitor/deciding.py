@@ -1,12 +1,12 @@
 """Rules that decide by a test of their own: drift from a baseline, golden sets, spikes.
 
-Each is asked through the stage itself. A test of drift or of spikes looks at a window once: the windows follow each
-other, so that its false alarms are counted by windows and not by looks.
+Each is asked through the stage itself. A test of drift looks at a window once: the windows follow each other, so that its
+false alarms are counted by windows and not by looks. A stream against a baseline may be looked at whenever one likes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -54,13 +54,16 @@ def decide(
     """
     if rule.measure.name == "golden":
         return _golden(monitor, rule, standing, now_ns, tell)
-    if not is_new(monitor.store, rule, standing, filters, now_ns):
-        return None
-    ask: Callable[..., Reading] = _drift if rule.measure.name == "drift" else _spike
     try:
-        return ask(
-            monitor, rule, {**filters, "since": _since(monitor.store, rule, filters, now_ns)}
-        )
+        if rule.measure.name == "spike":
+            since = _since(monitor.store, rule, filters, now_ns)
+            return _spike(monitor, rule, {**filters, "since": since})
+        if rule.sure:
+            return _stream(monitor, rule)
+        if not is_new(monitor.store, rule, standing, filters, now_ns):
+            return None
+        since = _since(monitor.store, rule, filters, now_ns)
+        return _drift(monitor, rule, {**filters, "since": since})
     except DataError as e:  # too few traces, or none
         return Reading(None, enough=False, note=str(e))
 
@@ -81,24 +84,36 @@ def _since(store: Store, rule: Rule, filters: Mapping[str, Any], now_ns: int) ->
 
 def _drift(monitor: Any, rule: Rule, filters: Mapping[str, Any]) -> Reading:
     report = monitor.check(rule.measure.argument, level=rule.level, **filters)
-    traces = report.traces(SHOWN) if report.alarm else ()
+    traces = report.traces(limit=SHOWN) if report.alarm else ()
     return Reading(
         None,
-        int(getattr(report, "n", 0)),
+        len(report.window),
         alarm=bool(report.alarm),
         note=str(report.summary()),
-        traces=tuple(str(getattr(t, "trace_id", t)) for t in traces),
+        traces=tuple(str(one.trace_id) for one in traces if hasattr(one, "trace_id")),
     )
 
 
+def _stream(monitor: Any, rule: Rule) -> Reading:
+    """What has come since the baseline, as one stream that this rule alone reads; its alarm stays."""
+    stream = monitor.stream(rule.measure.argument, name=f"rule-{rule.name}", level=rule.level)
+    stream.update()
+    return Reading(None, int(stream.rows), alarm=bool(stream.alarm), note=str(stream.summary()))
+
+
 def _spike(monitor: Any, rule: Rule, filters: Mapping[str, Any]) -> Reading:
-    report = monitor.spikes(figure=rule.measure.argument, **filters)
+    report = monitor.spikes(**filters)
+    series = [one for one in report.series if one.metric == rule.measure.argument]
+    going_on = [spike for one in series for spike in one.spikes if not spike.ended]
+    if not series:
+        said = "; ".join(report.words()) or "no version has calls enough"
+        return Reading(None, enough=False, note=said)
     return Reading(
-        None,
-        int(getattr(report, "n", 0)),
-        alarm=bool(report.alarm),
-        note=str(report.summary()),
-        traces=tuple(report.traces)[:SHOWN],
+        max((float(spike.ratio) for spike in going_on), default=None),
+        sum(one.calls for one in series),
+        alarm=bool(going_on),
+        note="; ".join(spike.sentence() for spike in going_on) or "no spike goes on",
+        traces=tuple(trace for spike in going_on for trace in spike.trace_ids)[:SHOWN],
     )
 
 

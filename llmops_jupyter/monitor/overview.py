@@ -85,11 +85,29 @@ def overview(monitor: Any) -> Overview:
 
 
 def rows_of(found: Any) -> list[Mapping[str, Any]]:
-    """A list of a stage as rows: it has rows itself, or its entries are rows or know theirs."""
-    rows = getattr(found, "rows", None)
-    if callable(rows):
-        return list(rows())
-    return [one if isinstance(one, Mapping) else one.row() for one in found]
+    """The entries of a list as rows: they are rows, know theirs, or have their plain values shown."""
+    return [_row(one) for one in found]
+
+
+def names_of(found: Any) -> list[str]:
+    """The names in a list of baselines or budgets, each once."""
+    named = (getattr(one, "budget", one) for one in found)
+    return list(dict.fromkeys(str(one.name) for one in named))
+
+
+def _row(one: Any) -> Mapping[str, Any]:
+    if isinstance(one, Mapping):
+        return one
+    row = getattr(one, "row", None)
+    if callable(row):
+        made: Mapping[str, Any] = row()
+        return made
+    values: Mapping[str, Any] = one.as_dict()
+    return {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, str | int | float) and not name.endswith(("hash", "digest"))
+    }
 
 
 def _golden(golden: Any, one: Any) -> Mapping[str, Any]:

@@ -97,10 +97,18 @@ class Rule:
             f"{state} {self.direction} {self.measure.text(limit)}"
             for state, limit in self.thresholds().items()
         ]
-        return f"{self.metric}{of} over {self.window.text}: {', '.join(limits) or 'alert when it is found'}"
+        if self.measure.own:
+            over = "" if self.sure or self.measure.name == "golden" else f" over {self.window.text}"
+            return f"{self.metric}{of}{over}: alert when it is found"
+        return f"{self.metric}{of} over {self.window.text}: {', '.join(limits)}"
 
     def promise(self) -> str:
         """What is promised about false alarms."""
+        if self.measure.own and self.sure:
+            return (
+                f"at most {self.level:.2g} over all looks, however many: the stream of traces is ranked together with "
+                "the baseline"
+            )
         if self.measure.own:
             return self.measure.promise.format(level=f"{self.level:.0%}")
         if not self.sure:
@@ -260,10 +268,15 @@ def _named(metric: str, given: Mapping[str, Any]) -> str:
 def _check(rule: Rule, at: str) -> None:
     measure = rule.measure
     if measure.own:
-        if rule.thresholds() or rule.sure:
+        if rule.thresholds() or (rule.sure and not measure.can_be_sure):
             raise DataError(
                 f"{at}: {rule.metric} decides by a test of its own: leave warn, alert and sure out, and give a level "
                 "such as 0.05."
+            )
+        if rule.sure and rule.filters:
+            raise DataError(
+                f"{at}: with sure: true, {rule.metric} follows the traces of its baseline's own kind. Leave "
+                f"{', '.join(rule.filters)} out."
             )
         return
     if not rule.thresholds():

@@ -108,10 +108,10 @@ class DriftReport:
     """What a check of drift comes to."""
 
     def __init__(self, alarm, n=200):
-        self.alarm, self.n = alarm, n
+        self.alarm, self.window = alarm, range(n)
 
     def summary(self):
         return "more about refunds" if self.alarm else "no drift found"
 
-    def traces(self, n):
-        return ["ab" * 16][:n]
+    def traces(self, feature=None, limit=20):
+        return [SimpleNamespace(trace_id="ab" * 16)][:limit]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -265,6 +266,63 @@ def test_drift_is_looked_at_once_a_window(ws, clock, traffic):
     assert (baseline, filters["level"], filters["model"]) == ("support", 0.01, "m")
     look = alerts.looks("drift")[1]
     assert (look["note"], look["traces"]) == ("more about refunds", ["ab" * 16])
+
+
+def test_drift_that_is_to_be_sure_follows_a_stream_at_every_look(ws, clock):
+    asked = []
+
+    class Stream:
+        rows, alarm = 0, False
+
+        def update(self):
+            self.rows += 10
+            self.alarm = self.rows > 20
+
+        def summary(self):
+            return "changed since support@1"
+
+    stream = Stream()
+
+    def begin(baseline, **options):
+        asked.append((baseline, options))
+        return stream
+
+    alerts = alerts_of(ws, clock, stream=begin)
+    rule = alerts.add(name="drift", metric="drift:support", sure=True, level=0.01)[0]
+    assert "at most 0.01 over all looks" in rule.promise()
+    assert [alerts.look().entries[0].standing.state for _ in range(4)] == [
+        "ok",
+        "ok",
+        "alert",
+        "alert",
+    ]
+    assert asked[0] == ("support", {"name": "rule-drift", "level": 0.01})
+    assert alerts.changes("drift", 1)[0].reason == "changed since support@1"
+
+
+def test_a_spike_that_goes_on_alerts_and_one_that_ended_does_not(ws, clock):
+    spike = SimpleNamespace(
+        ended=False, ratio=1.7, trace_ids=["ab" * 16], sentence=lambda: "latency × 1.70"
+    )
+    series = SimpleNamespace(metric="latency", spikes=[spike], calls=400)
+    report = SimpleNamespace(series=[series], words=lambda: ["ask has 3 calls"])
+    asked = []
+
+    def spikes(**filters):
+        asked.append(filters)
+        return report
+
+    alerts = alerts_of(ws, clock, spikes=spikes)
+    alerts.add(name="slow", metric="spike:latency", prompt="ask", window="7d")
+    entry = alerts.look().entries[0]
+    assert (entry.standing.state, entry.standing.value, entry.standing.n) == ("alert", 1.7, 400)
+    assert asked[0]["prompt"] == "ask"
+    assert alerts.looks("slow")[0]["traces"] == ["ab" * 16]
+    spike.ended = True
+    assert alerts.look().entries[0].standing.state == "ok"
+    report.series = []
+    assert alerts.look().entries[0].standing.state == "no data"
+    assert alerts.looks("slow")[-1]["note"] == "ask has 3 calls"
 
 
 def test_drift_without_enough_traces_is_no_data_and_tried_again(ws, clock):

@@ -64,8 +64,13 @@ def others(monkeypatch):
     for name in ("baseline", "costs", "budget", "spikes", "redteam", "bias"):
         fake(name, report)
     fake("check", DriftReport(alarm=False))
-    fake("baselines", [{"baseline": "support@1", "rows": 500}])
-    fake("budgets", [{"budget": "daily", "left": "10 calls"}])
+    baseline = {"baseline": "support@1", "rows": 500, "content_hash": "abc", "features": {}}
+    fake("baselines", [SimpleNamespace(name="support", as_dict=lambda: baseline)])
+    budget = SimpleNamespace(name="daily")
+    fake(
+        "budgets",
+        [SimpleNamespace(budget=budget, row=lambda: {"budget": "daily@2", "left": "10 calls"})],
+    )
     fake("end_budget", None)
     return asked
 
@@ -210,6 +215,7 @@ def test_status_is_one_screen(notebook, traffic, rules, ws, others, capsys):
     shown = capsys.readouterr().out
     assert "2 rules: 2 ok · nobody watches" in shown
     assert "support@1" in shown
+    assert "content_hash" not in shown
     assert "10 calls" in shown
     assert json.dumps(notebook.names["found"].as_dict())
     assert "<b>" not in notebook.names["found"]._repr_mimebundle_()["text/html"]
@@ -293,7 +299,7 @@ def test_completion_knows_actions_rules_and_measures(notebook, rules, others, ws
     assert candidates(session, "%monitor alerts silence ") == ["all", "errors", "speed"]
     assert "error_rate" in candidates(session, "%monitor alerts add x --metric ")
     assert candidates(session, "%monitor watch ") == ["start", "stop", "status"]
-    assert candidates(session, "%monitor drift ") == ["support@1"]
+    assert candidates(session, "%monitor drift ") == ["support"]
     assert candidates(session, "%monitor budget ") == ["daily"]
     assert candidates(session, "%monitor golden run ") == []
 

@@ -76,6 +76,8 @@ def test_words_and_promise_say_what_the_rule_does():
         ("metric: error_rate\nalert: 0.1\nlevel: 0\n", "level is from"),
         ("metric: calls\nalert: 10\nsure: true\n", "is a sum"),
         ("metric: drift:x\nalert: 0.1\n", "a test of its own"),
+        ("metric: golden:x\nsure: true\n", "a test of its own"),
+        ("metric: drift:x\nsure: true\nprompt: a\n", "its baseline's own kind"),
         ("metric: drift\n", "needs the baseline's name"),
         ("metric: calls:x\nalert: 1\n", "takes nothing after a colon"),
         ("metric: spike:latenzy\n", "Did you mean 'latency'?"),
