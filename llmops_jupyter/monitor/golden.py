@@ -20,6 +20,7 @@ from llmops_jupyter.monitor import ledger
 from llmops_jupyter.monitor.rules import age
 from llmops_jupyter.monitor.states import S
 from llmops_jupyter.store import Store, aliases
+from llmops_jupyter.tracing.messages import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +61,7 @@ class GoldenSet:
 
     def text(self) -> str:
         """As it is kept."""
-        return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
+        return clean(json.dumps(asdict(self), sort_keys=True, ensure_ascii=False))
 
     @classmethod
     def from_text(cls, text: str) -> GoldenSet:

@@ -14,6 +14,7 @@ from llmops_jupyter.evaluation.suites import check_keys, is_number, parse_yaml
 from llmops_jupyter.monitor.catalogue import MEASURES, Measure, measure_of
 from llmops_jupyter.monitor.channels import Channel, read_channel
 from llmops_jupyter.store import aliases
+from llmops_jupyter.tracing.messages import clean
 
 Direction = Literal["above", "below"]
 KIND = "rule"
@@ -133,7 +134,7 @@ class Rule:
 
     def text(self) -> str:
         """The rule as text that is equal for equal rules."""
-        return json.dumps(self.as_dict(), sort_keys=True, ensure_ascii=False)
+        return clean(json.dumps(self.as_dict(), sort_keys=True, ensure_ascii=False))
 
     @classmethod
     def from_text(cls, text: str) -> Rule:

@@ -83,7 +83,7 @@ class Timeline(Picture):
         axes.set_ylabel(f"{cut(rule.metric, 30)}{f', {unit}' if unit else ''}")
         axes.set_title(cut(rule.name, 60), fontsize="medium", loc="left", color=INK)
         if axes.get_legend_handles_labels()[0]:
-            axes.legend(frameon=False, labelcolor=INK, fontsize=8, loc="upper left")
+            axes.legend(frameon=False, labelcolor=INK, fontsize=8, loc="upper right", ncols=3)
         axes.margins(y=0.25)
         _date(axes)
         if all((look["low"] if look["low"] is not None else look["value"]) >= 0 for look in seen):
