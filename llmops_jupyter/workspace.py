@@ -255,6 +255,8 @@ class Workspace:
 
     def close(self) -> None:
         """Free models and close the file. Safe to call twice."""
+        if "monitor" in self._stages:
+            self._stages["monitor"].close()
         self.engine.live()
         self.engine.close()
         self.store.close()
@@ -365,6 +367,12 @@ def current_workspace() -> Workspace:
     if workspace is None or workspace.store.closed:
         workspace = open_workspace()
     return workspace
+
+
+def opened_workspace() -> Workspace | None:
+    """The workspace opened last, if it is open still; none is opened."""
+    workspace = _process.current
+    return None if workspace is None or workspace.store.closed else workspace
 
 
 def set_defaults(*, override: bool = True, **settings: Any) -> None:

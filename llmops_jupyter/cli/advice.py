@@ -61,6 +61,8 @@ def check(
             return
         if word.startswith("-") and word != "-" and not _NUMBER.fullmatch(word):
             _check_option(parser, word)
+            if choices and "=" not in word and waiting and _takes_value(parser, word):
+                waiting.pop(0)  # which is no command
         elif choices:
             if word not in choices:
                 _refuse(parser, "command", word, choices, "Commands")
@@ -73,6 +75,11 @@ def _commands_of(parser: argparse.ArgumentParser) -> Mapping[str, argparse.Argum
             found: Mapping[str, argparse.ArgumentParser] = action.choices
             return found
     return {}
+
+
+def _takes_value(parser: argparse.ArgumentParser, word: str) -> bool:
+    action = parser._option_string_actions[word]  # noqa: SLF001 - as above
+    return action.nargs is None
 
 
 def _check_option(parser: argparse.ArgumentParser, word: str) -> None:

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter import __version__
-from llmops_jupyter.cli import advice, doctor, gating, output, prompting, upkeep
+from llmops_jupyter.cli import advice, doctor, gating, monitoring, output, prompting, upkeep
 from llmops_jupyter.commands import Advice, Result, Rows, options
 from llmops_jupyter.commands.parsing import add_arguments
 from llmops_jupyter.errors import LLMOpsError, OptionError
@@ -27,12 +27,15 @@ GROUPS = {
     "finetune": "finetune",
     "evaluate": "evaluate",
     "guard": "guard",
+    "monitor": "monitor",
     "trace": "traces",
 }
 ONLY_IN_NOTEBOOKS = {
     ("prompt", "load"),
     ("rag", "panel"),
     ("finetune", "panel"),
+    ("monitor", "watch"),
+    ("monitor", "panel"),
     ("trace", "record"),
     ("trace", "replay"),
     ("trace", "last"),
@@ -101,7 +104,11 @@ def build() -> argparse.ArgumentParser:
 def _add_group_commands(groups: Any, common: argparse.ArgumentParser) -> None:
     for magic, group in GROUPS.items():
         entry = groups.add_parser(group, help=f"what %{magic} does", allow_abbrev=False)
-        commands = entry.add_subparsers(dest="command", required=True, metavar="COMMAND")
+        if magic == "monitor":
+            monitoring.add_watch(entry)
+        commands = entry.add_subparsers(
+            dest="command", required=magic != "monitor", metavar="COMMAND"
+        )
         for command in options.commands_of(magic).values():
             if (magic, command.name) in ONLY_IN_NOTEBOOKS or (magic, command.name) == RUN:
                 continue
@@ -130,7 +137,7 @@ def _runner(magic: str, name: str) -> Callable[[Terminal, dict[str, Any]], Resul
 
 def commands() -> dict[str, dict[str, str]]:
     """What stands here for each magic and its commands."""
-    return {
+    found = {
         magic: {
             name: f"llmops {group} {name}"
             for name in options.commands_of(magic)
@@ -138,6 +145,8 @@ def commands() -> dict[str, dict[str, str]]:
         }
         for magic, group in GROUPS.items()
     }
+    found["monitor"]["watch"] = "llmops monitor"
+    return found
 
 
 def only_in_notebooks() -> dict[str, str]:
@@ -149,11 +158,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Parse, run and print; errors are one line on stderr and exit status 1."""
     terminal: Terminal | None = None
     output.use_any_encoding()
+    given = sys.argv[1:] if arguments is None else arguments
     try:
         parser = build()
-        given = sys.argv[1:] if arguments is None else arguments
         advice.check(parser, given, only_in_notebooks())
-        values = vars(parser.parse_args(arguments))
+        values = monitoring.joined(vars(parser.parse_args(arguments)))
         as_json = bool(values.get("json"))
         terminal = Terminal(
             values.get("store"), prompting.variables_of(values.get("var") or ()), quiet=as_json
@@ -165,7 +174,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except LLMOpsError as e:
         said = advice.in_terminal(" ".join(str(e).split()), commands())
         print(f"{type(e).__name__}: {said}", file=sys.stderr)
-        return 1
+        return monitoring.error_code(given)
     except OSError as e:
         if e.filename is not None or e.errno not in output.FAULTS:
             raise

@@ -84,10 +84,10 @@ def read_suite(given: str | Path) -> Suite:
         DataError: it cannot be read, with the line where that is known.
     """
     text, folder, where = _text(given)
-    value, lines = _yaml(text, where)
+    value, lines = parse_yaml(text, where)
     if not isinstance(value, Mapping):
         raise DataError(f"{where} is no suite: it begins with keys such as name: and data:.")
-    _check_keys(value, KEYS, where, lines.get((), 1), "A suite")
+    check_keys(value, KEYS, where, lines.get((), 1), "A suite")
     for needed in ("data", "variant", "gates"):
         if not value.get(needed):
             raise DataError(f"{where} has no {needed}. A suite needs data, variant and gates.")
@@ -225,8 +225,12 @@ def _text(given: str | Path) -> tuple[str, Path | None, str]:
         raise DataError(f"The suite {str(path)!r} cannot be read: {why}. Name a YAML file.") from e
 
 
-def _yaml(text: str, where: str) -> tuple[Any, dict[tuple[Any, ...], int]]:
-    """The value of a YAML text, and the lines of its parts by their path."""
+def parse_yaml(text: str, where: str) -> tuple[Any, dict[tuple[Any, ...], int]]:
+    """The value of a YAML text, and the lines of its parts by their path.
+
+    Raises:
+        DataError: it is no YAML, or a key is there twice; with the line.
+    """
     import yaml
 
     try:
@@ -282,7 +286,7 @@ def _gate(given: Any, where: str, line: int) -> Gate:
     at = f"{where} line {line}"
     if not isinstance(given, Mapping) or "metric" not in given:
         raise DataError(f"{at}: a gate names a metric, as in {{metric: exact, at_least: 0.7}}")
-    _check_keys(given, GATE_KEYS, where, line, "A gate")
+    check_keys(given, GATE_KEYS, where, line, "A gate")
     kinds = [kind for kind in BOUNDS if kind in given]
     if len(kinds) != 1:
         raise DataError(f"{at}: a gate has one of {', '.join(BOUNDS)}; this has {len(kinds)}.")
@@ -292,7 +296,7 @@ def _gate(given: Any, where: str, line: int) -> Gate:
         if limit is not True:
             raise DataError(f"{at}: write {kind}: true")
         limit = 0.0
-    elif not _is_number(limit):
+    elif not is_number(limit):
         raise DataError(f"{at}: {kind} is a number, not {limit!r:.60}.")
     if kind == "not_worse_by" and limit <= 0:
         raise DataError(f"{at}: not_worse_by is a loss above 0 that does not matter, as in 0.05.")
@@ -306,7 +310,8 @@ def _gate(given: Any, where: str, line: int) -> Gate:
     return Gate(str(given["metric"]), kind, float(limit), str(part), line)
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a value of YAML is a finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     try:
@@ -322,7 +327,7 @@ def _variant(given: Any, name: str, options: Mapping[str, Any], where: str) -> V
         made = as_variant(given)
     elif isinstance(given, Mapping):
         known = ("prompt", "column", "name", *OPTIONS)
-        _check_keys(given, known, where, 0, f"The {name}")
+        check_keys(given, known, where, 0, f"The {name}")
         settings = {k: v for k, v in given.items() if k in OPTIONS}
         made = Variant(
             prompt=given.get("prompt"),
@@ -337,9 +342,10 @@ def _variant(given: Any, name: str, options: Mapping[str, Any], where: str) -> V
     return made if made.prompt is None else made.with_options(**options)
 
 
-def _check_keys(
+def check_keys(
     given: Mapping[Any, Any], known: Sequence[str], where: str, line: int, what: str
 ) -> None:
+    """Raise a DataError for a key that is not known; it proposes the nearest one."""
     for key in given:
         if key not in known:
             at = f"{where} line {line}" if line else where

@@ -113,6 +113,14 @@ def _values(session: Session, kind: str) -> list[str]:
         "quantization": lambda _: _kinds(),
         "run": lambda s: [str(r["run"]) for r in s.workspace.evaluation.list(20)],
         "metric": lambda _: _metrics(),
+        "rule": lambda s: ["all", *(r.name for r in s.workspace.monitor.alerts.rules())],
+        "alert_action": lambda _: _actions("ALERT_ACTIONS"),
+        "watch_action": lambda _: _actions("WATCH_ACTIONS"),
+        "golden_action": lambda _: _actions("GOLDEN_ACTIONS"),
+        "golden": lambda s: [g.name for g in s.workspace.monitor.golden.list()],
+        "baseline": lambda s: _names(s, "baselines"),
+        "budget": lambda s: _names(s, "budgets"),
+        "measure": _measures,
         "source": lambda s: [c.source for c in s.workspace.models.discover()[0]],
     }
     return list(makers[kind](session))
@@ -128,6 +136,30 @@ def _metrics() -> list[str]:
     from llmops_jupyter.evaluation.metrics import catalogue
 
     return [entry.name for entry in catalogue()]
+
+
+def _actions(name: str) -> list[str]:
+    from llmops_jupyter.commands.table import monitor
+
+    return list(getattr(monitor, name))
+
+
+def _names(session: Session, kind: str) -> list[str]:
+    """Names in a list that the monitor has of one kind."""
+    from llmops_jupyter.monitor.overview import names_of
+
+    return names_of(getattr(session.workspace.monitor, kind)())
+
+
+def _measures(session: Session) -> list[str]:
+    from llmops_jupyter.monitor.catalogue import MEASURES, SPIKES
+
+    monitor = session.workspace.monitor
+    return [
+        *(name for name, measure in MEASURES.items() if not measure.needs),
+        *(f"spike:{name}" for name in SPIKES),
+        *(f"golden:{golden.name}" for golden in monitor.golden.list()),
+    ]
 
 
 def _variables(session: Session) -> list[str]:

@@ -23,6 +23,7 @@ IN_NOTEBOOK = {
     ("finetune", "run"),
     ("finetune", "resume"),
     ("finetune", "panel"),
+    ("monitor", "panel"),
 }
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.commands import options
 from llmops_jupyter.errors import UnknownNameError, did_you_mean
 from llmops_jupyter.magics import settings
+from llmops_jupyter.magics.notices import Notices
 
 if TYPE_CHECKING:
     from llmops_jupyter.magics.display import Status
@@ -29,6 +31,7 @@ class Session:
         # The result that a line magic has shown, and the cell in which it did.
         self.shown: tuple[Any, int | None] = (None, None)
         self.settings = settings.LLMOps(shell)
+        self._notices = Notices()
 
     @property
     def workspace(self) -> Workspace:
@@ -102,6 +105,7 @@ class Session:
         display.display_once(self.shell, self._was_shown)
         self.shell.configurables.append(self.settings)
         self.shell.events.register("pre_run_cell", self._before_cell)
+        self.shell.events.register("post_run_cell", self._after_cell)
         self._matcher = completion.matcher(self)
         completer = getattr(self.shell, "Completer", None)
         if completer is not None:
@@ -122,6 +126,7 @@ class Session:
         if self.settings in self.shell.configurables:
             self.shell.configurables.remove(self.settings)
         self.shell.events.unregister("pre_run_cell", self._before_cell)
+        self.shell.events.unregister("post_run_cell", self._after_cell)
         completer = getattr(self.shell, "Completer", None)
         if completer is not None and self._matcher in completer.custom_matchers:
             completer.custom_matchers.remove(self._matcher)
@@ -135,6 +140,15 @@ class Session:
     def _before_cell(self, info: Any) -> None:
         self._cell_id = getattr(info, "cell_id", None)
         explain_lost_questions(getattr(info, "raw_cell", None) or "")
+
+    def _after_cell(self, result: Any) -> None:
+        workspace = sys.modules.get("llmops_jupyter.workspace")
+        if workspace is None:
+            return
+        from llmops_jupyter.magics.display import say
+
+        cell = getattr(getattr(result, "info", None), "raw_cell", None) or ""
+        self._notices.after_cell(workspace.opened_workspace(), cell, say)
 
 
 _QUESTION = re.compile(

@@ -46,7 +46,7 @@ const line = (points, name, x, y) =>
   });
 
 const axes = (width, steps, [low, high], x, y) => {
-  const made = drawn("g", { class: "llmops-tuning-axes" });
+  const made = drawn("g", { class: "llmops-panel-axes" });
   const bottom = HEIGHT - EDGE.bottom;
   const across = ticks(0, steps, Math.max(2, Math.floor(width / 110)));
   const upward = ticks(low, high, 4);
@@ -58,7 +58,7 @@ const axes = (width, steps, [low, high], x, y) => {
   }
   for (const loss of upward.found) {
     made.append(
-      drawn("line", { class: "llmops-tuning-grid", x1: EDGE.left, x2: width - EDGE.right, y1: y(loss), y2: y(loss) }),
+      drawn("line", { class: "llmops-panel-grid", x1: EDGE.left, x2: width - EDGE.right, y1: y(loss), y2: y(loss) }),
       drawn("text", { x: EDGE.left - 6, y: y(loss) + 4, "text-anchor": "end" }, loss.toFixed(upward.digits)),
     );
   }
@@ -139,7 +139,7 @@ const option = ({ id, name, status }, chosen) => {
 
 function render({ model, el }) {
   const root = element("div");
-  root.className = "llmops-tuning";
+  root.className = "llmops-panel llmops-tuning";
   const me = Math.random().toString(36).slice(2);
   let count = 0;
   let asked = "";
@@ -159,7 +159,7 @@ function render({ model, el }) {
   const resume = button("Resume", () => send("resume"));
   const head = element("div", "head");
   head.append(choice, stop, resume);
-  const said = element("p", "said");
+  const said = element("p", "said llmops-panel-notice");
   said.setAttribute("role", "status");
   const facts = element("dl", "figures");
   const plot = element("div", "plot");

@@ -15,6 +15,7 @@ import traitlets
 from llmops_jupyter.errors import LLMOpsError
 from llmops_jupyter.finetune.runs import RUNNING, Run
 from llmops_jupyter.panels.runs import bundle_of, curve_of, state_of
+from llmops_jupyter.panels.styles import style
 
 if TYPE_CHECKING:
     from llmops_jupyter.finetune.stage import Finetune
@@ -42,7 +43,7 @@ class FinetunePanel(anywidget.AnyWidget):
     """
 
     _esm = HERE / "finetune.js"
-    _css = HERE / "finetune.css"
+    _css = style("finetune")
     runs = traitlets.List().tag(sync=True)
     shown = traitlets.Dict().tag(sync=True)
     curve = traitlets.Dict().tag(sync=True)

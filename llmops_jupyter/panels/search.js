@@ -34,7 +34,7 @@ const marked = (name, className, pieces) => {
 };
 
 const warnings = (passage) =>
-  passage.warnings.map((said) => element("p", "warning", `⚠ This passage ${said}.`));
+  passage.warnings.map((said) => element("p", "warning llmops-panel-notice", `⚠ This passage ${said}.`));
 
 const leg = (name, score, found) => {
   const said = found ? `${name} no. ${found.rank}, ${score} ${found.score.toFixed(2)}` : `${name} –`;
@@ -174,7 +174,7 @@ const makeReader = (shown, go, back) => {
     pages.append(made);
   }
   root.append(head);
-  if (shown.notice) root.append(element("p", "notice", shown.notice));
+  if (shown.notice) root.append(element("p", "notice llmops-panel-notice", shown.notice));
   root.append(pages);
 
   const show = () => {
@@ -256,7 +256,7 @@ const moveIn = (titles, here, key, leave) => {
 
 function render({ model, el }) {
   const root = element("div");
-  root.className = "llmops-search";
+  root.className = "llmops-panel llmops-search";
   const status = element("p", "said");
   status.setAttribute("role", "status");
   const list = labelled(element("ol", "hits"), "Results");

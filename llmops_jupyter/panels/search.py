@@ -10,6 +10,7 @@ import traitlets
 
 from llmops_jupyter.errors import DataError, LLMOpsError, OptionError, StoreError
 from llmops_jupyter.panels.results import bundle_of, document_of, results_of
+from llmops_jupyter.panels.styles import style
 from llmops_jupyter.rag import kept
 from llmops_jupyter.rag.index import MOST_QUERY
 from llmops_jupyter.rag.searching import MODES
@@ -39,7 +40,7 @@ class SearchPanel(anywidget.AnyWidget):
     """
 
     _esm = HERE / "search.js"
-    _css = HERE / "search.css"
+    _css = style("search")
     about = traitlets.Dict().tag(sync=True)
     answer = traitlets.Dict().tag(sync=True)
     opened = traitlets.Dict().tag(sync=True)

@@ -9,6 +9,7 @@ from llmops_jupyter.commands.table import (
     finetune,
     guard,
     model,
+    monitor,
     prompt,
     rag,
     trace,
@@ -22,5 +23,6 @@ COMMANDS: tuple[Command, ...] = (
     *finetune.COMMANDS,
     *evaluate.COMMANDS,
     *guard.COMMANDS,
+    *monitor.COMMANDS,
     *trace.COMMANDS,
 )

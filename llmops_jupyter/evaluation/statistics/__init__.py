@@ -6,6 +6,7 @@ from llmops_jupyter.evaluation.statistics.anytime import (
     always_valid,
     always_valid_difference,
     always_valid_mean,
+    always_valid_p,
 )
 from llmops_jupyter.evaluation.statistics.clusters import (
     clustered_difference,
@@ -39,6 +40,7 @@ __all__ = [
     "always_valid",
     "always_valid_difference",
     "always_valid_mean",
+    "always_valid_p",
     "binary_spread",
     "clustered_difference",
     "clustered_mean",

@@ -8,6 +8,7 @@ These intervals are wider, and may be looked at as rows come.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from llmops_jupyter.errors import OptionError
@@ -28,6 +29,12 @@ PLANNED = 300
 GRID = 2_001
 # A bet keeps at least this part of what it has.
 CAUTION = 0.5
+# Sizes of the bets that a mean is past a limit: parts of what is lost if a score is the worst that it can be, and
+# standard deviations.
+BETS = (0.5, 0.25, 0.125, 0.0625, 0.03125)
+NORMAL_BETS = (1.0, 0.5, 0.25, 0.125)
+# An upper bound of the sum of 1 / (k log(k)²) from 2 on, so that the parts of all bets come to less than 1.
+SHARES = 2.11
 # The normal approximation is not used for fewer rows.
 LEAST = 20
 
@@ -58,11 +65,7 @@ def always_valid_mean(
 
     check_confidence(confidence)
     found = numbers(values, "the scores")
-    if not low < high or found.min() < low or found.max() > high:
-        raise OptionError(
-            f"Scores from {found.min():g} to {found.max():g} are not within the bounds {low:g} to "
-            f"{high:g}. Give the bounds of the metric."
-        )
+    _check_bounds(found, low, high)
     unit = (found - low) / (high - low)
     inside = _not_ruled_out(unit, 1 - confidence)
     step = 1 / (GRID - 1)
@@ -74,6 +77,69 @@ def always_valid_mean(
     scale = high - low
     made = Interval(low + scale * bounds[0], low + scale * bounds[1], confidence, "betting")
     return Estimate(float(found.mean()), made, len(found))
+
+
+def always_valid_p(
+    values: Values,
+    limit: float,
+    *,
+    bounds: tuple[float, float] | None = None,
+    above: bool = True,
+) -> float:
+    """The p-value, at every number of rows at once, that the mean never went past a limit.
+
+    Bets that it is past the limit begin anew at each row, with a part of what one has that falls about as 1 / k,
+    in several sizes; the p-value is one over the most that they were worth together. So a change is found soon that
+    comes late (the e-detectors of Shin, Ramdas and Rinaldo, New England Journal of Statistics in Data Science 2,
+    2024, with weights that sum to one, by which Ville's inequality bounds the probability of a false alarm at any
+    time and not only their frequency).
+
+    Args:
+        values: one score a row, in the order in which the rows came; independent of each other.
+        limit: that the mean may be past.
+        bounds: least and greatest possible score: the p-value is then exact; without, it rests on the normal
+            approximation and needs 20 rows.
+        above: whether past is above the limit, or below it.
+
+    Raises:
+        DataError: there are no scores.
+        OptionError: a score is out of bounds.
+    """
+    import numpy as np
+
+    found = numbers(values, "the scores")
+    if bounds is None:
+        spread = float(found.std(ddof=1)) if len(found) >= LEAST else 0.0
+        if spread <= 0:
+            return 1.0
+        steps = (found - limit) / spread * (1 if above else -1)
+        return _most_won([size * steps - size**2 / 2 for size in NORMAL_BETS])
+    low, high = bounds
+    _check_bounds(found, low, high)
+    unit, middle = (found - low) / (high - low), (limit - low) / (high - low)
+    if not above:
+        unit, middle = 1 - unit, 1 - middle
+    if middle <= 0:
+        return 0.0 if middle < 0 or bool((unit > 0).any()) else 1.0
+    if middle >= 1:
+        return 1.0
+    return _most_won([np.log1p(part / middle * (unit - middle)) for part in BETS])
+
+
+def _most_won(gains: Sequence[Numbers]) -> float:
+    """One over the most that bets were worth at any row, which begin at each row; from the logarithms of their gains."""
+    import numpy as np
+
+    n = len(gains[0])
+    logs = np.log(np.arange(2, n + 2))
+    shares = -math.log(SHARES) - logs - 2 * np.log(logs)
+    worth = []
+    for gain in gains:
+        after = np.cumsum(gain)
+        before = np.concatenate([[0.0], after[:-1]])
+        worth.append(after + np.logaddexp.accumulate(shares - before))
+    together = np.logaddexp.reduce(worth) - math.log(len(gains))
+    return float(np.exp(-max(0.0, float(together.max()))))
 
 
 def always_valid_difference(
@@ -134,6 +200,14 @@ def always_valid(value: float, se: float, planned_se: float, confidence: float) 
     ratio = se**2 / mixture
     half = se * math.sqrt((1 + ratio) * (math.log(1 + 1 / ratio) - 2 * math.log(alpha)))
     return Interval(value - half, value + half, confidence, "always valid, normal mixture")
+
+
+def _check_bounds(found: Numbers, low: float, high: float) -> None:
+    if not low < high or found.min() < low or found.max() > high:
+        raise OptionError(
+            f"Scores from {found.min():g} to {found.max():g} are not within the bounds {low:g} to "
+            f"{high:g}. Give the bounds of the metric."
+        )
 
 
 def _not_ruled_out(unit: Numbers, alpha: float) -> Any:

@@ -112,6 +112,7 @@ def separate_rates(a: Values, b: Values, *, confidence: float = CONFIDENCE) -> E
     Raises:
         DataError: a side has no rows, or a score is not 0 or 1.
     """
+    import numpy as np
     from statsmodels.stats.proportion import confint_proportions_2indep, test_proportions_2indep
 
     check_confidence(confidence)
@@ -122,6 +123,9 @@ def separate_rates(a: Values, b: Values, *, confidence: float = CONFIDENCE) -> E
     value = float(second.mean() - first.mean())
     p_value = 1.0
     if 0 < counts[0] + counts[2] < counts[1] + counts[3]:
-        p_value = float(test_proportions_2indep(*counts, method="score").pvalue)
+        with np.errstate(
+            divide="ignore"
+        ):  # the ratio that comes along is infinite where a count is 0
+            p_value = float(test_proportions_2indep(*counts, method="score").pvalue)
     made = Interval(float(low), float(high), confidence, "Newcombe").within(-1.0, 1.0)
     return Estimate(value, made, counts[1] + counts[3], p_value=p_value, test="score test")

@@ -8,7 +8,16 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 
-from llmops_jupyter.store.schema import baselines, basis, cost, guard, redteam, registries, stages
+from llmops_jupyter.store.schema import (
+    alerts,
+    baselines,
+    basis,
+    cost,
+    guard,
+    redteam,
+    registries,
+    stages,
+)
 
 Migration = Callable[[sqlite3.Connection], None]
 
@@ -36,5 +45,6 @@ MIGRATIONS: tuple[Migration, ...] = (
     guard.m021_policies,
     cost.m022_cost,
     baselines.m023_baselines,
+    alerts.m024_alerts,
     redteam.m025_redteam,
 )
