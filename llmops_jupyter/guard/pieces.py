@@ -7,7 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.guard import normalizing
+from llmops_jupyter.guard.signs import HIDDEN
 from llmops_jupyter.guard.sentences import WINDOW, sentences
+
+# Views that change how letters are drawn; the others had hidden what they show.
+OPEN = frozenset({"", "plain letters", "figures for letters"})
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,4 +83,6 @@ def signs_of(
     for place, members in enumerate(found.members):
         if members:
             made[place] = made[list(members)].max(axis=0)
+    if alone:
+        made[:, HIDDEN] = [view not in OPEN for view in found.views]
     return made

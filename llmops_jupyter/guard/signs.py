@@ -133,7 +133,9 @@ _COMPILED = tuple(
 _WORD = re.compile(r"\w+")
 # Figures after the signs: length, few different words, characters that are no letters.
 FIGURES = 4
-COUNT = len(SIGNS) + FIGURES
+COUNT = len(SIGNS) + FIGURES + 1
+# The last column: the piece was hidden in an encoding. Whoever has pieces sets it.
+HIDDEN = COUNT - 1
 
 
 def digest() -> str:
@@ -142,7 +144,7 @@ def digest() -> str:
 
 
 def signs(texts: Sequence[str]) -> np.ndarray[Any, Any]:
-    """One row for each text: 1.0 for each sign that it has, then four figures from 0 to 1."""
+    """One row for each text: 1.0 for each sign that it has, then four figures from 0 to 1, and a last column of 0."""
     import numpy as np
 
     found = np.zeros((len(texts), COUNT), dtype=np.float32)
@@ -154,7 +156,7 @@ def signs(texts: Sequence[str]) -> np.ndarray[Any, Any]:
             if there.issuperset(needs) and pattern.search(read if capitals else low) is not None:
                 there.add(column)
         found[place, list(there)] = 1.0
-        found[place, len(SIGNS) :] = _figures(read, len(text))
+        found[place, len(SIGNS) : HIDDEN] = _figures(read, len(text))
     return found
 
 
