@@ -178,8 +178,22 @@ def injection(without: Collection[str] = ()) -> Fitted:
         rows(composed(), lambda s: s.positive, 1.0, 200, parts=False),
         rows(composed(), lambda s: not s.positive, 0.0, 200, parts=False),
         rows(harmless(), is_fitted, 0.0, 1000, parts=True),
-        rows(documents(), is_early, 0.0, 250, parts=False),
+        rows(documents(), is_early, 0.0, 350, parts=True),
     ]
+    return replace(regress(some, STRENGTH, hashed), penalty=PENALTY)
+
+
+def of_one(group: str) -> Fitted:
+    """Orders against the rules, fitted on the attacks of one set alone, with the same harmless texts."""
+    hashed = attacks().rows.shape[1] - _signs()
+    some = [
+        rows(attacks(), lambda s: s.group == group, 1.0, 1000, parts=False),
+        rows(harmless(), is_fitted, 0.0, 1000, parts=True),
+        rows(documents(), is_early, 0.0, 350, parts=True),
+    ]
+    if group == "own attacks":
+        some.append(rows(composed(), lambda s: s.positive, 1.0, 200, parts=False))
+        some.append(rows(composed(), lambda s: not s.positive, 0.0, 200, parts=False))
     return replace(regress(some, STRENGTH, hashed), penalty=PENALTY)
 
 
@@ -203,19 +217,27 @@ def _signs() -> int:
     return COUNT
 
 
-def cut(model: Fitted, given: Bank, keep: Callable[[Sample], bool], rate: float = RATE) -> float:
-    """The frozen threshold, as a logit."""
-    kept = np.array([keep(s) for s in given.samples])
-    sources = [s.group for s, k in zip(given.samples, kept, strict=True) if k]
-    return quantile(model.best(given)[kept], sources, rate)
+def cut(model: Fitted, given: Sequence[tuple[Bank, Callable[[Sample], bool]]], rate: float) -> float:
+    """The frozen threshold over some texts of some banks, as a logit."""
+    logits, sources = [], []
+    for one, keep in given:
+        kept = np.array([keep(s) for s in one.samples])
+        logits.append(model.best(one)[kept])
+        sources += [s.group for s, k in zip(one.samples, kept, strict=True) if k]
+    return quantile(np.concatenate(logits), sources, rate)
+
+
+def is_frozen(sample: Sample) -> bool:
+    """The part that freezes thresholds; of e-mails none, since there are few."""
+    return sample.source != "mails" and not is_fitted(sample)
 
 
 def injection_cut(model: Fitted) -> float:
-    return cut(model, harmless(), lambda s: not is_fitted(s))
+    return cut(model, [(harmless(), is_frozen), (documents(), is_frozen)], RATE)
 
 
 def request_cut(model: Fitted) -> float:
-    return cut(model, documents(), lambda s: s.source != "mails" and not is_fitted(s))
+    return cut(model, [(documents(), is_frozen)], RATE)
 
 
 @functools.cache
@@ -225,6 +247,7 @@ def folds() -> tuple[tuple[str, Fitted], ...]:
     return tuple((kind, injection(without=[kind])) for kind in kinds)
 
 
+@functools.cache
 def unseen() -> tuple[Any, list[Sample]]:
     """The logit, less its model's frozen threshold, of each attack by the model that never saw its kind."""
     found, samples = [], []
@@ -235,17 +258,18 @@ def unseen() -> tuple[Any, list[Sample]]:
     return np.concatenate(found), samples
 
 
+@functools.cache
 def shipped() -> tuple[Fitted, Fitted]:
     """The models that are written: fitted on all attacks, one threshold for both."""
     model = injection()
     at = injection_cut(model)
     logits, _ = unseen()
-    separate = np.array([not is_fitted(s) for s in harmless().samples])
+    separate = np.array([is_frozen(s) for s in harmless().samples])
     model = calibrated(model, logits + at, model.best(harmless())[separate])
     threshold = float(model.probability(at))
     model = replace(model, threshold=threshold)
     asked = request()
-    separate = np.array([s.source != "mails" and not is_fitted(s) for s in documents().samples])
+    separate = np.array([is_frozen(s) for s in documents().samples])
     asked = calibrated(asked, asked.best(_in_mails()), asked.best(documents())[separate])
     at = request_cut(asked)
     offset = float(np.log(threshold / (1 - threshold)) - asked.slope * at)
@@ -258,6 +282,7 @@ def _in_mails() -> Bank:
     return bank(sets.in_mails(sets.bipia(), letters[len(letters) // 2 :]))
 
 
+@functools.cache
 def unseen_requests() -> tuple[Any, Any]:
     """BIPIA's attacks in e-mails that were not fitted on, by models that saw neither: logits less thresholds; e-mails alone.
 
@@ -273,6 +298,33 @@ def unseen_requests() -> tuple[Any, Any]:
         found.append(np.maximum(first, second))
     assert late.sum() == len(letters) - len(letters) // 2
     return found[0], found[1][late]
+
+
+def stopped_documents() -> list[tuple[str, Any]]:
+    """Documents that froze the threshold of requests: whether either shipped model lets each through."""
+    model, asked = shipped()
+    given = documents()
+    first = model.probability(model.best(given)) < model.threshold
+    second = asked.probability(asked.best(given)) < asked.threshold
+    kept = np.array([is_frozen(s) for s in given.samples])
+    sources = np.array([s.source if s.group == "prose" else s.group for s in given.samples])
+    through = first & second
+    return [
+        (name, through[kept & (sources == name)]) for name in sorted(set(sources[kept]))
+    ]
+
+
+@functools.cache
+def tried() -> Bank:
+    """Texts of sets that no model was fitted or frozen on."""
+    pint = [s for s in sets.valid() if "PINT" in s.source]
+    return bank([*sets.notinject("two"), *sets.wildguard(), *pint])
+
+
+def stopped(model: Fitted, given: Bank, keep: Callable[[Sample], bool]) -> tuple[int, int]:
+    """How many of some texts a model's frozen threshold stops, of how many."""
+    kept = np.array([keep(s) for s in given.samples])
+    return int((model.best(given)[kept] > injection_cut(model)).sum()), int(kept.sum())
 
 
 def matrix(texts: Sequence[str], bits: int) -> Any:
