@@ -21,7 +21,7 @@ from llmops_jupyter.guard.grams import grams
 
 # The share of separate harmless texts, each source weighing the same, that the frozen threshold stops.
 RATE = 0.03
-PENALTY = 0.1
+PENALTY = 0.3
 STRENGTH, REQUEST_STRENGTH = 32.0, 8.0
 SEED = 8
 
@@ -90,7 +90,7 @@ def regress(some: Sequence[Rows], strength: float, hashed: int) -> Fitted:
     from sklearn.linear_model import LogisticRegression
 
     model = LogisticRegression(
-        C=strength, solver="liblinear", tol=1e-3, max_iter=200, random_state=SEED
+        C=strength, solver="liblinear", tol=5e-3, max_iter=100, random_state=SEED
     )
     model.fit(
         sparse.vstack([r.bank.rows[r.chosen] for r in some]).tocsr(),

@@ -77,6 +77,14 @@ def features(extra: str = "") -> str:
     return hashlib.sha256(f"{grams.VERSION}\n{extra}".encode()).hexdigest()
 
 
+def digest_of(name: str) -> str:
+    """The sha256 of a weight file; '' if there is none. Reads the file without NumPy."""
+    try:
+        return hashlib.sha256((WEIGHTS / f"{name}.npz").read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
 @functools.lru_cache(maxsize=8)
 def load(name: str, extra: str = "") -> Classifier:
     """The weights of a fitted check.

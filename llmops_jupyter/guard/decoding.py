@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 
 from llmops_jupyter.guard import language
 
-MOST, GUESSED, DEEPEST = 40, 20_000, 2
+MOST, GUESSED, DEEPEST = 400, 20_000, 2
 # A text that has this share of common words is language already and no cipher.
 PLAIN = 0.12
 
@@ -26,7 +26,7 @@ _HEX = re.compile(r"(?<![0-9A-Za-z])(?:(?:0x|\\x)?[0-9A-Fa-f]{2}[ ,:\-]?){8,}")
 _BINARY = re.compile(r"(?<![01])(?:[01]{8}[ ,]?){4,}(?![01])")
 _DECIMAL = re.compile(r"(?<!\d)(?:\d{2,3}[ ,;]+){7,}\d{2,3}(?!\d)")
 _ESCAPE = re.compile(r"\\u\{?([0-9a-fA-F]{4,6})\}?|\\x([0-9a-fA-F]{2})")
-_PERCENT = re.compile(r"(?:%[0-9A-Fa-f]{2}){2,}|(?:[\w.\-+]*%[0-9A-Fa-f]{2}){3,}[\w.\-+]*")
+_PERCENT = re.compile(r"%[0-9A-Fa-f]{2}(?:[\w.\-+]{0,20}%[0-9A-Fa-f]{2}){2,}[\w.\-+]{0,40}")
 _ENTITY = re.compile(r"&(?:#\d{1,6}|#x[0-9A-Fa-f]{1,5}|[a-zA-Z]{2,8});")
 _MORSE = re.compile(r"[.\-·−–]{1,6}(?:[ /|]{1,3}[.\-·−–]{1,6}){7,}")
 _LETTERS = string.ascii_lowercase
@@ -55,13 +55,21 @@ def _once(text: str) -> Iterator[tuple[str, str]]:
         for count, found in enumerate(pattern.finditer(text)):
             if count >= MOST:
                 break
-            part = decode(found[0])
-            if part and language.plausible(part):
+            part = _unwrapped(decode(found[0]))
+            if language.plausible(part):
                 parts.append(part)
         if parts:
             yield name, "\n".join(parts)
     yield from _escapes(text)
     yield from _guessed(text)
+
+
+def _unwrapped(part: str) -> str:
+    """What an encoding held that was encoded once more, or the same."""
+    for _, pattern, decode in _PIECES[:3]:
+        if pattern.fullmatch(part.strip()):
+            return decode(part.strip()) or part
+    return part
 
 
 def _escapes(text: str) -> Iterator[tuple[str, str]]:
@@ -77,20 +85,18 @@ def _character(code: int) -> str:
 
 def _guessed(text: str) -> Iterator[tuple[str, str]]:
     """Letters shifted or mirrored, and text reversed, of each paragraph that is no language as it stands."""
-    parts = []
-    size = 0
-    for part in re.split(r"[\r\n]+|(?<=[:.!?])\s+", text[:GUESSED]):
-        if len(part) >= 12 and sum(c.isalpha() for c in part) > len(part) / 2:
-            parts.append(part)
-        size += 1
-    for part in parts[: 4 * MOST]:
+    parts = [
+        part
+        for part in re.split(r"[\r\n]+|(?<=[:.!?])\s+", text[:GUESSED])
+        if len(part) >= 12 and sum(c.isalpha() for c in part) > len(part) / 2
+    ]
+    for part in parts[:MOST]:
         if language.share(part)[1] >= PLAIN:
             continue
         for name, turn in _TURNS:
             turned = turn(part)
             if language.certain(turned):
                 yield name, turned
-                break
 
 
 def _text(data: bytes) -> str:

@@ -29,7 +29,7 @@ def views(text: str) -> Iterator[View]:
     cut = bounded(text)
     told = {cut}
     yield View("", cut)
-    plain = spelling.folded(cut)
+    plain = bounded(spelling.folded(cut))
     for name, made in _spellings(cut, plain):
         if made.strip() and made not in told:
             told.add(made)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from llmops_jupyter.guard.language import COMMON
+
 # Letters of Cyrillic, Greek, Armenian, Cherokee and others that are drawn as a Latin one; our own short list.
 _ALIKE = {
     "a": "аαɑ", "b": "ЬвβƄ", "c": "сϲⅽ", "d": "ԁɗⅾ", "e": "еєҽ", "f": "ƒք", "g": "ɡց", "h": "һհ",
@@ -18,7 +20,7 @@ _ALIKE = {
 _TO_LATIN = {ord(seen): latin for latin, others in _ALIKE.items() for seen in others}
 _LATIN = re.compile(r"[A-Za-z]")
 _WORD = re.compile(r"\S+")
-_FIGURES = str.maketrans("013457@$!|+€", "oleastasiite")
+_FIGURES = str.maketrans("03457@$!|+€", "oeastasiite")
 _FIGURE_WORD = re.compile(r"[A-Za-z0-9@$!|+€]{2,}")
 _MARKS = re.compile(r"[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff]+")
 # Format characters, variation selectors, fillers and blanks of no width.
@@ -85,15 +87,18 @@ def _to_latin(word: str, *, alone: bool) -> str:
 
 
 def figures(text: str) -> str:
-    """Figures and signs inside words made the letters that they stand for, as in '1gn0re'."""
+    """Figures and signs inside words made the letters that they stand for, as in '1gn0re'; 1 is i, or l where that makes a common word."""
 
     def turned(found: re.Match[str]) -> str:
         word = found[0]
-        letters = sum(c.isalpha() for c in word)
         core = word.rstrip("!|+$")
-        if not letters or core.isalpha() or len(core) - letters > letters + 1:
+        letters = sum(c.isalpha() for c in core)
+        if not letters or core.isalpha() or len(core) - letters > 2 * letters:
             return word
-        return core.translate(_FIGURES) + word[len(core) :]
+        plain = core.translate(_FIGURES)
+        with_i, with_l = plain.replace("1", "i"), plain.replace("1", "l")
+        best = with_l if with_l.lower() in COMMON and with_i.lower() not in COMMON else with_i
+        return best + word[len(core) :]
 
     return _FIGURE_WORD.sub(turned, text)
 
