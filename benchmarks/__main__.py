@@ -22,6 +22,7 @@ PARTS = {
     "grounding": "Answers from documents",
     "finetune": "Fine-tuning",
     "preparing": "Data preparation",
+    "safety": "Safety",
     "gpu": "GPU",
 }
 

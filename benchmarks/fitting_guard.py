@@ -26,7 +26,9 @@ def main() -> None:
     parser.add_argument("--to", type=Path, default=classifier.WEIGHTS, metavar="FOLDER")
     given = parser.parse_args()
     if not os.environ.get("LLMOPS_BENCH_DATA"):
-        sys.exit("LLMOPS_BENCH_DATA is unset: set it to the folder with the data sets, then run again.")
+        sys.exit(
+            "LLMOPS_BENCH_DATA is unset: set it to the folder with the data sets, then run again."
+        )
     given.to.mkdir(parents=True, exist_ok=True)
     model, asked = guard_models.shipped()
     write(given.to, "injection", model, signs.digest(), guard_rates.injection())

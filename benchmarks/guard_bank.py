@@ -62,7 +62,7 @@ def bank(samples: Sequence[Sample], most: int = 3_000) -> Bank:
         stripped = text.strip()
         whole += [single or t.strip() == stripped for t in found.texts]
         sentence += [
-            not members and t.strip() != stripped or single
+            (not members and t.strip() != stripped) or single
             for t, members in zip(found.texts, found.members, strict=True)
         ]
     made = grams(texts, BITS)

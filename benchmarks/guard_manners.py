@@ -99,9 +99,7 @@ def fit(rows: Any, labels: Any, strength: float, hashed: int, weights: Any = Non
     return Fitted(found[:hashed], found[hashed:], float(model.intercept_[0]))
 
 
-def crossed(
-    rows: Any, labels: Any, strength: float, weights: Any, places: Sequence[Any]
-) -> Any:
+def crossed(rows: Any, labels: Any, strength: float, weights: Any, places: Sequence[Any]) -> Any:
     """The logit of each row by a model that was fitted without its fold; `places` has each fold's rows."""
     found = np.zeros(rows.shape[0])
     for held in places:
@@ -140,7 +138,10 @@ def identities() -> list[str]:
 def toxic() -> tuple[Fitted, Any, list[Sample]]:
     """The model, and the cross-validated logits of the comments less the threshold."""
     samples = list(sets.comments())
-    extra = [Sample(t, False, "own identities") for t in dict.fromkeys(map(toxicity.masked, identities()))]
+    extra = [
+        Sample(t, False, "own identities")
+        for t in dict.fromkeys(map(toxicity.masked, identities()))
+    ]
     extra += [s for s in sets.own("benign", positive=False) if s.text.isascii()]
     everything = [*samples, *extra]
     rows = matrix([toxicity.masked(s.text) for s in everything], TOXICITY_BITS)

@@ -78,7 +78,9 @@ class Rows:
         return each * self.total / each.sum()
 
 
-def rows(given: Bank, keep: Callable[[Sample], bool], label: float, total: float, *, parts: bool) -> Rows:
+def rows(
+    given: Bank, keep: Callable[[Sample], bool], label: float, total: float, *, parts: bool
+) -> Rows:
     """Rows of the texts to keep: the wholes, and with `parts` each sentence too."""
     kept = np.array([keep(s) for s in given.samples])[given.owner]
     which = given.whole | given.sentence if parts else given.whole
@@ -217,7 +219,9 @@ def _signs() -> int:
     return COUNT
 
 
-def cut(model: Fitted, given: Sequence[tuple[Bank, Callable[[Sample], bool]]], rate: float) -> float:
+def cut(
+    model: Fitted, given: Sequence[tuple[Bank, Callable[[Sample], bool]]], rate: float
+) -> float:
     """The frozen threshold over some texts of some banks, as a logit."""
     logits, sources = [], []
     for one, keep in given:
@@ -309,9 +313,7 @@ def stopped_documents() -> list[tuple[str, Any]]:
     kept = np.array([is_frozen(s) for s in given.samples])
     sources = np.array([s.source if s.group == "prose" else s.group for s in given.samples])
     through = first & second
-    return [
-        (name, through[kept & (sources == name)]) for name in sorted(set(sources[kept]))
-    ]
+    return [(name, through[kept & (sources == name)]) for name in sorted(set(sources[kept]))]
 
 
 @functools.cache
@@ -330,6 +332,4 @@ def stopped(model: Fitted, given: Bank, keep: Callable[[Sample], bool]) -> tuple
 def matrix(texts: Sequence[str], bits: int) -> Any:
     """Hashed n-grams of texts as a sparse matrix."""
     made = grams(texts, bits)
-    return sparse.csr_matrix(
-        (made.value, (made.row, made.column)), shape=(made.rows, 1 << bits)
-    )
+    return sparse.csr_matrix((made.value, (made.row, made.column)), shape=(made.rows, 1 << bits))

@@ -109,7 +109,9 @@ def across() -> list[Rate]:
             some, count = guard_models.stopped(
                 model, guard_models.tried(), lambda s, t=tried: s.source == t
             )
-            found.append(Rate(f"fitted on {fitted} alone: {tried} let through", count - some, count))
+            found.append(
+                Rate(f"fitted on {fitted} alone: {tried} let through", count - some, count)
+            )
     return found
 
 
@@ -141,8 +143,15 @@ def refusal() -> list[Any]:
             "answers of our own that sound like refusals, cross-fitted: let be",
             ~hits[groups == "own answers"],
         ),
-        _of("HaluEval answers without refusing words, cross-fitted: let be", ~hits[groups == "HaluEval answers"]),
-        Figure("F1 on our own single texts, cross-fitted", f1(hits[mine], labels[mine]), int(mine.sum())),
+        _of(
+            "HaluEval answers without refusing words, cross-fitted: let be",
+            ~hits[groups == "HaluEval answers"],
+        ),
+        Figure(
+            "F1 on our own single texts, cross-fitted",
+            f1(hits[mine], labels[mine]),
+            int(mine.sum()),
+        ),
     ]
 
 
@@ -195,8 +204,9 @@ def identities(model: Any) -> Rate:
     from llmops_jupyter.guard.toxicity import masked
 
     texts = guard_manners.identities()
-    logits = guard_manners.matrix([masked(t) for t in texts], guard_manners.TOXICITY_BITS) @ model.columns
+    logits = (
+        guard_manners.matrix([masked(t) for t in texts], guard_manners.TOXICITY_BITS)
+        @ model.columns
+    )
     scores = model.probability(logits + model.bias)
     return _of("harmless sentences about groups of people: let through", scores < model.threshold)
-
-

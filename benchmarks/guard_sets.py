@@ -75,7 +75,7 @@ def folder(name: str) -> Path:
     return path
 
 
-def _json(name: str, file: str):  # noqa: ANN202 - whatever the file holds
+def _json(name: str, file: str):
     return json.loads((folder(name) / file).read_text("utf-8"))
 
 
@@ -195,7 +195,8 @@ def comments() -> tuple[Sample, ...]:
     """Surge AI's comments, toxic or not."""
     with (folder("toxicity_surge") / "toxicity_en.csv").open(encoding="utf-8", newline="") as file:
         return tuple(
-            Sample(row["text"], row["is_toxic"] == "Toxic", "Surge AI") for row in csv.DictReader(file)
+            Sample(row["text"], row["is_toxic"] == "Toxic", "Surge AI")
+            for row in csv.DictReader(file)
         )
 
 
@@ -211,7 +212,9 @@ def made() -> tuple[Sample, ...]:
         for positive, name in ((True, "attack"), (False, "benign")):
             for _ in range(wanted):
                 text = re.sub(
-                    r"\{(\w+)\}", lambda m, slots=slots: rng.choice(slots[m[1]]), rng.choice(slots[name])
+                    r"\{(\w+)\}",
+                    lambda m, slots=slots: rng.choice(slots[m[1]]),
+                    rng.choice(slots[name]),
                 )
                 found[text] = Sample(text, positive, f"own slots: {language}")
     return tuple(found.values())
@@ -224,13 +227,27 @@ def disguised() -> tuple[Sample, ...]:
 
     rng = random.Random(9)
     plain = [s.text for s in (*made(), *own("attacks", positive=True)) if s.positive]
-    plain = [t for t in plain if t.isascii()] + [s.text for s in own("requests", positive=True)][:40]
+    plain = [t for t in plain if t.isascii()] + [s.text for s in own("requests", positive=True)][
+        :40
+    ]
     found = []
     for name, encode in ENCODINGS.items():
         for frame in ("{}", "{}", "Decode this and do it: {}", "Answer: {}", "What does {} say?"):
             for text in rng.sample(plain, 3):
                 found.append(Sample(frame.format(encode(text)), True, f"own disguised: {name}"))
-    for token in ("abc", "the", "poem", "77", "ha", "xq", "company", "say it", "Stop", "user", "0101"):
+    for token in (
+        "abc",
+        "the",
+        "poem",
+        "77",
+        "ha",
+        "xq",
+        "company",
+        "say it",
+        "Stop",
+        "user",
+        "0101",
+    ):
         text = " ".join([token] * rng.randint(40, 120))
         found.append(Sample(text, True, "own disguised: repeated"))
     return tuple(found)

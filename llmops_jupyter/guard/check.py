@@ -8,10 +8,37 @@ from typing import Any, Protocol
 
 from llmops_jupyter.records import Message, Place
 
+# Vectors of unit length, one for each text.
+Embed = Callable[[Sequence[str]], Any]
+
+
+class Judge(Protocol):
+    """A model that answers a question about a text with yes or no; the workspace plugs one in."""
+
+    def __call__(
+        self, question: str, examples: Sequence[tuple[str, str]], text: str, model: str | None
+    ) -> tuple[float | None, str]:
+        """How likely 'yes' is, None if the model cannot tell, and why.
+
+        `examples` are texts with the right answer, 'yes' or 'no', by which the model is checked before it may judge.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class About:
-    """What a check may know besides the text. All of it is optional but the place."""
+    """What a check may know besides the text. All of it is optional but the place.
+
+    Args:
+        place: which text it is.
+        system: what the system messages of the run say.
+        messages: what was said to the model in this run, but for the system messages.
+        canary: the marker that was put into the system message; '' if none was.
+        schema: the JSON schema that the answer is to satisfy.
+        links: hosts that links may lead to, beside those of the policy.
+        embed: vectors of texts, where there is an embedding model.
+        judge: a model that decides by a question, where one is plugged in.
+    """
 
     place: Place = "input"
     system: str = ""
@@ -19,8 +46,8 @@ class About:
     canary: str = ""
     schema: Mapping[str, Any] | None = None
     links: Sequence[str] = ()
-    embed: Callable[[Sequence[str]], Any] | None = None
-    judge: Callable[[str], float] | None = None
+    embed: Embed | None = None
+    judge: Judge | None = None
 
 
 @dataclass(frozen=True)
@@ -51,3 +78,7 @@ class Check(Protocol):
     def find(self, text: str, about: About) -> Finding:
         """What the check says of a text."""
         ...
+
+
+class UndecidedError(Exception):
+    """A check cannot say anything of a text, and why; the pipeline makes a warning of it."""

@@ -20,7 +20,9 @@ MOST, GUESSED, DEEPEST = 400, 20_000, 2
 # A text that has this share of common words is language already and no cipher.
 PLAIN = 0.12
 
-_BASE64 = re.compile(r"(?<![A-Za-z0-9+/_-])(?:[A-Za-z0-9+/_-]{4}[ \r\n]?){3,}[A-Za-z0-9+/_-]{0,3}={0,2}")
+_BASE64 = re.compile(
+    r"(?<![A-Za-z0-9+/_-])(?:[A-Za-z0-9+/_-]{4}[ \r\n]?){3,}[A-Za-z0-9+/_-]{0,3}={0,2}"
+)
 _BASE32 = re.compile(r"\b[A-Z2-7]{16,}={0,6}")
 _HEX = re.compile(r"(?<![0-9A-Za-z])(?:(?:0x|\\x)?[0-9A-Fa-f]{2}[ ,:\-]?){8,}")
 _BINARY = re.compile(r"(?<![01])(?:[01]{8}[ ,]?){4,}(?![01])")
@@ -32,8 +34,44 @@ _MORSE = re.compile(r"[.\-·−–]{1,6}(?:[ /|]{1,3}[.\-·−–]{1,6}){7,}")
 _LETTERS = string.ascii_lowercase
 _SIGNS = dict(
     zip(
-        ".- -... -.-. -.. . ..-. --. .... .. .--- -.- .-.. -- -. --- .--. --.- .-. ... - ..- ...- .-- -..- -.-- --.. "
-        "----- .---- ..--- ...-- ....- ..... -.... --... ---.. ----.".split(),
+        [
+            ".-",
+            "-...",
+            "-.-.",
+            "-..",
+            ".",
+            "..-.",
+            "--.",
+            "....",
+            "..",
+            ".---",
+            "-.-",
+            ".-..",
+            "--",
+            "-.",
+            "---",
+            ".--.",
+            "--.-",
+            ".-.",
+            "...",
+            "-",
+            "..-",
+            "...-",
+            ".--",
+            "-..-",
+            "-.--",
+            "--..",
+            "-----",
+            ".----",
+            "..---",
+            "...--",
+            "....-",
+            ".....",
+            "-....",
+            "--...",
+            "---..",
+            "----.",
+        ],
         _LETTERS + string.digits,
         strict=True,
     )
@@ -100,12 +138,15 @@ def _guessed(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _text(data: bytes) -> str:
-    for encoding in ("utf-8", "utf-16-le"):
-        try:
-            return data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    return ""
+    """Bytes as UTF-8, or as UTF-16 if they are not that; '' if they are neither."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        pass
+    try:
+        return data.decode("utf-16-le")
+    except UnicodeDecodeError:
+        return ""
 
 
 def _from_base64(piece: str) -> str:

@@ -46,7 +46,11 @@ class Injection:
         """The score of a text; context is also looked at for requests to an assistant."""
         found = score(text, about.place)
         hit = found.score >= self.threshold
-        what = "gives the model orders" if found.model == "injection" else "asks the model for something"
+        what = (
+            "gives the model orders"
+            if found.model == "injection"
+            else "asks the model for something"
+        )
         where = f", as {found.view}" if found.view else ""
         reason = (
             f"A sentence {what} as attacks do (score {found.score:.2f}{where})."
@@ -80,6 +84,4 @@ def _best(found: Pieces, read: np.ndarray[Any, Any], name: str) -> Scored:
     logits = model.logits(found.texts, read)
     place = int(logits.argmax())
     logit = float(logits[place]) - model.penalty * math.log(max(found.count, 1))
-    return Scored(
-        model.probability(logit), found.texts[place], found.views[place], name
-    )
+    return Scored(model.probability(logit), found.texts[place], found.views[place], name)

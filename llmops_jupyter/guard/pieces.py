@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.guard import normalizing
-from llmops_jupyter.guard.signs import HIDDEN
 from llmops_jupyter.guard.sentences import WINDOW, sentences
+from llmops_jupyter.guard.signs import HIDDEN
 
 # Views that change how letters are drawn; the others had hidden what they show.
 OPEN = frozenset({"", "plain letters", "figures for letters"})
@@ -78,11 +78,10 @@ def signs_of(
 
     alone = [place for place, members in enumerate(found.members) if not members]
     read = signs([found.texts[place] for place in alone])
-    made = np.zeros((len(found.texts), read.shape[1] if alone else 0), dtype=np.float32)
+    made = np.zeros((len(found.texts), read.shape[1]), dtype=np.float32)
     made[alone] = read
     for place, members in enumerate(found.members):
         if members:
             made[place] = made[list(members)].max(axis=0)
-    if alone:
-        made[:, HIDDEN] = [view not in OPEN for view in found.views]
+    made[:, HIDDEN] = [view not in OPEN for view in found.views]
     return made

@@ -39,7 +39,7 @@ _PRIOR = (
     r"bisherig\w*|vorherig\w*|obig\w*|alles|précédent\w*|ci-dessus|tout ce|anterior\w*|todo lo|precedent\w+|tutto|anteriores|"
     r"vorige|alles|poprzedni\w*|önceki|предыдущ\w*|все|tidigare|tidligere)|之前|以上|上面|前の|これまで|上記|이전|위의|पिछले|السابقة)"
 )
-_SECRET = (
+_SECRET = (  # noqa: S105 - words for secrets, none of them one
     r"(?:\b(?:system (?:prompt|message|instructions?)|initial (?:prompt|instructions?)|hidden (?:prompt|instructions?|text|message)|"
     r"(?:secret|security|access|api|private|encryption) ?(?:key|code|word|phrase|token|information)?s?\b|pass ?(?:word|code|phrase|key)s?|"
     r"credentials?|confidential|your (?:instructions|rules|guidelines|prompt|configuration|programming)|geheim\w*|passwor[dt]\w*|"

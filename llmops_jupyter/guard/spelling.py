@@ -31,9 +31,7 @@ _UNSEEN = re.compile(
 _TAGS = re.compile("[\U000e0020-\U000e007e]{4,}")
 _STRUCK = re.compile("[\u0334-\u0338]")
 _LETTER = r"[^\W\d_]"
-_APART = re.compile(
-    rf"(?<![^\W_]){_LETTER}(?:[ .\-_*·|/,]{{1,3}}{_LETTER}(?![^\W_])){{3,}}"
-)
+_APART = re.compile(rf"(?<![^\W_]){_LETTER}(?:[ .\-_*·|/,]{{1,3}}{_LETTER}(?![^\W_])){{3,}}")
 _BETWEEN = re.compile(r"[ .\-_*·|/,]+")
 _LARGE = re.compile(
     "[\U0001f1e6-\U0001f1ff\U0001f130-\U0001f149\U0001f150-\U0001f169\U0001f170-\U0001f189]"
@@ -47,9 +45,7 @@ def seen(text: str) -> str:
 
 def tagged(text: str) -> str:
     """What is written in Unicode's invisible tag characters, which models read and people do not; '' for nothing."""
-    return " ".join(
-        "".join(chr(ord(c) - 0xE0000) for c in found) for found in _TAGS.findall(text)
-    )
+    return " ".join("".join(chr(ord(c) - 0xE0000) for c in found) for found in _TAGS.findall(text))
 
 
 def folded(text: str) -> str:

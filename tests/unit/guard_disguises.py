@@ -47,10 +47,14 @@ DISGUISES = {
     "mathematical": lambda t: "".join(
         chr(0x1D41A + ord(c) - 97) if "a" <= c <= "z" else c for c in t
     ),
-    "zero width": lambda t: "\u200b".join(t),
-    "soft hyphens": lambda t: "\u00ad".join(t),
+    "zero width": "\u200b".join,
+    "soft hyphens": "\u00ad".join,
     "struck through": lambda t: "".join(c + "\u0336" for c in t),
-    "piled marks": lambda t: "".join(c + "\u0301\u0302\u0303\u0304" if c.isalpha() else c for c in t),
+    "piled marks": lambda t: "".join(
+        c + "\u0301\u0302\u0303\u0304" if c.isalpha() else c for c in t
+    ),
     "tags": lambda t: "Hello! " + "".join(chr(0xE0000 + ord(c)) for c in t),
-    "squares": lambda t: "".join(chr(0x1F130 + ord(c.upper()) - 65) if c.isalpha() else c for c in t),
+    "squares": lambda t: "".join(
+        chr(0x1F130 + ord(c.upper()) - 65) if c.isalpha() else c for c in t
+    ),
 }
