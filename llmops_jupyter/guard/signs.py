@@ -39,8 +39,8 @@ _PRIOR = (
     r"bisherig\w*|vorherig\w*|obig\w*|alles|précédent\w*|ci-dessus|tout ce|anterior\w*|todo lo|precedent\w+|tutto|anteriores|"
     r"vorige|alles|poprzedni\w*|önceki|предыдущ\w*|все|tidigare|tidligere)|之前|以上|上面|前の|これまで|上記|이전|위의|पिछले|السابقة)"
 )
-_SECRET = (  # noqa: S105 - words for secrets, none of them one
-    r"(?:\b(?:system (?:prompt|message|instructions?)|initial (?:prompt|instructions?)|hidden (?:prompt|instructions?|text|message)|"
+_SECRET = (
+    r"(?:\b(?:system (?:prompt|message|instructions?)|initial (?:prompt|instructions?)|hidden (?:prompt|instructions?|text|message)|"  # noqa: S105 - words for secrets
     r"(?:secret|security|access|api|private|encryption) ?(?:key|code|word|phrase|token|information)?s?\b|pass ?(?:word|code|phrase|key)s?|"
     r"credentials?|confidential|your (?:instructions|rules|guidelines|prompt|configuration|programming)|geheim\w*|passwor[dt]\w*|"
     r"mot de passe|secr[eè]te?|clave|contraseña|secreto|chiave|segret\w+|senha|segredo|wachtwoord|hasł\w+|şifre|парол\w*|секрет\w*|"
