@@ -18,23 +18,37 @@ from benchmarks import guard_manners, guard_models, guard_rates
 from benchmarks.guard_models import Fitted
 from llmops_jupyter.guard import classifier, refusing, signs, toxicity
 
+NAMES = ("injection", "request", "refusal", "toxicity")
 CARDS = Path(__file__).with_name("guard_cards")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fitting_guard", description=__doc__)
     parser.add_argument("--to", type=Path, default=classifier.WEIGHTS, metavar="FOLDER")
+    parser.add_argument(
+        "--only", choices=NAMES, action="append", help="this model alone; repeatable"
+    )
     given = parser.parse_args()
     if not os.environ.get("LLMOPS_BENCH_DATA"):
         sys.exit(
             "LLMOPS_BENCH_DATA is unset: set it to the folder with the data sets, then run again."
         )
     given.to.mkdir(parents=True, exist_ok=True)
-    model, asked = guard_models.shipped()
-    write(given.to, "injection", model, signs.digest(), guard_rates.injection())
-    write(given.to, "request", asked, signs.digest(), guard_rates.request())
-    write(given.to, "refusal", guard_manners.refusal()[0], refusing.digest(), guard_rates.refusal())
-    write(given.to, "toxicity", guard_manners.toxic()[0], toxicity.digest(), guard_rates.toxicity())
+    for name in given.only or NAMES:
+        model, extra, rates = fitted(name)
+        write(given.to, name, model, extra, rates)
+
+
+def fitted(name: str) -> tuple[Fitted, str, Sequence[Any]]:
+    """A model, the digest of its signs, and its rates. Requests take the threshold of the orders' model on disk."""
+    if name == "injection":
+        return guard_models.shipped(), signs.digest(), guard_rates.injection()
+    if name == "request":
+        threshold = classifier.load("injection", signs.digest()).threshold
+        return guard_models.shipped_request(threshold), signs.digest(), guard_rates.request()
+    if name == "refusal":
+        return guard_manners.refusal()[0], refusing.digest(), guard_rates.refusal()
+    return guard_manners.toxic()[0], toxicity.digest(), guard_rates.toxicity()
 
 
 def write(folder: Path, name: str, model: Fitted, extra: str, rates: Sequence[Any]) -> None:

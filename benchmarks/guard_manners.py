@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 import re
@@ -114,6 +115,7 @@ def _folds(count: int) -> list[Any]:
     return [np.sort(order[k::FOLDS]) for k in range(FOLDS)]
 
 
+@functools.cache
 def refusal() -> tuple[Fitted, Any, list[Sample]]:
     """The model, and the cross-fitted logits of its samples less the threshold."""
     samples = refusals()
@@ -135,6 +137,7 @@ def identities() -> list[str]:
     return [text.format(group) for group in groups() for text in IDENTITY]
 
 
+@functools.cache
 def toxic() -> tuple[Fitted, Any, list[Sample]]:
     """The model, and the cross-validated logits of the comments less the threshold."""
     samples = list(sets.comments())

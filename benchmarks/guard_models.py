@@ -241,7 +241,15 @@ def injection_cut(model: Fitted) -> float:
 
 
 def request_cut(model: Fitted) -> float:
-    return cut(model, [(documents(), is_frozen)], RATE)
+    """The frozen threshold over documents; here each kind of prose is a source of its own."""
+    given = documents()
+    kept = np.array([is_frozen(s) for s in given.samples])
+    sources = [_source(s) for s, k in zip(given.samples, kept, strict=True) if k]
+    return quantile(model.best(given)[kept], sources, RATE)
+
+
+def _source(sample: Sample) -> str:
+    return sample.source if sample.group == "prose" else sample.group
 
 
 @functools.cache
@@ -263,21 +271,30 @@ def unseen() -> tuple[Any, list[Sample]]:
 
 
 @functools.cache
-def shipped() -> tuple[Fitted, Fitted]:
-    """The models that are written: fitted on all attacks, one threshold for both."""
-    model = injection()
+def whole() -> tuple[Fitted, Fitted]:
+    """Both models, fitted on all attacks, as yet without calibration."""
+    return injection(), request()
+
+
+@functools.cache
+def shipped() -> Fitted:
+    """The model of orders that is written."""
+    model, _ = whole()
     at = injection_cut(model)
     logits, _ = unseen()
     separate = np.array([is_frozen(s) for s in harmless().samples])
     model = calibrated(model, logits + at, model.best(harmless())[separate])
-    threshold = float(model.probability(at))
-    model = replace(model, threshold=threshold)
-    asked = request()
+    return replace(model, threshold=float(model.probability(at)))
+
+
+def shipped_request(threshold: float) -> Fitted:
+    """The model of requests that is written: its frozen threshold is moved to the one of the model of orders."""
+    _, asked = whole()
     separate = np.array([is_frozen(s) for s in documents().samples])
     asked = calibrated(asked, asked.best(_in_mails()), asked.best(documents())[separate])
     at = request_cut(asked)
     offset = float(np.log(threshold / (1 - threshold)) - asked.slope * at)
-    return model, replace(asked, offset=offset, threshold=threshold)
+    return replace(asked, offset=offset, threshold=threshold)
 
 
 @functools.cache
@@ -292,7 +309,7 @@ def unseen_requests() -> tuple[Any, Any]:
 
     A text is stopped where one of the two models stops it.
     """
-    asked, model = request(without=["BIPIA"]), injection()
+    asked, model = request(without=["BIPIA"]), whole()[0]
     letters = sets.mails()
     late = np.array([s.source == "mails" and not is_early(s) for s in documents().samples])
     found = []
@@ -304,15 +321,14 @@ def unseen_requests() -> tuple[Any, Any]:
     return found[0], found[1][late]
 
 
-def stopped_documents() -> list[tuple[str, Any]]:
-    """Documents that froze the threshold of requests: whether either shipped model lets each through."""
-    model, asked = shipped()
+def through_documents() -> list[tuple[str, Any]]:
+    """Documents that froze the threshold of requests, by source: whether both models let each through."""
+    model, asked = whole()
     given = documents()
-    first = model.probability(model.best(given)) < model.threshold
-    second = asked.probability(asked.best(given)) < asked.threshold
+    through = model.best(given) <= injection_cut(model)
+    through &= asked.best(given) <= request_cut(asked)
     kept = np.array([is_frozen(s) for s in given.samples])
-    sources = np.array([s.source if s.group == "prose" else s.group for s in given.samples])
-    through = first & second
+    sources = np.array([_source(s) for s in given.samples])
     return [(name, through[kept & (sources == name)]) for name in sorted(set(sources[kept]))]
 
 

