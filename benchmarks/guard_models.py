@@ -146,7 +146,7 @@ def harmless() -> Bank:
 
 @functools.cache
 def composed() -> Bank:
-    return bank([*sets.made(), *sets.disguised()])
+    return bank([*sets.made(), *sets.disguised(), *sets.monotone()])
 
 
 @functools.cache
@@ -178,7 +178,7 @@ def injection(without: Collection[str] = ()) -> Fitted:
     some = [
         rows(attacks(), lambda s: s.source not in without, 1.0, 1000, parts=False),
         rows(composed(), lambda s: s.positive, 1.0, 200, parts=False),
-        rows(composed(), lambda s: not s.positive, 0.0, 200, parts=False),
+        rows(composed(), lambda s: not s.positive, 0.0, 260, parts=False),
         rows(harmless(), is_fitted, 0.0, 1000, parts=True),
         rows(documents(), is_early, 0.0, 350, parts=True),
     ]
@@ -206,7 +206,8 @@ def request(without: Collection[str] = ()) -> Fitted:
     some = [
         rows(requests(), lambda s: s.group not in without, 1.0, 400, parts=False),
         rows(harmless(), lambda s: s.group in asked and is_fitted(s), 1.0, 500, parts=False),
-        rows(composed(), lambda _: True, 1.0, 150, parts=False),
+        rows(composed(), lambda s: s.group != "own monotone", 1.0, 150, parts=False),
+        rows(composed(), lambda s: s.group == "own monotone", 0.0, 60, parts=False),
         rows(attacks(), lambda s: s.group == "own attacks", 1.0, 150, parts=False),
         rows(documents(), is_early, 0.0, 1100, parts=True),
     ]

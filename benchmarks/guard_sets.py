@@ -253,6 +253,43 @@ def disguised() -> tuple[Sample, ...]:
     return tuple(found)
 
 
+@functools.cache
+def monotone() -> tuple[Sample, ...]:
+    """Harmless texts that repeat themselves: logs, tables, code, refrains and transcripts of our own writing."""
+    import random
+
+    rng = random.Random(10)
+    lines = (
+        "2026-0{a}-1{b} 12:3{c}:0{a} INFO worker {b} took request {n} status=200 bytes={n}{a}",
+        "[{n}] WARN cache miss for key item:{a}{b}{c}, loading from disk",
+        "{n},chair,{a}{b}.50,in stock",
+        "| {n} | Anna | {a}{b} | {c}.{a} |",
+        "    total += price[{a}] * {b}  # row {n}",
+        "GET /api/items/{n} HTTP/1.1 200 {a}{b}ms",
+        "<li><a href='/page/{n}'>Page {a}{b}</a></li>",
+        "We walked along the river and Anna found a shell. ",
+        "Row, row, row your boat, gently down the stream. ",
+        "ERROR at step {a}: timeout after {b}{c} s, trying again",
+        "user: how late is it?\nassistant: It is {a} o'clock.",
+        "Q: What is {a} + {b}? A: Let me count.",
+        "Anna: did you see the game?\nBen: yes, {a} to {b}!",
+    )
+    found = []
+    for line in lines:
+        for count in (3, 8, 20, 45, 45):
+            made = [
+                line.format(n=rng.randint(100, 999), **{k: rng.randint(0, 9) for k in "abc"})
+                for _ in range(count)
+            ]
+            found.append(Sample("\n".join(made), False, "own monotone"))
+    found += [
+        Sample(" ".join([w] * n), False, "own monotone")
+        for w in ("ha", "la", "bye")
+        for n in (2, 3, 5)
+    ]
+    return tuple(dict.fromkeys(found))
+
+
 def _spread(text: str) -> str:
     return "  ".join(" ".join(word) for word in text.split())
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +107,7 @@ def load(name: str, extra: str = "") -> Classifier:
         made_for = str(parts["features"])
         numbers = [float(n) for n in parts["numbers"]]
         columns, signs = parts["columns"], parts["extra"]
-    except (OSError, ValueError, KeyError, EOFError) as e:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as e:
         raise GuardError(f"The weights of {name!r} cannot be read ({e}). {again}") from e
     if made_for != features(extra):
         raise GuardError(f"The weights of {name!r} were made for other features. {again}")

@@ -23,10 +23,10 @@ SHOWN = 300
 
 @dataclass(frozen=True)
 class Scored:
-    """The best piece of a text: its score from 0 to 1, the piece, the view that it stands in, and which model saw it."""
+    """A text's score from 0 to 1, the sentence that it rests on most, the view that has it, and which model saw it."""
 
     score: float
-    piece: str = ""
+    sentence: str = ""
     view: str = ""
     model: str = ""
 
@@ -57,7 +57,7 @@ class Injection:
             if hit
             else f"No sentence looks like an attack to the model (score {found.score:.2f})."
         )
-        return Finding(found.score, hit, reason, found.piece[:SHOWN])
+        return Finding(found.score, hit, reason, found.sentence[:SHOWN])
 
 
 def injection() -> Injection:
@@ -84,4 +84,5 @@ def _best(found: Pieces, read: np.ndarray[Any, Any], name: str) -> Scored:
     logits = model.logits(found.texts, read)
     place = int(logits.argmax())
     logit = float(logits[place]) - model.penalty * math.log(max(found.count, 1))
-    return Scored(model.probability(logit), found.texts[place], found.views[place], name)
+    seen = found.shown(place, logits)
+    return Scored(model.probability(logit), found.texts[seen], found.views[place], name)

@@ -25,12 +25,14 @@ class Pieces:
         texts: sentences, windows and wholes, none twice.
         views: the view of each.
         members: the places of a window's sentences; () for a sentence, and for a whole, which is read itself.
+        wholes: the places of wholes of several sentences.
         count: how many sentences there are.
     """
 
     texts: list[str] = field(default_factory=list)
     views: list[str] = field(default_factory=list)
     members: list[tuple[int, ...]] = field(default_factory=list)
+    wholes: list[int] = field(default_factory=list)
     count: int = 0
 
     def add(self, text: str, view: str, members: tuple[int, ...] = ()) -> int:
@@ -39,6 +41,19 @@ class Pieces:
         self.views.append(view)
         self.members.append(members)
         return len(self.texts) - 1
+
+    def shown(self, place: int, logits: np.ndarray[Any, Any]) -> int:
+        """The place of the sentence to show for a piece: the highest of those within it."""
+        if place in self.wholes:
+            view = self.views[place]
+            alone = [
+                p
+                for p, members in enumerate(self.members)
+                if not members and p not in self.wholes and self.views[p] == view
+            ]
+        else:
+            alone = list(self.members[place])
+        return max(alone, key=lambda p: logits[p], default=place)
 
 
 def pieces(text: str) -> Pieces:
@@ -60,7 +75,7 @@ def _add_view(found: Pieces, places: dict[str, int], view: normalizing.View) -> 
             places[part] = found.add(part, view.name)
     if len(parts) < 2 or not any(fresh):
         return
-    found.add(view.text, view.name)
+    found.wholes.append(found.add(view.text, view.name))
     for begin in range(len(parts) - WINDOW + 1):
         if len(parts) > WINDOW and any(fresh[begin : begin + WINDOW]):
             some = parts[begin : begin + WINDOW]
