@@ -151,7 +151,7 @@ def toxic() -> tuple[Fitted, Any, list[Sample]]:
     everything = [*samples, *extra]
     rows = matrix([toxicity.masked(s.text) for s in everything], TOXICITY_BITS)
     labels = np.array([float(s.positive) for s in everything])
-    weights = np.array([1.0] * len(samples) + [0.3] * len(extra))
+    weights = np.array([1.0] * len(samples) + [0.5] * len(extra))
     logits = crossed(rows, labels, TOXICITY_STRENGTH, weights, _folds(len(samples)))[: len(samples)]
     known = labels[: len(samples)]
     model = fit(rows, labels, TOXICITY_STRENGTH, 1 << TOXICITY_BITS, weights)

@@ -10,7 +10,7 @@ import functools
 import hashlib
 import io
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 WEIGHTS = Path(__file__).with_name("weights")
-Extra = Callable[[Sequence[str]], Any]
+# Bias, slope, offset, threshold, penalty.
+NUMBERS = 5
 
 
 @dataclass(frozen=True)
@@ -106,14 +107,24 @@ def load(name: str, extra: str = "") -> Classifier:
             parts = {key: kept[key] for key in kept.files}
         made_for = str(parts["features"])
         numbers = [float(n) for n in parts["numbers"]]
+        if len(numbers) != NUMBERS:
+            raise ValueError(f"{len(numbers)} numbers in place of {NUMBERS}")
         columns, signs = parts["columns"], parts["extra"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as e:
         raise GuardError(f"The weights of {name!r} cannot be read ({e}). {again}") from e
     if made_for != features(extra):
         raise GuardError(f"The weights of {name!r} were made for other features. {again}")
-    digest = hashlib.sha256(data).hexdigest()
+    bias, slope, offset, threshold, penalty = numbers
     return Classifier(
-        name, columns.astype(np.float64), signs.astype(np.float64), *numbers, sha256=digest
+        name,
+        columns.astype(np.float64),
+        signs.astype(np.float64),
+        bias=bias,
+        slope=slope,
+        offset=offset,
+        threshold=threshold,
+        penalty=penalty,
+        sha256=hashlib.sha256(data).hexdigest(),
     )
 
 

@@ -1,7 +1,7 @@
 """Rude and hateful text, by a fitted model that does not see which group of people is spoken of.
 
-Words for groups (`GROUPS`) are masked before anything is scored, so that a text has the same score whichever of these groups
-it names. The card ``weights/toxicity.md`` says on what the model was fitted and what it misses.
+Words for groups (`GROUPS`) are taken out before anything is scored, so that a text has the same score whichever of these groups
+it names, and naming one adds nothing. The card ``weights/toxicity.md`` says on what the model was fitted and what it misses.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from llmops_jupyter.guard.sentences import WINDOW, sentences, windows
 from llmops_jupyter.guard.spelling import figures, folded
 from llmops_jupyter.records import Place
 
-MASK = "personen"
 SHOWN = 300
 GROUPS = (
     r"wom[ae]n|female|m[ae]n|male|girls?|boys?|lad(?:y|ies)|guys?|gays?|lesbians?|bisexuals?|transgender(?:ed)?|trans|queers?|"
@@ -35,14 +34,14 @@ _PERSON = re.compile(r"\b(?:people|persons?|folks?)\b", re.IGNORECASE)
 
 
 def digest() -> str:
-    """What a score rests on besides the weights: the words that are masked."""
-    return hashlib.sha256(repr((GROUPS, MASK)).encode()).hexdigest()
+    """What a score rests on besides the weights: the words that are taken out."""
+    return hashlib.sha256(repr((GROUPS, 2)).encode()).hexdigest()
 
 
 def masked(text: str) -> str:
-    """The text with words for groups of people made one word, and its letters plain."""
-    plain = _GROUP.sub(MASK, folded(text))
-    return figures(_PERSON.sub(MASK, plain))
+    """The text without words for groups of people, and its letters plain."""
+    plain = _GROUP.sub(" ", folded(text))
+    return " ".join(figures(_PERSON.sub(" ", plain)).split())
 
 
 def toxicity_scores(texts: Sequence[str]) -> list[float]:

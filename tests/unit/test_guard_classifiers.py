@@ -309,8 +309,8 @@ def test_an_insult_in_a_long_text_is_shown():
 
 
 def test_masking_leaves_other_words():
-    assert masked("Two women read") == "Two personen read"
-    assert "women" not in masked("WOMEN and Women")
+    assert masked("Two women read") == "Two read"
+    assert masked("WOMEN and Women") == "and"
 
 
 def test_digests_tell_what_scores_rest_on():
