@@ -20,6 +20,8 @@ from llmops_jupyter.guard import refusing, toxicity
 
 REFUSAL_BITS, TOXICITY_BITS = 14, 15
 REFUSAL_STRENGTH, TOXICITY_STRENGTH = 8.0, 8.0
+# F1 of the cross-fitted scores is about the same from 0.65 to 0.85; below, bad news counts as refusals.
+REFUSAL_AT = 0.7
 # The share of comments that nobody calls toxic which the frozen threshold stops, in cross-validation.
 TOXICITY_RATE = 0.05
 FOLDS = 10
@@ -128,8 +130,8 @@ def refusal() -> tuple[Fitted, Any, list[Sample]]:
     logits = np.bincount(owner, each) * share
     model = fit(rows, labels[owner], REFUSAL_STRENGTH, 1 << REFUSAL_BITS, weights)
     model = calibrated(model, logits[labels == 1], logits[labels == 0])
-    at = -model.offset / model.slope
-    return replace(model, threshold=0.5), logits - at, samples
+    at = (float(np.log(REFUSAL_AT / (1 - REFUSAL_AT))) - model.offset) / model.slope
+    return replace(model, threshold=REFUSAL_AT), logits - at, samples
 
 
 def identities() -> list[str]:
