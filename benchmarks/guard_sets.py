@@ -139,13 +139,12 @@ def wildguard() -> tuple[Sample, ...]:
 
 @functools.cache
 def valid() -> tuple[Sample, ...]:
-    """PIGuard's validation texts, by their sources; none that a trial has."""
-    tried = {s.text for s in (*notinject("two"), *wildguard())}
+    """The PINT sample of PIGuard's validation texts; its rows of NotInject_three and BIPIA are held out."""
     rows = _json("piguard", "valid.json")
     return tuple(
         Sample(r["prompt"], bool(r["label"]), f"PIGuard valid: {r['source']}")
         for r in rows
-        if r["prompt"] not in tried
+        if r["source"].startswith("PINT")
     )
 
 
