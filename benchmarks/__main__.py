@@ -24,6 +24,7 @@ PARTS = {
     "preparing": "Data preparation",
     "monitoring": "Monitoring",
     "spikes": "Cost",
+    "safety": "Safety",
     "gpu": "GPU",
 }
 
