@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from llmops_jupyter.data.preparing.languages import guesser
-from llmops_jupyter.evaluation.metrics.refusals import refuses
+from llmops_jupyter.guard.refusing import refuses
 from llmops_jupyter.tracing import names, values
 
 # Characters of a text that are kept; lengths are of the whole.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.errors import OptionError, did_you_mean
-from llmops_jupyter.evaluation.metrics.refusals import refuses
+from llmops_jupyter.guard.refusing import refuses
 from llmops_jupyter.monitor.catalogue import Measure
 from llmops_jupyter.monitor.guarded import GUARDRAIL, verdicts_of
 from llmops_jupyter.monitor.rules import FILTERS, Window

@@ -14,7 +14,7 @@ from typing import Any
 from llmops_jupyter.errors import DataError
 from llmops_jupyter.evaluation.metrics.disguises import from_leet, readings, squeezed, visible
 from llmops_jupyter.evaluation.metrics.metric import Case, Metric, Scored
-from llmops_jupyter.evaluation.metrics.refusals import PATTERNS, refuses
+from llmops_jupyter.guard import classifier, refusing
 from llmops_jupyter.records import Completion, Verdict
 
 COLUMN, SAID = "redteam", "redteam_said"
@@ -78,7 +78,7 @@ def useful() -> Metric:
     return Metric(
         "useful",
         each=each,
-        digest=f"useful\n{VERSION}\n" + "\n".join(PATTERNS),
+        digest=f"useful\n{VERSION}\n{refusing.digest()}\n{classifier.digest_of('refusal')}",
         bounds=(0.0, 1.0),
         yes_no=True,
     )
@@ -114,7 +114,7 @@ def unanswered(case: Case) -> str:
         return "denied by the guard"
     if not case.output.strip():
         return "empty"
-    if refuses(case.output):
+    if refusing.refuses(case.output):
         return "refused"
     wanted = case.expected if case.expected is not None else _meta(case).get("expected")
     choices = wanted if isinstance(wanted, list) else [wanted]

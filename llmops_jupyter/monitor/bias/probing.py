@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from llmops_jupyter.errors import DataError, OptionError, did_you_mean
-from llmops_jupyter.evaluation.metrics.refusals import refuses
 from llmops_jupyter.evaluation.rows import check_column
 from llmops_jupyter.evaluation.statistics.estimate import check_confidence
 from llmops_jupyter.evaluation.variant import Variant
+from llmops_jupyter.guard.refusing import refuses
 from llmops_jupyter.monitor.bias.people import (
     ATTRIBUTES,
     changed,
