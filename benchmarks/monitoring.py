@@ -19,11 +19,11 @@ from benchmarks.clinc import Clinc, clinc
 from benchmarks.corpora import DataMissing
 from benchmarks.peers import PeerMissing, peer_python, peer_version
 from benchmarks.report import Row, spread
-from llmops_jupyter.monitor.sample import Sample, Vectors
-from llmops_jupyter.monitor.statistics.clouds import cloud_of
-from llmops_jupyter.monitor.statistics.pool import Pool, first_step
-from llmops_jupyter.monitor.statistics.units import Units, permutations_for
-from llmops_jupyter.monitor.watched import begin, references, values_of
+from llmops_jupyter.monitor.drift.sample import Sample, Vectors
+from llmops_jupyter.monitor.drift.statistics.clouds import cloud_of
+from llmops_jupyter.monitor.drift.statistics.pool import Pool, first_step
+from llmops_jupyter.monitor.drift.statistics.units import Units, permutations_for
+from llmops_jupyter.monitor.drift.watched import begin, references, values_of
 
 REFERENCE, SIZES, LEVEL, SHARE = 500, (100, 300), 0.05, 0.2
 TRIALS, PEER_TRIALS, FROZEN, WINDOWS = 2_000, 100, 40, 100
@@ -218,7 +218,7 @@ class _Peer:
 
 def _sample(data: Clinc, rows: np.ndarray, prefix: str) -> Sample:
     """Rows as a stream takes them."""
-    from llmops_jupyter.monitor.sample import halved
+    from llmops_jupyter.monitor.drift.sample import halved
 
     places = np.arange(len(rows))
     vectors = Vectors("MiniLM", "bench", places, halved(data.vectors[rows]))

@@ -19,7 +19,7 @@ from scipy.stats import poisson
 
 from benchmarks import report
 from benchmarks.report import Row
-from llmops_jupyter.monitor.changes import calibrated
+from llmops_jupyter.monitor.cost.changes import calibrated
 
 BASELINE, CALLS = 300, 1_000
 DRAWS, QUICK = 60, 3

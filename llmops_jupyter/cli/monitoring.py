@@ -72,8 +72,8 @@ def run_monitor(terminal: Terminal, values: Mapping[str, Any]) -> Result:
 
 
 def _once(terminal: Terminal, values: Mapping[str, Any]) -> Result:
-    from llmops_jupyter.monitor.board import Looked
-    from llmops_jupyter.monitor.lease import holder_of
+    from llmops_jupyter.monitor.alerts.board import Looked
+    from llmops_jupyter.monitor.alerts.lease import holder_of
 
     alerts = terminal.workspace.monitor.alerts
     holder = holder_of(terminal.workspace.store)

@@ -11,7 +11,7 @@ from llmops_jupyter.commands.view import Advice, Context, Result, Rows, table, t
 from llmops_jupyter.errors import OptionError, did_you_mean
 
 if TYPE_CHECKING:
-    from llmops_jupyter.monitor.alerts import Alerts
+    from llmops_jupyter.monitor.alerts.alerts import Alerts
 
 NO_RULES = (
     "There are no rules yet. Add some: %monitor alerts add FILE, or %monitor alerts add NAME --metric error_rate "
@@ -115,7 +115,7 @@ def _look(context: Context, alerts: Alerts, values: Mapping[str, Any]) -> Result
 
 
 def _show(context: Context, alerts: Alerts, values: Mapping[str, Any]) -> Result:
-    from llmops_jupyter.monitor.timelines import Timeline
+    from llmops_jupyter.monitor.alerts.timelines import Timeline
 
     del context
     rule = alerts.get(_named(values, "show"))
@@ -137,8 +137,8 @@ def _show(context: Context, alerts: Alerts, values: Mapping[str, Any]) -> Result
 
 
 def _time(stamp: str) -> str:
-    from llmops_jupyter.monitor.board import local
-    from llmops_jupyter.monitor.ledger import parse
+    from llmops_jupyter.monitor.alerts.board import local
+    from llmops_jupyter.monitor.alerts.ledger import parse
 
     return local(parse(stamp))
 

@@ -163,6 +163,6 @@ def _data(context: Context, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rows(found: Any) -> Sequence[Mapping[str, Any]]:
-    from llmops_jupyter.monitor.overview import rows_of
+    from llmops_jupyter.monitor.alerts.overview import rows_of
 
     return rows_of(found)

@@ -90,7 +90,7 @@ def _add(golden: Any, values: Mapping[str, Any]) -> Result:
 
 
 def _show(golden: Any, values: Mapping[str, Any]) -> Result:
-    from llmops_jupyter.monitor.timelines import QualityOverTime
+    from llmops_jupyter.monitor.alerts.timelines import QualityOverTime
 
     made = golden.get(values["name"])
     runs = golden.series(made.name)

@@ -146,13 +146,13 @@ def _actions(name: str) -> list[str]:
 
 def _names(session: Session, kind: str) -> list[str]:
     """Names in a list that the monitor has of one kind."""
-    from llmops_jupyter.monitor.overview import names_of
+    from llmops_jupyter.monitor.alerts.overview import names_of
 
     return names_of(getattr(session.workspace.monitor, kind)())
 
 
 def _measures(session: Session) -> list[str]:
-    from llmops_jupyter.monitor.catalogue import MEASURES, SPIKES
+    from llmops_jupyter.monitor.alerts.catalogue import MEASURES, SPIKES
 
     monitor = session.workspace.monitor
     return [

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from llmops_jupyter.monitor.alerting import Alerting
-from llmops_jupyter.monitor.drift import Drift
+from llmops_jupyter.monitor.alerts.stage import Alerting
+from llmops_jupyter.monitor.cost.stage import Spending
+from llmops_jupyter.monitor.drift.stage import Drift
 from llmops_jupyter.monitor.probing import Probing
-from llmops_jupyter.monitor.spending import Spending
 
 
 class Monitor(Drift, Spending, Alerting, Probing):

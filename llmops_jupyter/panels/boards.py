@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.errors import LLMOpsError
-from llmops_jupyter.monitor.board import Board, Entry, local
-from llmops_jupyter.monitor.timelines import Timeline, thinned
+from llmops_jupyter.monitor.alerts.board import Board, Entry, local
+from llmops_jupyter.monitor.alerts.timelines import Timeline, thinned
 from llmops_jupyter.tracing.records import iso
 
 if TYPE_CHECKING:
     from llmops_jupyter.monitor import Monitor
-    from llmops_jupyter.monitor.rules import Rule
+    from llmops_jupyter.monitor.alerts.rules import Rule
 
 # Characters of an answer, and points of a timeline, that are sent to the browser at most.
 CUT, MOST_POINTS = 400, 300

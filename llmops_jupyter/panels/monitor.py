@@ -13,14 +13,14 @@ import anywidget
 import traitlets
 
 from llmops_jupyter.errors import LLMOpsError
-from llmops_jupyter.monitor.states import ALERT, WARNING
+from llmops_jupyter.monitor.alerts.states import ALERT, WARNING
 from llmops_jupyter.panels.boards import bundle_of, rule_of, timeline_of, traces_of
 from llmops_jupyter.panels.styles import style
 
 if TYPE_CHECKING:
     from llmops_jupyter.monitor import Monitor
-    from llmops_jupyter.monitor.board import Board
-    from llmops_jupyter.monitor.rules import Rule
+    from llmops_jupyter.monitor.alerts.board import Board
+    from llmops_jupyter.monitor.alerts.rules import Rule
 
 HERE = Path(__file__).parent
 LOOK_S = 2.0

@@ -6,7 +6,7 @@ import json
 import time
 from types import SimpleNamespace
 
-from llmops_jupyter.monitor.alerts import Alerts
+from llmops_jupyter.monitor.alerts.alerts import Alerts
 from llmops_jupyter.records import Verdict
 from llmops_jupyter.tracing import names
 

@@ -524,7 +524,7 @@ def test_a_call_that_runs_has_reserved_what_it_may_use(ws):
 
 
 def test_a_running_answer_notices_that_others_have_used_up_the_time(ws, clock, monkeypatch):
-    monkeypatch.setattr("llmops_jupyter.monitor.purse.CHECK_S", 0.0)
+    monkeypatch.setattr("llmops_jupyter.monitor.cost.purse.CHECK_S", 0.0)
     other_used = [0]
 
     def book(number):

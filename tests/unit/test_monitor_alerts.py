@@ -11,8 +11,8 @@ from monitor_fakes import Clock, DriftReport, Traffic, alerts_of
 
 from llmops_jupyter.errors import DataError, OptionError, StoreError, UnknownNameError
 from llmops_jupyter.evaluation.statistics import always_valid_p
-from llmops_jupyter.monitor.timelines import Timeline, thinned
-from llmops_jupyter.monitor.traffic import BATCH
+from llmops_jupyter.monitor.alerts.timelines import Timeline, thinned
+from llmops_jupyter.monitor.alerts.traffic import BATCH
 
 
 @pytest.fixture

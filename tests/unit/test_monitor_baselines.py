@@ -10,9 +10,9 @@ from monitor_rows import bulk, rows, trace
 
 import llmops_jupyter as lo
 from llmops_jupyter.errors import DataError, OptionError, UnknownNameError
-from llmops_jupyter.monitor.collecting import Keeper, first_sessions, from_traces, hash_of
-from llmops_jupyter.monitor.features import Row
-from llmops_jupyter.monitor.sample import from_bytes, to_bytes
+from llmops_jupyter.monitor.drift.collecting import Keeper, first_sessions, from_traces, hash_of
+from llmops_jupyter.monitor.drift.features import Row
+from llmops_jupyter.monitor.drift.sample import from_bytes, to_bytes
 
 
 @pytest.fixture

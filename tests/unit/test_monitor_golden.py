@@ -12,9 +12,9 @@ from monitor_fakes import Clock, alerts_of
 
 from llmops_jupyter.errors import DataError, OptionError, UnknownNameError
 from llmops_jupyter.evaluation import Metric
-from llmops_jupyter.monitor import quality
-from llmops_jupyter.monitor.quality import share_of
-from llmops_jupyter.monitor.timelines import QualityOverTime
+from llmops_jupyter.monitor.alerts import quality
+from llmops_jupyter.monitor.alerts.quality import share_of
+from llmops_jupyter.monitor.alerts.timelines import QualityOverTime
 
 ROWS = [{"id": f"r{n}", "q": str(n), "expected": f"echo {n}"} for n in range(60)]
 

@@ -16,9 +16,9 @@ from llmops_jupyter.cli.program import run as llmops
 from llmops_jupyter.errors import LLMOpsError, OptionError, UnknownNameError
 from llmops_jupyter.magics.completion import candidates
 from llmops_jupyter.monitor import Monitor
-from llmops_jupyter.monitor.lease import Lease
-from llmops_jupyter.monitor.safety import SafetyReport
-from llmops_jupyter.monitor.watching import WatchStatus
+from llmops_jupyter.monitor.alerts.lease import Lease
+from llmops_jupyter.monitor.alerts.safety import SafetyReport
+from llmops_jupyter.monitor.alerts.watching import WatchStatus
 
 RULES = """
 rules:

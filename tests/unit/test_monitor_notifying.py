@@ -11,8 +11,8 @@ import threading
 import pytest
 from monitor_fakes import Clock, DriftReport, Traffic, alerts_of
 
-from llmops_jupyter.monitor.channels import Channel
-from llmops_jupyter.monitor.notifying import TRIES, post
+from llmops_jupyter.monitor.alerts.channels import Channel
+from llmops_jupyter.monitor.alerts.notifying import TRIES, post
 
 
 class Hook(http.server.ThreadingHTTPServer):

@@ -6,8 +6,15 @@ import pytest
 
 from llmops_jupyter.commands.table.monitor import SEVERITIES as TOLD
 from llmops_jupyter.errors import DataError, OptionError
-from llmops_jupyter.monitor.catalogue import MEASURES, measure_of
-from llmops_jupyter.monitor.rules import SEVERITIES, Rule, age, read_rules, read_window, spoken
+from llmops_jupyter.monitor.alerts.catalogue import MEASURES, measure_of
+from llmops_jupyter.monitor.alerts.rules import (
+    SEVERITIES,
+    Rule,
+    age,
+    read_rules,
+    read_window,
+    spoken,
+)
 
 RULES = """
 channels:

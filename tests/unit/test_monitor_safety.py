@@ -9,7 +9,7 @@ import pytest
 from monitor_fakes import Clock, Traffic
 
 from llmops_jupyter.errors import DataError, OptionError, UnknownNameError
-from llmops_jupyter.monitor.safety import report
+from llmops_jupyter.monitor.alerts.safety import report
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_what_cannot_be_used_is_refused(ws):
 
 def test_rates_that_do_not_change_are_seldom_called_changed(ws):
     """Ten checks of the same rate in both windows: over 200 reports, a change is claimed in at most 5 %."""
-    from llmops_jupyter.monitor.safety import _Counted, _rates
+    from llmops_jupyter.monitor.alerts.safety import _Counted, _rates
 
     drawn = np.random.default_rng(2)
     claimed = 0

@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from llmops_jupyter.monitor.readings import Reading
-from llmops_jupyter.monitor.rules import read_rules
-from llmops_jupyter.monitor.states import S, Standing, after, begin, epoch_of, telling
+from llmops_jupyter.monitor.alerts.readings import Reading
+from llmops_jupyter.monitor.alerts.rules import read_rules
+from llmops_jupyter.monitor.alerts.states import S, Standing, after, begin, epoch_of, telling
 
 NOW = 1_800_000_000 * S
 

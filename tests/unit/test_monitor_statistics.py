@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from scipy.stats import binom, chi2_contingency
 
-from llmops_jupyter.monitor.statistics.clouds import cloud_of
-from llmops_jupyter.monitor.statistics.counting import (
+from llmops_jupyter.monitor.drift.statistics.clouds import cloud_of
+from llmops_jupyter.monitor.drift.statistics.counting import (
     category_bins,
     count_statistics,
     number_bins,
 )
-from llmops_jupyter.monitor.statistics.pool import Pool
-from llmops_jupyter.monitor.statistics.units import Units, p_value, permutations_for, units_of
+from llmops_jupyter.monitor.drift.statistics.pool import Pool
+from llmops_jupyter.monitor.drift.statistics.units import Units, p_value, permutations_for, units_of
 
 DRAWS = 400
 LEVEL = 0.1

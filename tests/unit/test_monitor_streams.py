@@ -12,7 +12,7 @@ from scipy.stats import binom, kstest
 
 import llmops_jupyter as lo
 from llmops_jupyter.errors import DataError, OptionError, UnknownNameError
-from llmops_jupyter.monitor.statistics.martingale import (
+from llmops_jupyter.monitor.drift.statistics.martingale import (
     KindRanks,
     Martingale,
     NumberRanks,
@@ -177,7 +177,7 @@ def test_a_stream_waits_for_a_trace_that_still_runs(ws):
 
 
 def test_more_traces_than_are_read_at_once_are_all_taken_in(ws, monkeypatch):
-    monkeypatch.setattr("llmops_jupyter.monitor.streams.TOGETHER", 500)
+    monkeypatch.setattr("llmops_jupyter.monitor.drift.streams.TOGETHER", 500)
     bulk(ws, 60)
     ws.monitor.baseline("usual", embedder="none")
     bulk(ws, 1_200)

@@ -10,9 +10,9 @@ from monitor_fakes import Traffic
 
 import llmops_jupyter as lo
 from llmops_jupyter.errors import DataError, StoreReadOnlyError
-from llmops_jupyter.monitor import lease as leases
-from llmops_jupyter.monitor.lease import Lease, holder_of
-from llmops_jupyter.monitor.watching import Watcher
+from llmops_jupyter.monitor.alerts import lease as leases
+from llmops_jupyter.monitor.alerts.lease import Lease, holder_of
+from llmops_jupyter.monitor.alerts.watching import Watcher
 
 
 class Ticks:

@@ -10,7 +10,7 @@ from call_rows import add_calls
 from scipy import stats
 
 from llmops_jupyter.errors import DataError, MissingDependencyError, OptionError
-from llmops_jupyter.monitor.changes import LEAST_BASELINE, calibrated
+from llmops_jupyter.monitor.cost.changes import LEAST_BASELINE, calibrated
 
 pytest.importorskip("river", reason="needs river (extra monitor)")
 

@@ -1,0 +1,389 @@
+"""Golden sets: rows on which production is run again on a schedule, and its quality over time.
+
+Answers are computed anew at each run, from whatever the alias points at then. All runs against one reference share
+one error: the k-th different outcome gets the part 1 / (k (k + 1)) of it, and what came out as before spends nothing,
+so the intervals hold for all runs together, however many there will be (a union bound).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from llmops_jupyter.errors import DataError, LLMOpsError, OptionError, unknown_name
+from llmops_jupyter.evaluation.summary import number
+from llmops_jupyter.monitor.alerts import ledger
+from llmops_jupyter.monitor.alerts.rules import age
+from llmops_jupyter.monitor.alerts.states import S
+from llmops_jupyter.store import Store, aliases
+from llmops_jupyter.tracing.messages import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from llmops_jupyter.evaluation import Evaluation, EvaluationRun
+    from llmops_jupyter.evaluation.answering import Tell
+
+KIND = "golden set"
+LEAST = 5
+ADVICE = "%monitor golden add NAME PROMPT --data DATA --metric METRIC makes one."
+
+
+@dataclass(frozen=True)
+class GoldenSet:
+    """What is run again, on which rows, and how much worse it may become.
+
+    Args:
+        name: of the set.
+        variant: that is run, such as ``support@production``.
+        data: its rows: the name of a data set, of which the version is the latest at each run unless it is named.
+        metrics: what scores the answers.
+        margin: the loss against the reference that does not matter.
+        labels: people's labels that correct the metrics that are judges; '' for none.
+        every_s: seconds between two runs on a schedule.
+        level: probability of a false alarm, for all runs against one reference and all metrics together.
+        options: settings of the runs: model, temperature, expected, cluster and the like.
+    """
+
+    name: str
+    variant: str
+    data: str
+    metrics: tuple[str, ...]
+    margin: float = 0.0
+    labels: str = ""
+    every_s: float = 86_400.0
+    level: float = 0.05
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def text(self) -> str:
+        """As it is kept."""
+        return clean(json.dumps(asdict(self), sort_keys=True, ensure_ascii=False))
+
+    @classmethod
+    def from_text(cls, text: str) -> GoldenSet:
+        """What `text` wrote."""
+        value = json.loads(text)
+        return cls(**{**value, "metrics": tuple(value["metrics"])})
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What one metric came to in one run.
+
+    Args:
+        metric: its name.
+        value: its mean over the rows; None if no answer has a score.
+        low: of the interval, which holds for all runs together.
+        high: of the same.
+        n: rows with a score.
+        difference: to the reference on the same rows, so that more is better; None for the reference itself.
+        difference_low: of its interval.
+        difference_high: of the same.
+        dropped: whether the loss is surely more than the margin.
+        corrected: the mean that people would give, its interval, and how it was made; None without enough labels.
+        uncorrected: why there is no corrected mean, where one was asked for.
+        yes_no: whether the value is a rate.
+        unit: of the value.
+    """
+
+    metric: str
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    difference: float | None = None
+    difference_low: float | None = None
+    difference_high: float | None = None
+    dropped: bool = False
+    corrected: Mapping[str, Any] | None = None
+    uncorrected: str = ""
+    yes_no: bool = False
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class GoldenRun:
+    """One run of a golden set."""
+
+    golden: str
+    at: str
+    run: int
+    reference: int
+    look: int
+    results: tuple[Quality, ...]
+    label: str = ""
+
+    @property
+    def dropped(self) -> bool:
+        """Whether a metric has surely lost more than the margin."""
+        return any(q.dropped for q in self.results)
+
+    def sentence(self) -> str:
+        """The run on one line."""
+        parts = []
+        for q in self.results:
+            text = f"{q.metric} {'–' if q.value is None else number(q.value, q.yes_no, q.unit)}"
+            if q.difference is not None and q.difference_low is not None:
+                low, high = (_points(x, q) for x in (q.difference_low, q.difference_high))
+                text += f" ({_points(q.difference, q)} against the reference, {low} to {high})"
+            parts.append(f"{text}{', dropped' if q.dropped else ''}")
+        return f"{self.golden}: {'; '.join(parts) or 'nothing was scored'} · run {self.run}"
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row a metric."""
+        return [
+            {
+                "at": self.at[:16].replace("T", " "),
+                "variant": self.label,
+                "metric": q.metric,
+                "value": "–" if q.value is None else number(q.value, q.yes_no, q.unit),
+                "interval": _span(q.low, q.high, q),
+                "against reference": "reference"
+                if q.difference is None
+                else _points(q.difference, q),
+                "its interval": _span(q.difference_low, q.difference_high, q),
+                "corrected by labels": _corrected_text(q),
+                "": "dropped" if q.dropped else "",
+                "run": self.run,
+            }
+            for q in self.results
+        ]
+
+
+def _points(value: float | None, q: Quality) -> str:
+    return "–" if value is None else number(value, q.yes_no, q.unit, signed=True)
+
+
+def _span(low: float | None, high: float | None, q: Quality) -> str:
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+        return "–"
+    return f"{number(low, q.yes_no, '')} to {number(high, q.yes_no, q.unit)}"
+
+
+def _corrected_text(q: Quality) -> str:
+    if q.corrected is None:
+        return q.uncorrected
+    span = _span(q.corrected["low"], q.corrected["high"], q)
+    return f"{number(q.corrected['value'], q.yes_no, q.unit)} ({span}); {q.corrected['how']}"
+
+
+class Golden:
+    """The golden sets of a workspace.
+
+    Args:
+        store: that keeps them.
+        evaluation: that runs them.
+        clock: the time now in nanoseconds since 1970.
+    """
+
+    def __init__(
+        self, store: Store, evaluation: Callable[[], Evaluation], clock: Callable[[], int]
+    ) -> None:
+        self.store = store
+        self.clock = clock
+        self._evaluation = evaluation
+
+    def add(
+        self,
+        name: str,
+        variant: str,
+        data: str,
+        metrics: str | Sequence[str],
+        *,
+        margin: float = 0.0,
+        labels: str = "",
+        every: str = "1d",
+        level: float = 0.05,
+        **options: Any,
+    ) -> GoldenSet:
+        """Keep a golden set; with another prompt, rows or metrics than before its next run is a new reference.
+
+        Args:
+            name: of the set.
+            variant: that is run, such as ``support@production``.
+            data: the name of a data set.
+            metrics: their names.
+            margin: the loss that does not matter.
+            labels: people's labels that correct judges.
+            every: how long between two runs, such as 1d.
+            level: probability of a false alarm, for all runs against one reference together.
+            options: of `Evaluation.run`, such as model, temperature, expected, cluster.
+
+        Raises:
+            OptionError, DataError, UnknownNameError: something cannot be used; nothing was kept.
+        """
+        aliases.check_name(KIND, name)
+        named = (metrics,) if isinstance(metrics, str) else tuple(metrics)
+        made = GoldenSet(
+            name,
+            str(variant),
+            str(data),
+            named,
+            float(margin),
+            labels,
+            age(every, "every"),
+            level,
+            options,
+        )
+        self._check(made)
+        with self.store.write() as conn:
+            latest = conn.execute(
+                "SELECT version, content, removed FROM golden_sets WHERE name = ? ORDER BY version DESC LIMIT 1",
+                (name,),
+            ).fetchone()
+            if latest is None or latest[1] != made.text() or latest[2]:
+                conn.execute(
+                    "INSERT INTO golden_sets(name, version, content, at) VALUES (?, ?, ?, ?)",
+                    (name, 1 + (latest[0] if latest else 0), made.text(), self.store.now()),
+                )
+        return made
+
+    def _check(self, made: GoldenSet) -> None:
+        if not made.metrics or not all(isinstance(m, str) and m for m in made.metrics):
+            raise OptionError("A golden set needs metrics by name, such as exact: --metric exact")
+        if not math.isfinite(made.margin) or made.margin < 0:
+            raise OptionError(f"margin is a loss of 0 or more, not {made.margin!r}.")
+        if not 0 < made.level <= 0.5:
+            raise OptionError(f"level is above 0 and at most 0.5, as in 0.05, not {made.level!r}.")
+        evaluation = self._evaluation()
+        evaluation.metrics(list(made.metrics))
+        rows = evaluation.rows(made.data)
+        if len(rows.rows) < LEAST:
+            raise DataError(
+                f"The golden set {made.name!r} has {len(rows.rows)} rows; {LEAST} are needed. Add rows to {made.data!r}."
+            )
+        if not made.variant.startswith("column="):
+            evaluation.prompts.get(made.variant.partition(":")[0])
+
+    def list(self) -> list[GoldenSet]:
+        """All golden sets by name."""
+        rows = self.store.rows(
+            "SELECT content FROM golden_sets g WHERE NOT removed AND version = "
+            "(SELECT max(version) FROM golden_sets WHERE name = g.name) ORDER BY name"
+        )
+        return [GoldenSet.from_text(row[0]) for row in rows]
+
+    def get(self, name: str) -> GoldenSet:
+        """A golden set by its name.
+
+        Raises:
+            UnknownNameError: there is none.
+        """
+        found = {one.name: one for one in self.list()}
+        if name in found:
+            return found[name]
+        raise unknown_name(KIND, name, found, ADVICE)
+
+    def remove(self, name: str) -> None:
+        """Take a golden set away; its runs stay."""
+        made = self.get(name)
+        with self.store.write() as conn:
+            conn.execute(
+                "INSERT INTO golden_sets(name, version, content, removed, at) "
+                "SELECT name, max(version) + 1, ?, 1, ? FROM golden_sets WHERE name = ?",
+                (made.text(), self.store.now(), name),
+            )
+
+    def is_due(self, name: str, now_ns: int) -> bool:
+        """Whether a run is due by the schedule: there is none yet, or the last one is long enough ago."""
+        made, runs = self.get(name), self.series(name)
+        if not runs:
+            return True
+        return not 0 <= now_ns - ledger.parse(runs[-1].at) < made.every_s * S
+
+    def series(self, name: str, limit: int = 1_000) -> Sequence[GoldenRun]:
+        """The runs against the current reference, oldest first, which comes first."""
+        row = self.store.row(
+            "SELECT version FROM golden_sets WHERE name = ? ORDER BY version DESC LIMIT 1", (name,)
+        )
+        rows = self.store.rows(
+            "SELECT g.*, r.label, r.variant FROM golden_runs g JOIN evaluation_runs r ON r.id = g.run_id WHERE golden = ? "
+            "AND g.reference_id = (SELECT reference_id FROM golden_runs WHERE golden = ? AND version = ? "
+            "ORDER BY id DESC LIMIT 1) ORDER BY g.id DESC LIMIT ?",
+            (name, name, row[0] if row else -1, limit),
+        )
+        return [_golden_run(row) for row in reversed(rows)]
+
+    def run(self, name: str, *, tell: Tell | None = None, renew: bool = False) -> GoldenRun:
+        """Run a golden set: answers are computed anew, scored, and compared with the reference.
+
+        Args:
+            name: of the set.
+            tell: told how far it is.
+            renew: make this run the reference of later ones.
+
+        Raises:
+            LLMOpsError: it cannot be run.
+        """
+        from llmops_jupyter.monitor.alerts.quality import results_of
+
+        made, earlier = self.get(name), () if renew else self.series(name)
+        evaluation = self._evaluation()
+        run = evaluation.run(
+            made.variant, made.data, list(made.metrics), fresh=True, progress=tell, **made.options
+        )
+        reference = evaluation.get(earlier[0].run) if earlier else run
+        outcome = outcome_of(run)
+        look = _look_of(evaluation, earlier, outcome)
+        results = results_of(evaluation, made, run, reference, look)
+        with self.store.write() as conn:
+            at = ledger.iso(self.clock())
+            conn.execute(
+                "INSERT INTO golden_runs(golden, version, at, run_id, reference_id, look, results) "
+                "SELECT ?, max(version), ?, ?, ?, ?, ? FROM golden_sets WHERE name = ?",
+                (
+                    name,
+                    at,
+                    run.id,
+                    reference.id,
+                    look,
+                    json.dumps([asdict(q) for q in results]),
+                    name,
+                ),
+            )
+        label = _label(run.label, run.variant)
+        return GoldenRun(name, at, run.id, reference.id, look, results, label)
+
+
+def _look_of(evaluation: Evaluation, earlier: Sequence[GoldenRun], outcome: str) -> int:
+    """Which different outcome this is; one that came out before is the look that it was then."""
+    for one in earlier:
+        try:
+            if outcome_of(evaluation.get(one.run)) == outcome:
+                return one.look
+        except LLMOpsError:  # noqa: PERF203 - it was forgotten
+            continue
+    return 1 + max((one.look for one in earlier), default=0)
+
+
+def _label(label: str, variant: Mapping[str, Any]) -> str:
+    """What ran: the version of the prompt, which an alias does not tell."""
+    return str(variant.get("prompt") or label)
+
+
+def _golden_run(row: Any) -> GoldenRun:
+    results = tuple(Quality(**value) for value in json.loads(row["results"]))
+    return GoldenRun(
+        row["golden"],
+        row["at"],
+        row["run_id"],
+        row["reference_id"],
+        row["look"],
+        results,
+        _label(row["label"], json.loads(row["variant"])),
+    )
+
+
+def outcome_of(run: EvaluationRun) -> str:
+    """The hash of all answers and scores of a run: equal for runs that came out alike."""
+    lines = [
+        json.dumps(
+            [item.case.row_id, item.case.output, *(m.scores[n].value for m in run.metrics.values())]
+        )
+        for n, item in enumerate(run.items)
+    ]
+    return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "backslashreplace")).hexdigest()

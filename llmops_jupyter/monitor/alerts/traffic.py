@@ -1,0 +1,326 @@
+"""The traces of a window with one value each, read in small batches from the store."""
+
+from __future__ import annotations
+
+import heapq
+import json
+import sqlite3
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from llmops_jupyter.errors import OptionError, did_you_mean
+from llmops_jupyter.guard.refusing import refuses
+from llmops_jupyter.monitor.alerts.catalogue import Measure
+from llmops_jupyter.monitor.alerts.guarded import GUARDRAIL, verdicts_of
+from llmops_jupyter.monitor.alerts.rules import FILTERS, Window
+from llmops_jupyter.store import Store, aliases
+from llmops_jupyter.tracing import names, values
+
+if TYPE_CHECKING:
+    from llmops_jupyter.prompts import Prompts
+
+# Rows of a batch; between two of them whoever reads can let others go first.
+BATCH = 500
+SHOWN = 5
+# Spans begin in the order of their ids, unless the clock goes back; so many before a moment are looked at too.
+SLACK = 1_000
+OVER = "(s.end_ns IS NOT NULL OR s.status = 'interrupted')"
+COLUMNS = (
+    "s.id, s.trace_id, s.start_ns, s.end_ns, s.first_token_ns, s.status, s.error_type, s.input_tokens, "
+    "s.output_tokens, s.cost"
+)
+TEXT = "(SELECT m.parts FROM messages m WHERE m.hash = s.output_message) AS parts"
+Pause = Callable[[], None]
+
+
+def no_pause() -> None:
+    """Go on at once."""
+
+
+class Values:
+    """One value for each trace of a window, in the order in which the traces ended.
+
+    Args:
+        measure: what the values are of.
+        bad_above: whether high values are the bad ones, of which examples are kept.
+    """
+
+    def __init__(self, measure: Measure, *, bad_above: bool) -> None:
+        self.measure = measure
+        self._sign = 1.0 if bad_above else -1.0
+        self._values, self._ends = array("d"), array("q")
+        self._worst: list[tuple[float, int, str]] = []
+        self.traces = 0
+
+    def add(self, row: sqlite3.Row, value: float | None) -> None:
+        """Take the value of a trace; None where it has none."""
+        self.traces += 1
+        if value is None:
+            return
+        self._values.append(value)
+        self._ends.append(row["end_ns"] or row["start_ns"])
+        if self.measure.rate and not value:
+            return
+        entry = (self._sign * value, row["id"], row["trace_id"])
+        if len(self._worst) < SHOWN:
+            heapq.heappush(self._worst, entry)
+        else:
+            heapq.heappushpop(self._worst, entry)
+
+    def worst(self) -> tuple[str, ...]:
+        """Ids of the traces with the worst values; of equal ones the newest."""
+        return tuple(trace_id for _, _, trace_id in sorted(self._worst, reverse=True))
+
+    def ordered(self) -> tuple[Any, Any]:
+        """Values and ends as arrays."""
+        import numpy as np
+
+        found, ends = np.array(self._values, dtype=float), np.array(self._ends, dtype=np.int64)
+        order = np.argsort(ends, kind="stable")
+        return found[order], ends[order]
+
+
+def collect(
+    store: Store,
+    measure: Measure,
+    window: Window,
+    filters: Mapping[str, Any],
+    *,
+    now_ns: int,
+    bad_above: bool = True,
+    pause: Pause = no_pause,
+) -> Values:
+    """The values of the traces of a window that are over; evaluations and golden runs are no traffic.
+
+    Args:
+        store: with the traces.
+        measure: what is taken of each.
+        window: that ends now.
+        filters: prompt (a name, or a name and a version), model, notebook, session.
+        now_ns: the time now.
+        bad_above: whether high values are the bad ones.
+        pause: called between batches.
+    """
+    made = Values(measure, bad_above=bad_above)
+    where, parameters, first = _bounds(store, window, filters, now_ns)
+    evaluated = _evaluated(store, first)
+    for rows in _batches(store, measure, where, parameters, first, pause):
+        kept = [row for row in rows if row["trace_id"] not in evaluated]
+        for row, value in zip(kept, _values(store, measure, kept), strict=True):
+            if measure.name == "denied_rate" and value is None:
+                continue
+            made.add(row, value)
+    return made
+
+
+def resolved(filters: Mapping[str, Any], prompts: Callable[[], Prompts]) -> dict[str, str]:
+    """Filters with an alias of a prompt as the version that it stands for now.
+
+    Raises:
+        OptionError: there is no such filter.
+        UnknownNameError: there is no such version or alias of the prompt.
+    """
+    for key in filters:
+        if key not in FILTERS:
+            raise OptionError(
+                f"Traces cannot be filtered by {key!r}.{did_you_mean(key, FILTERS)} Use {', '.join(FILTERS)}."
+            )
+    found = {key: str(filters[key]) for key in FILTERS if filters.get(key) is not None}
+    if "prompt" in found:
+        name, selector = aliases.parse_reference(found["prompt"])
+        if selector is not None:
+            found["prompt"] = f"{name}@{prompts().get(found['prompt']).version}"
+    return found
+
+
+def clause_of(filters: Mapping[str, Any], *, walk: bool = False) -> tuple[str, list[Any]]:
+    """Filters of a rule as an SQL condition on the root span `s`.
+
+    With `walk`, SQLite is kept from an index on them, whose rows it would have to sort for each batch anew.
+    """
+    s = "+s" if walk else "s"
+    where: list[str] = ["s.parent_id IS NULL"]
+    parameters: list[Any] = []
+    for key, value in filters.items():
+        if key == "prompt":
+            name, _, version = str(value).partition("@")
+            where.append(f"{s}.prompt_name = ?")
+            parameters.append(name)
+            if version:
+                where.append(f"{s}.prompt_version = ?")
+                parameters.append(int(version))
+        else:
+            where.append(f"{s}.{key} = ?")
+            parameters.append(value)
+    return " AND ".join(where), parameters
+
+
+def first_id(store: Store, since_ns: int) -> int:
+    """The id of a span from which on all that began after a moment are found, by bisection.
+
+    Ids grow with the start; where the clock went back, some that began later have smaller ids, so there is slack.
+    """
+    ends = store.row("SELECT min(id), max(id) FROM spans")
+    if ends is None or ends[0] is None:
+        return 1
+    low, high = int(ends[0]), int(ends[1]) + 1
+    while low < high:
+        middle = (low + high) // 2
+        row = store.row(
+            "SELECT id, start_ns FROM spans WHERE id >= ? ORDER BY id LIMIT 1", (middle,)
+        )
+        if row is None or row["start_ns"] >= since_ns:
+            high = middle
+        else:
+            low = int(row["id"]) + 1
+    return max(1, low - SLACK)
+
+
+def _bounds(
+    store: Store, window: Window, filters: Mapping[str, Any], now_ns: int
+) -> tuple[str, list[Any], int]:
+    """The condition of a window, and the id that it begins with."""
+    where, parameters = clause_of(filters, walk=True)
+    where = f"{where} AND {OVER}"
+    if window.seconds is not None:
+        since = now_ns - int(window.seconds * 1e9)
+        return f"{where} AND s.start_ns >= ?", [*parameters, since], first_id(store, since)
+    row = store.row(
+        f"SELECT s.id FROM spans s WHERE {clause_of(filters)[0]} AND {OVER} "
+        "ORDER BY s.id DESC LIMIT 1 OFFSET ?",
+        (*parameters, (window.traces or 1) - 1),
+    )
+    return where, parameters, 1 if row is None else int(row[0])
+
+
+def _batches(
+    store: Store,
+    measure: Measure,
+    where: str,
+    parameters: Sequence[Any],
+    first: int,
+    pause: Pause,
+) -> Iterator[list[sqlite3.Row]]:
+    columns = COLUMNS
+    if measure.texts:
+        columns += f", {TEXT}, s.partial, s.attributes"
+    elif measure.name == "cut_rate":
+        columns += ", s.attributes"
+    after = first - 1
+    while True:
+        rows = store.rows(
+            f"SELECT {columns} FROM spans s WHERE {where} AND s.id > ? ORDER BY s.id LIMIT ?",
+            (*parameters, after, BATCH),
+        )
+        if rows:
+            yield rows
+        if len(rows) < BATCH:
+            return
+        after = rows[-1]["id"]
+        pause()
+
+
+def _evaluated(store: Store, first: int) -> set[str]:
+    """Traces of evaluations that began since a span: they are made for a test, and are no traffic."""
+    row = store.row("SELECT start_ns FROM spans WHERE id >= ? ORDER BY id LIMIT 1", (first,))
+    if row is None:
+        return set()
+    from llmops_jupyter.tracing.records import iso
+
+    found = store.rows(
+        "SELECT trace_id FROM evaluation_outputs WHERE at >= ?", (iso(row["start_ns"]),)
+    )
+    return {r["trace_id"] for r in found}
+
+
+def _values(store: Store, measure: Measure, rows: Sequence[sqlite3.Row]) -> list[float | None]:
+    if measure.name == "score":
+        return _scores(store, measure.argument, rows)
+    if measure.name == "denied_rate":
+        return _denied(store, rows)
+    return [_VALUES[measure.name](row) for row in rows]
+
+
+def _scores(store: Store, name: str, rows: Sequence[sqlite3.Row]) -> list[float | None]:
+    """The mean of a trace's valid scores of a name."""
+    marks = ",".join("?" * len(rows))
+    found = store.rows(
+        "SELECT trace_id, avg(value) AS value FROM scores WHERE valid AND name = ? AND value IS NOT NULL "
+        f"AND trace_id IN ({marks}) GROUP BY trace_id",
+        (name, *(row["trace_id"] for row in rows)),
+    )
+    by_trace = {row["trace_id"]: float(row["value"]) for row in found}
+    return [by_trace.get(row["trace_id"]) for row in rows]
+
+
+def _denied(store: Store, rows: Sequence[sqlite3.Row]) -> list[float | None]:
+    """Whether a guard denied a text of the trace; None where none looked at it."""
+    marks = ",".join("?" * len(rows))
+    by_trace: dict[str, float] = {}
+    for row in store.rows(
+        f"SELECT trace_id, attributes FROM spans WHERE op = ? AND trace_id IN ({marks})",
+        (GUARDRAIL, *(row["trace_id"] for row in rows)),
+    ):
+        denied = any(v.decision == "deny" for v in verdicts_of(values.read(row["attributes"])))
+        by_trace[row["trace_id"]] = max(by_trace.get(row["trace_id"], 0.0), float(denied))
+    return [by_trace.get(row["trace_id"]) for row in rows]
+
+
+def text_of(row: sqlite3.Row) -> str:
+    """What a trace answered."""
+    if row["parts"]:
+        return "".join(str(p.get("content", "")) for p in json.loads(row["parts"]))
+    return row["partial"] or str(values.read(row["attributes"]).get(names.OUTPUT_VALUE, ""))
+
+
+def _failed(row: sqlite3.Row) -> float:
+    return float(row["status"] == "error" or row["error_type"] == "ProcessDied")
+
+
+def _cut(row: sqlite3.Row) -> float:
+    reasons = values.read(row["attributes"]).get(names.FINISH_REASONS)
+    return float(reasons == ["length"])
+
+
+def _refused(row: sqlite3.Row) -> float | None:
+    text = text_of(row)
+    return float(refuses(text)) if text.strip() else None
+
+
+def _seconds(begin: int | None, end: int | None) -> float | None:
+    return None if begin is None or end is None or end < begin else (end - begin) / 1e9
+
+
+def _speed(row: sqlite3.Row) -> float | None:
+    taken = _seconds(row["first_token_ns"] or row["start_ns"], row["end_ns"])
+    return row["output_tokens"] / taken if taken and row["output_tokens"] else None
+
+
+def _number(name: str) -> Callable[[sqlite3.Row], float | None]:
+    return lambda row: None if row[name] is None else float(row[name])
+
+
+def _latency(row: sqlite3.Row) -> float | None:
+    return _seconds(row["start_ns"], row["end_ns"])
+
+
+def _first_token(row: sqlite3.Row) -> float | None:
+    return _seconds(row["start_ns"], row["first_token_ns"])
+
+
+_VALUES: Mapping[str, Callable[[sqlite3.Row], float | None]] = {
+    "error_rate": _failed,
+    "refusal_rate": _refused,
+    "empty_rate": lambda row: None if _failed(row) else float(not text_of(row).strip()),
+    "cut_rate": _cut,
+    "p50_latency_s": _latency,
+    "p95_latency_s": _latency,
+    "p50_first_token_s": _first_token,
+    "p95_first_token_s": _first_token,
+    "tokens_per_s": _speed,
+    "cost_usd": _number("cost"),
+    "input_tokens": _number("input_tokens"),
+    "output_tokens": _number("output_tokens"),
+    "calls": lambda _: 1.0,
+}

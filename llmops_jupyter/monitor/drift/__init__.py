@@ -1,0 +1,1 @@
+"""Whether what runs still looks as it did: baselines, checks, streams, explanations."""

@@ -1,0 +1,181 @@
+"""What of a baseline and a window can be compared, and how it is put to the tests."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from llmops_jupyter.errors import DataError, unknown_name
+from llmops_jupyter.monitor.drift.report import CATEGORY, NUMBER, TEXT
+from llmops_jupyter.monitor.drift.sample import Sample
+from llmops_jupyter.monitor.drift.statistics.clouds import Cloud, cloud_of
+from llmops_jupyter.monitor.drift.statistics.counting import Bins, category_bins, number_bins
+from llmops_jupyter.monitor.drift.statistics.pool import Pool
+from llmops_jupyter.monitor.drift.statistics.units import units_of
+from llmops_jupyter.monitor.drift.vectors import weighted
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+# Values that a feature needs on each side.
+LEAST = 5
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A feature that both sides have."""
+
+    name: str
+    kind: str
+
+
+def comparable(
+    before: Sample, now: Sample, wanted: Sequence[str] | None
+) -> tuple[list[Feature], list[str]]:
+    """Features that can be compared, and notes on those that cannot.
+
+    Raises:
+        UnknownNameError: a wanted feature is not in the baseline.
+        DataError: none can be compared.
+    """
+    kinds = dict.fromkeys(before.numbers, NUMBER) | dict.fromkeys(before.categories, CATEGORY)
+    kinds |= dict.fromkeys(before.vectors, TEXT)
+    for name in wanted or ():
+        if name not in kinds:
+            known = ", ".join(kinds)
+            raise unknown_name("feature", name, kinds, f"The baseline has: {known}.")
+    found, absent, constant = [], [], []
+    for name, kind in kinds.items():
+        if wanted is not None and name not in wanted:
+            continue
+        if min(_there(before, name, kind), _there(now, name, kind)) < LEAST:
+            absent.append(name)
+        elif _is_constant(before, now, name, kind):
+            constant.append(name)
+        else:
+            found.append(Feature(name, kind))
+    notes = []
+    if absent:
+        notes.append(
+            f"not compared, since one side has fewer than {LEAST} values: {', '.join(absent)}"
+        )
+    if constant:
+        notes.append(f"not compared, since all values are equal: {', '.join(constant)}")
+    if not found:
+        raise DataError(
+            "The baseline and the window have nothing in common that can be compared"
+            f"{': ' + '; '.join(notes) if notes else ''}. Give both the same columns, or filter both alike."
+        )
+    new = [n for n in (*now.numbers, *now.categories, *now.vectors) if n not in kinds]
+    if new and wanted is None:
+        notes.append(f"only in the window, so not compared: {', '.join(new)}")
+    return found, notes
+
+
+def _there(sample: Sample, name: str, kind: str) -> int:
+    import numpy as np
+
+    if kind == NUMBER:
+        return int(np.isfinite(sample.numbers[name]).sum()) if name in sample.numbers else 0
+    if kind == CATEGORY:
+        return sum(v is not None for v in sample.categories.get(name, ()))
+    return len(sample.vectors[name].rows) if name in sample.vectors else 0
+
+
+def _is_constant(before: Sample, now: Sample, name: str, kind: str) -> bool:
+    import numpy as np
+
+    if kind == CATEGORY:
+        return len({*before.categories[name], *now.categories[name]} - {None}) < 2
+    if kind == TEXT:
+        first, second = before.vectors[name], now.vectors[name]
+        if first.digest != second.digest:
+            return False  # which is an error, told where they are compared
+        both = np.concatenate([first.values, second.values])
+        return bool((np.ptp(both, axis=0) < 1e-3).all())
+    pooled = np.concatenate([before.numbers[name], now.numbers[name]])
+    pooled = pooled[np.isfinite(pooled)]
+    return bool(pooled.min() == pooled.max())
+
+
+def pool_of(before: Sample, now: Sample, features: Sequence[Feature]) -> Pool:
+    """The pooled rows for the tests of these features."""
+    import numpy as np
+
+    units = units_of(before.sessions, now.sessions)
+    bins: list[Bins] = []
+    clouds: list[Cloud] = []
+    for feature in features:
+        name = feature.name
+        if feature.kind == NUMBER:
+            bins.append(
+                number_bins(name, np.concatenate([before.numbers[name], now.numbers[name]]))
+            )
+        elif feature.kind == CATEGORY:
+            bins.append(category_bins(name, (*before.categories[name], *now.categories[name])))
+        else:
+            first, second = before.vectors[name], now.vectors[name]
+            values = np.concatenate(weighted(first, second))
+            rows = np.concatenate([first.rows, second.rows + len(before)])
+            clouds.append(cloud_of(name, rows, values, units.of_row))
+    return Pool(units, tuple(bins), tuple(clouds))
+
+
+def alone(sample: Sample, features: Sequence[Feature]) -> Pool:
+    """The rows of a baseline, for windows that are drawn from it."""
+    import numpy as np
+
+    return pool_of(sample, sample.only(np.arange(0)), features)
+
+
+def in_words(sample: Sample, feature: Feature, other: Sample) -> str:
+    """What a side is like: its median, or the share of the category that changed most."""
+    import numpy as np
+
+    if feature.kind == NUMBER:
+        values = sample.numbers[feature.name]
+        return f"median {np.median(values[np.isfinite(values)]):.4g}"
+    if feature.kind == CATEGORY:
+        own, others = _shares(sample, feature.name), _shares(other, feature.name)
+        kind = max(sorted({*own, *others}), key=lambda k: abs(own.get(k, 0.0) - others.get(k, 0.0)))
+        return f"{kind}: {own.get(kind, 0.0):.1%}"
+    return f"{len(sample.vectors[feature.name].rows):,} texts"
+
+
+def _shares(sample: Sample, name: str) -> dict[str, float]:
+    found = Counter(v for v in sample.categories[name] if v is not None)
+    return {kind: n / max(1, found.total()) for kind, n in found.items()}
+
+
+def without_shared(before: Sample, now: Sample) -> tuple[Sample, list[str]]:
+    """The window without traces that the baseline has.
+
+    Raises:
+        DataError: it has no others.
+    """
+    if not (before.from_traces and now.from_traces):
+        return now, []
+    known = set(before.ids)
+    kept = [i for i, row_id in enumerate(now.ids) if row_id not in known]
+    shared = len(now) - len(kept)
+    if not shared:
+        return now, []
+    if not kept:
+        raise DataError(
+            f"All {len(now)} traces of the window are in the baseline. Give later ones, for instance since='1h', or wait "
+            "for some."
+        )
+    return now.only(kept), [f"{shared} traces of the window are in the baseline and do not count"]
+
+
+def values_there(sample: Sample, feature: Feature) -> int:
+    """How many rows have a value."""
+    return _there(sample, feature.name, feature.kind)
+
+
+def blocks(units_in_order: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
+    """Consecutive groups of units, each of that size; what is left over at the end makes none."""
+    return [units_in_order[i : i + size] for i in range(0, len(units_in_order) - size + 1, size)]

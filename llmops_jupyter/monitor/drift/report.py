@@ -1,0 +1,337 @@
+"""What a check came to: what changed, how sure that is, and how often such a check alarms for nothing."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from llmops_jupyter import render
+from llmops_jupyter.errors import DataError, OptionError, unknown_name
+from llmops_jupyter.monitor.drift.baselines import Baseline
+from llmops_jupyter.monitor.drift.sample import Sample
+
+if TYPE_CHECKING:
+    from llmops_jupyter.data import Dataset
+    from llmops_jupyter.evaluation.suites import Suite
+    from llmops_jupyter.monitor.drift.explaining import Explanation
+    from llmops_jupyter.monitor.drift.plots import Distribution, Map, Timeline
+
+NUMBER, CATEGORY, TEXT = "number", "category", "text"
+
+
+@dataclass(frozen=True)
+class Test:
+    """One test of a check.
+
+    Args:
+        feature: what was compared.
+        kind: 'number', 'category' or 'text'.
+        method: how.
+        p_value: of the hypothesis that nothing changed, by permutation.
+        adjusted: for the number of tests in the report (Holm).
+        before: the baseline, in words.
+        after: the window, in words.
+        n_before: the baseline's rows with a value.
+        n_after: the window's.
+    """
+
+    __test__ = False  # pytest looks for classes with this name
+
+    feature: str
+    kind: str
+    method: str
+    p_value: float
+    adjusted: float
+    before: str
+    after: str
+    n_before: int
+    n_after: int
+
+    def row(self, level: float) -> dict[str, Any]:
+        """The test as a row of a table."""
+        return {
+            "feature": self.feature,
+            "test": self.method,
+            "before": self.before,
+            "now": self.after,
+            "p": _p(self.p_value),
+            "p (all tests)": _p(self.adjusted),
+            "changed": "yes" if self.adjusted <= level else "",
+        }
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How often something happened when it was tried on the baseline's own rows.
+
+    Args:
+        what: was tried.
+        count: how often it happened.
+        trials: of how many.
+        low: of the exact 95 % interval of the rate (Clopper and Pearson).
+        high: of it.
+    """
+
+    what: str
+    count: int
+    trials: int
+    low: float
+    high: float
+
+    @property
+    def rate(self) -> float:
+        return self.count / self.trials if self.trials else float("nan")
+
+    def __str__(self) -> str:
+        if not self.trials:
+            return f"{self.what}: not measured"
+        return (
+            f"{self.what}: {self.rate:.1%} ({self.count} of {self.trials}, 95 % interval {self.low:.1%} to "
+            f"{self.high:.1%})"
+        )
+
+
+@dataclass(frozen=True)
+class Plugs:
+    """What a report needs of the workspace to go on from an alarm."""
+
+    traces: Callable[[Sequence[str]], list[Any]]
+    to_data: Callable[[str, Sequence[tuple[str, Mapping[str, Any]]], str], Dataset]
+    save_suite: Callable[[str, str], Suite]
+
+
+@dataclass(frozen=True)
+class Report:
+    """A check of a window against a baseline.
+
+    Args:
+        baseline: what it was compared with.
+        window: the rows that were looked at.
+        tests: all that were made, the most changed first.
+        level: the probability of any false alarm in the report, over baselines and windows that are alike.
+        false_alarms: how often windows drawn from the baseline itself alarmed.
+        consecutive: how often windows of the baseline's rows in their order did.
+        power: how often planted changes were found, by what was planted.
+        permutations: that p-values rest on.
+        notes: what a reader should know.
+        reference: the baseline's rows, as they were compared.
+    """
+
+    baseline: Baseline
+    window: Sample
+    tests: tuple[Test, ...]
+    level: float
+    false_alarms: Measured
+    consecutive: Measured
+    power: tuple[Measured, ...]
+    permutations: int
+    notes: tuple[str, ...]
+    at: str
+    reference: Sample = field(repr=False)
+    _plugs: Plugs = field(repr=False, compare=False)
+
+    @property
+    def alarm(self) -> bool:
+        """Whether something changed."""
+        return bool(self.changed)
+
+    @property
+    def changed(self) -> tuple[Test, ...]:
+        """The tests that say so."""
+        return tuple(test for test in self.tests if test.adjusted <= self.level)
+
+    def summary(self) -> str:
+        """What may be said, on one line."""
+        rows = f"{len(self.window):,} rows against {self.baseline.ref}"
+        many = f"{len(self.tests)} tests at a level of {self.level:.0%} together"
+        if not self.alarm:
+            return f"No drift found in {rows}: {many}"
+        names = dict.fromkeys(test.feature for test in self.changed)
+        said = []
+        for name in list(names)[:4]:
+            first = next(t for t in self.changed if t.feature == name)
+            how = f"{first.before} → {first.after}" if first.kind != TEXT else first.method
+            what = f"{name} texts" if first.kind == TEXT else name
+            said.append(f"{what} ({how}, p = {_p(first.adjusted)})")
+        more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+        return f"Drift in {rows}: {'; '.join(said)}{more} ({many})"
+
+    def facts(self) -> list[str]:
+        """What a careful reader wants to know beside it."""
+        said = [str(self.false_alarms)]
+        if self.consecutive.trials:
+            said.append(str(self.consecutive))
+        said += [str(one) for one in self.power]
+        said.append(
+            f"p-values by {self.permutations:,} permutations of whole sessions, corrected for all tests (Holm)"
+        )
+        return [*said, *self.notes]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The tests as a table."""
+        return [test.row(self.level) for test in self.tests]
+
+    @cached_property
+    def explanation(self) -> Explanation:
+        """What changed: clusters and words that grew or shrank, rows that stand out, numbers before and after."""
+        from llmops_jupyter.monitor.drift.explaining import explain
+
+        return explain(self)
+
+    def explain(self) -> Explanation:
+        """The same, as a call."""
+        return self.explanation
+
+    def traces(self, feature: str | None = None, limit: int = 20) -> list[Any]:
+        """The window's traces (or rows, if it is no window of traces) that stand out most, in their order.
+
+        Args:
+            feature: by which; that which changed most if left out.
+            limit: at most so many.
+
+        Raises:
+            UnknownNameError: the feature is not watched.
+        """
+        places = self._standing_out(feature)[:limit]
+        if not self.window.from_traces:
+            return [{"id": self.window.ids[i], **self.window.row(i)} for i in places]
+        return self._plugs.traces([self.window.ids[i] for i in places])
+
+    def to_data(self, name: str, *, feature: str | None = None, limit: int = 200) -> Dataset:
+        """Those rows as a data set: input, output, and the features of each.
+
+        Args:
+            name: of the data set.
+            feature: by which rows stand out; that which changed most if left out.
+            limit: at most so many.
+        """
+        places = self._standing_out(feature)[:limit]
+        pairs = [(self.window.ids[i], self._data_row(i)) for i in places]
+        return self._plugs.to_data(name, pairs, f"drift against {self.baseline.ref}, {self.at}")
+
+    def gate(
+        self,
+        name: str,
+        *,
+        variant: str | None = None,
+        data: str | Dataset | None = None,
+        gates: Sequence[Mapping[str, Any]] | None = None,
+        limit: int = 200,
+    ) -> Suite:
+        """A suite for `llmops gate` on those rows, kept as `name`: what changed must not happen again.
+
+        Args:
+            name: of the suite, and of its data set if none is given.
+            variant: what is gated, such as ``support@production``; the baseline's prompt if left out.
+            data: rows to gate on; made by `to_data` if left out.
+            gates: demands as in a suite's file; made from what the baseline was like if left out.
+            limit: rows of the data set that is made.
+
+        Raises:
+            OptionError: there is nothing to gate, or no demand follows from what changed.
+        """
+        from llmops_jupyter.monitor.drift.gating import suite_text
+
+        prompt = variant or self.baseline.filters.get("prompt")
+        if prompt is None:
+            raise OptionError(
+                "The baseline is of no one prompt. Name what is to be gated: variant='support@production'."
+            )
+        made = data if data is not None else self.to_data(name, limit=limit)
+        reference = made if isinstance(made, str) else made.ref
+        text = suite_text(name, reference, str(prompt), self, gates)
+        return self._plugs.save_suite(name, text)
+
+    def timeline(self, feature: str) -> Timeline:
+        """A feature over time, with the band in which the baseline's windows lie."""
+        from llmops_jupyter.monitor.drift.plots import Timeline
+
+        return Timeline(self, self._known(feature, self.reference.numbers, self.window.numbers))
+
+    def distribution(self, feature: str | None = None) -> Distribution:
+        """A feature before and after; that which changed most if none is named."""
+        from llmops_jupyter.monitor.drift.plots import Distribution
+
+        named = [*self.reference.numbers, *self.reference.categories]
+        if feature is None:
+            watched = [t.feature for t in self.tests if t.kind != TEXT]
+            if not watched:
+                raise OptionError("Only texts were compared. report.map() shows these.")
+            feature = watched[0]
+        return Distribution(self, self._known(feature, named, named))
+
+    def map(self, text: str | None = None) -> Map:
+        """The texts on a plane, coloured by where there are more or fewer than before."""
+        from llmops_jupyter.monitor.drift.plots import Map
+
+        return Map(self, self.text(text))
+
+    def text(self, name: str | None = None) -> str:
+        """The text that changed most, or the one that is named, if both sides have vectors of it.
+
+        Raises:
+            OptionError: none has.
+        """
+        both = [n for n in self.reference.vectors if n in self.window.vectors]
+        if name is not None:
+            return self._known(name, both, both)
+        ordered = [t.feature for t in self.tests if t.kind == TEXT]
+        if not ordered:
+            raise OptionError("No texts were compared, so there is no map of them.")
+        return ordered[0]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as JSON values."""
+        return {
+            "baseline": self.baseline.ref,
+            "at": self.at,
+            "alarm": self.alarm,
+            "summary": self.summary(),
+            "level": self.level,
+            "rows": len(self.window),
+            "tests": [vars(test) for test in self.tests],
+            "false_alarms": vars(self.false_alarms),
+            "consecutive": vars(self.consecutive),
+            "power": [vars(one) for one in self.power],
+            "permutations": self.permutations,
+            "notes": list(self.notes),
+        }
+
+    def __str__(self) -> str:
+        return "\n".join([self.summary(), render.text_table(self.rows()), *self.facts()])
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        page = f"<p><strong>{html.escape(self.summary())}</strong></p>"
+        shown = [test.row(self.level) for test in self.changed]
+        if shown:
+            page += render.table_html(shown)
+        page += f"<details><summary>{len(self.tests)} tests</summary>{render.table_html(self.rows())}</details>"
+        page += "".join(f"<p><em>{html.escape(fact)}</em></p>" for fact in self.facts())
+        return {"text/html": page, "text/plain": str(self)}
+
+    def _known(self, name: str, first: Any, second: Any) -> str:
+        if name not in first or name not in second:
+            raise unknown_name(
+                "feature", name, [*first], f"Features here: {', '.join(first) or 'none'}."
+            )
+        return name
+
+    def _standing_out(self, feature: str | None) -> list[int]:
+        from llmops_jupyter.monitor.drift.explaining import standing_out
+
+        if not self.tests:
+            raise DataError("Nothing was compared, so no row stands out.")
+        return standing_out(self, feature or self.tests[0].feature)
+
+    def _data_row(self, place: int) -> dict[str, Any]:
+        row = self.window.row(place)
+        if self.window.from_traces:
+            row = {"trace_id": self.window.ids[place], **row}
+        return {key: value for key, value in row.items() if value is not None}
+
+
+def _p(value: float) -> str:
+    return f"{value:.3f}" if value >= 0.0995 else f"{value:.2g}"
