@@ -108,7 +108,7 @@ def _add_group_commands(groups: Any, common: argparse.ArgumentParser) -> None:
                 command.name, help=command.summary, parents=[common], allow_abbrev=False
             )
             add_arguments(sub, command)
-            sub.set_defaults(run=_runner(magic, command.name))
+            sub.set_defaults(_call=_runner(magic, command.name))
         if magic == "prompt":
             prompting.add_run(commands, common)
 
@@ -157,7 +157,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         terminal = Terminal(
             values.get("store"), prompting.variables_of(values.get("var") or ()), quiet=as_json
         )
-        result = values["run"](terminal, values)
+        result = values["_call"](terminal, values)
         show(result, as_json=as_json)
         sys.stdout.flush()  # here, where a full disk can still be said
         return int(result.value.get("exit", 0)) if isinstance(result.value, dict) else 0

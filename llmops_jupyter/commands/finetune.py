@@ -53,9 +53,8 @@ def resume_(context: Context, values: Mapping[str, Any], shown: Shown | None = N
 
 def status_(context: Context, values: Mapping[str, Any]) -> Result:
     run = context.workspace.finetune.get(values["run"])
-    return Result(
-        run if values.get("out") else run.as_dict(), (f"{run.id} · {run.line()}", run.chart())
-    )
+    views = [f"{run.id} · {run.line()}", *([run.chart()] if run.losses else [])]
+    return Result(run if values.get("out") else run.as_dict(), tuple(views))
 
 
 def stop_(context: Context, values: Mapping[str, Any]) -> Result:

@@ -114,7 +114,7 @@ def plan(
     read, plain = _tokens_of_epoch(train, budget, recipe.batch_size, share=share)
     epochs = steps * recipe.batch_size / max(len(train), 1)
     eval_read, _ = _tokens_of_epoch(evals, budget, len(evals), share=share)
-    looks = recipe.evals * epochs + 1 if evals else 0
+    looks = recipe.looks * epochs + 1 if evals else 0
     work = epochs * read * (3 if twice else 2) + looks * eval_read
     # Embeddings are looked up, and few tokens need logits.
     multiplied = metadata.parameters - metadata.vocabulary * metadata.embedding_length

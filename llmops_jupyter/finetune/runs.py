@@ -354,7 +354,7 @@ def _made(row: sqlite3.Row, status: str, folder: Path, told: Told) -> Run:
         model_sha256=row["model_sha256"],
         data=row["data"],
         eval_data=row["eval_data"],
-        recipe=Recipe.from_dict(json.loads(row["recipe"])),
+        recipe=Recipe.from_kept(json.loads(row["recipe"])),
         plan=json.loads(row["plan"]),
         folder=folder,
         created_at=row["created_at"],
