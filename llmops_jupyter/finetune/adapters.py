@@ -149,7 +149,7 @@ class Adapters:
             kind: of the weights of a merged file.
             merged: for ollama and vllm, merge the adapter instead of writing it beside the model.
             scale: of the adapter.
-            overwrite: replace what is in the folder.
+            overwrite: replace an earlier export in the folder.
             check: measure what was written against this engine.
             tell: told each step.
 
@@ -168,7 +168,7 @@ class Adapters:
             scale=scale,
             kind=kind,
             merged=merged,
-            system=self._system_of(adapter),
+            system=self._system_of(adapter) if to == "ollama" else "",
             overwrite=overwrite,
             check=check,
             progress=tell,

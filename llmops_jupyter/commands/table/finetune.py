@@ -147,7 +147,7 @@ COMMANDS: tuple[Command, ...] = (
             ),
             Option(("--merged",), "for ollama and vllm: merge the adapter into the model", "flag"),
             Option(("--scale",), "of the adapter; 1 if left out", "float", "S"),
-            Option(("--overwrite",), "replace what is in the folder", "flag"),
+            Option(("--overwrite",), "replace an earlier export in the folder", "flag"),
             Option(("--no-check",), "do not measure what was written", "flag"),
             OUT,
         ),
