@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.data import Dataset
-from llmops_jupyter.errors import EngineError, ModelError, OptionError, UnknownNameError
+from llmops_jupyter.errors import (
+    EngineError,
+    LLMOpsError,
+    ModelError,
+    OptionError,
+    UnknownNameError,
+)
+from llmops_jupyter.finetune import locks
 from llmops_jupyter.finetune.job import Job
 from llmops_jupyter.finetune.runs import Run, Runs
 from llmops_jupyter.models.model import Model
@@ -53,7 +60,14 @@ class Adapters:
         Raises:
             UnknownNameError: there is none.
         """
-        return self._with_adapter(self._runs.get(name))
+        return self._with_adapter(self._runs.get(self._find(name)))
+
+    def _find(self, name: str | None) -> str:
+        """The id of a run; an alias of an adapter stands for a version of it."""
+        if name is not None and "@" in name:
+            with suppress(LLMOpsError):  # it is said below what there is
+                name = self._models().adapter(name).ref
+        return self._runs.find(name)
 
     def list(self) -> builtins.list[Run]:
         """All runs without their curves, newest first."""
@@ -101,16 +115,20 @@ class Adapters:
 
     def _with_adapter(self, run: Run) -> Run:
         """The run, whose adapter is registered once it has one; a run in the background has nobody else."""
+        if self._store.read_only or not _has_more(run):
+            return run
+        # Others may look at this moment too, and one of all registers it.
+        with locks.held(run.folder, locks.CHANGING):
+            run = self._runs.get(run.id)
+            return self._registered(run) if _has_more(run) else run
+
+    def _registered(self, run: Run) -> Run:
         from llmops_jupyter.finetune import blobs, recorded
-        from llmops_jupyter.finetune.keeping import PEFT
         from llmops_jupyter.finetune.peftfolder import read_peft
         from llmops_jupyter.finetune.provenance import provenance_of
 
-        folder = run.folder / run.facts.get("made", "") / PEFT
         standin = run.folder / recorded.STAND_IN
-        made = standin.is_file() or folder.is_dir()
-        if run.adapter or not run.is_over or not made or self._store.read_only:
-            return run
+        folder = _peft(run)
         try:
             base = self._models().get(run.model)
         except UnknownNameError:
@@ -220,3 +238,18 @@ class Adapters:
         if data._store is self._store:  # noqa: SLF001
             return data
         return self._data().add(data.name, data, note="to learn from", source=data.source)
+
+
+def _peft(run: Run) -> Path:
+    """The adapter that the last sitting of a run made."""
+    from llmops_jupyter.finetune.keeping import PEFT
+
+    return run.folder / run.facts.get("made", "") / PEFT
+
+
+def _has_more(run: Run) -> bool:
+    """Whether a run is over and made an adapter that is not registered yet."""
+    from llmops_jupyter.finetune.recorded import STAND_IN
+
+    made = (run.folder / STAND_IN).is_file() or _peft(run).is_dir()
+    return run.is_over and not run.adapter and made

@@ -76,6 +76,9 @@ def keep(lora: Lora, store: Store, base: Model, provenance: Provenance) -> Kept:
         )
         digest = sha256_of(made)
         target = folder / f"{digest}.gguf"
+        if target.is_file() and peft_folder(target).is_dir():
+            # Of the same content, and perhaps read at this moment.
+            return Kept(target, peft_folder(target), digest, target.stat().st_size)
         name = provenance.base_name or base.name
         peft = write_peft(lora, new / "peft", base_model=name, provenance=provenance)
         with whole_folder(peft_folder(target), overwrite=True) as part:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llmops_jupyter.errors import unknown_name
+from llmops_jupyter.errors import UnknownNameError, unknown_name
 from llmops_jupyter.finetune import job
 from llmops_jupyter.finetune.curves import Curves
 from llmops_jupyter.finetune.job import Events
@@ -176,26 +176,31 @@ class Runs:
         return [row[0] for row in rows]
 
     def find(self, name: str | None) -> str:
-        """The run with this id or its beginning, else the newest that makes this adapter, or of all.
+        """The run with this id or its beginning, else that of this adapter, or the newest of this name, or of all.
+
+        A name with a version, such as ``tickets@2``, is that of the run whose adapter it is.
 
         Raises:
             UnknownNameError: there is none.
         """
         known = self.ids()
-        if name is None and known:
+        if not known:
+            raise UnknownNameError("There are no runs yet. Make one: %finetune run NAME DATA")
+        if not name:
             return known[0]
-        found = [i for i in known if name and i.startswith(name)]
+        found = [i for i in known if i.startswith(name)]
         if len(found) == 1 or (name in found):
-            return str(name) if name in found else found[0]
+            return name if name in found else found[0]
+        column = "adapter" if "@" in name else "name"
         row = self._store.row(
-            "SELECT id FROM finetune_runs WHERE name = ? ORDER BY created_at DESC, id DESC LIMIT 1",
-            ((name or "").partition("@")[0],),
+            f"SELECT id FROM finetune_runs WHERE {column} = ? "  # noqa: S608 - one of two words
+            "ORDER BY created_at DESC, id DESC LIMIT 1",
+            (name,),
         )
         if row is None:
-            names = {r[0] for r in self._store.rows("SELECT name FROM finetune_runs")}
-            raise unknown_name(
-                "run", name or "", [*known, *names], "%finetune list shows what there is."
-            )
+            named = self._store.rows(f"SELECT DISTINCT {column} FROM finetune_runs")  # noqa: S608
+            names = [r[0] for r in named if r[0]]
+            raise unknown_name("run", name, [*known, *names], "%finetune list shows what there is.")
         return str(row[0])
 
     def list(self) -> list[Run]:
@@ -256,6 +261,15 @@ class Runs:
             conn.execute(
                 "UPDATE finetune_runs SET status = ?, message = ?, ended_at = ? WHERE id = ?",
                 (status, message, None if status == RUNNING else self._store.now(), run),
+            )
+
+    def begin_again(self, run: str) -> None:
+        """Note that a run goes on; another adapter will come of it."""
+        with self._store.write() as conn:
+            conn.execute(
+                "UPDATE finetune_runs SET status = ?, message = '', ended_at = NULL, adapter = '' "
+                "WHERE id = ?",
+                (RUNNING, run),
             )
 
     def made(self, run: str, adapter: str) -> None:

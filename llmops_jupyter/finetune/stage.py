@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from llmops_jupyter.data.examples import find_format
 from llmops_jupyter.engine.cores import default_threads
 from llmops_jupyter.errors import EngineError, ModelError, OptionError, UnknownNameError
-from llmops_jupyter.finetune import job, launching, material, planning, recorded
+from llmops_jupyter.finetune import job, launching, locks, material, planning, recorded
 from llmops_jupyter.finetune.adapters import Adapters, Tell, silent
 from llmops_jupyter.finetune.bases import base_of, check_name, trainer_for
 from llmops_jupyter.finetune.job import Job
@@ -240,7 +240,7 @@ class Finetune(Adapters):
 
     def watch(self, name: str | None = None) -> Iterator[Run]:
         """A run again and again while it goes on, and at last how it ended."""
-        run = self._runs.find(name)
+        run = self._find(name)
         while True:
             now = self.get(run)
             yield now
@@ -261,7 +261,7 @@ class Finetune(Adapters):
             EngineError: it failed, or its process died.
             KeyboardInterrupt: it was asked to stop meanwhile.
         """
-        run, now, said = self._runs.find(name), None, "starting"
+        run, now, said = self._find(name), None, "starting"
         try:
             for now in self.watch(run):
                 line = now.line()
@@ -295,24 +295,20 @@ class Finetune(Adapters):
             OptionError: it is running, or came to its end.
             ModelChangedError: the base has changed since.
         """
-        run = self.get(name)
-        if run.status == RUNNING:
-            raise OptionError(f"The run {run.id} is running. %finetune status {run.id} shows it.")
-        if run.status in ("finished", "early"):
-            raise OptionError(
-                f"The run {run.id} has come to its end; its adapter is {run.adapter or run.name}."
-            )
+        run = _to_go_on(self.get(name))
         given = Job.read(run.folder)
         base = self._models().check_unchanged(self._models().get(run.model))
         if base.sha256 != given.model_sha256:
             raise ModelError(
                 f"{run.model} is another file now than when the run began. Start a new one: %finetune run"
             )
-        tell(f"going on with {run.id}")
-        (run.folder / job.STOP).unlink(missing_ok=True)
-        self._runs.made(run.id, "")  # another adapter will come of it
-        self._runs.mark(run.id, RUNNING)
-        self._launch(run.id, run.folder)
+        # Another notebook may go on with it at this moment: whoever comes second finds it running.
+        with locks.held(run.folder, locks.CHANGING):
+            _to_go_on(self._runs.get(run.id))
+            tell(f"going on with {run.id}")
+            (run.folder / job.STOP).unlink(missing_ok=True)
+            self._runs.begin_again(run.id)
+            self._launch(run.id, run.folder)
         return self.get(run.id)
 
     def _plan(self, base: Model, recipe: Recipe, made: material.Prepared) -> Plan:
@@ -340,6 +336,17 @@ class Finetune(Adapters):
         if self._temporary is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="llmops-finetune-")
         return Path(self._temporary.name) / run
+
+
+def _to_go_on(run: Run) -> Run:
+    """The run, if it can be gone on with."""
+    if run.status == RUNNING:
+        raise OptionError(f"The run {run.id} is running. %finetune status {run.id} shows it.")
+    if run.status in ("finished", "early"):
+        raise OptionError(
+            f"The run {run.id} has come to its end; its adapter is {run.adapter or run.name}."
+        )
+    return run
 
 
 def _checked(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from llmops_jupyter.engine.distance import Adapter, Predictions, compare, predict
 from llmops_jupyter.errors import EngineError, LLMOpsError
-from llmops_jupyter.finetune import checkpoints, job
+from llmops_jupyter.finetune import checkpoints, job, locks
 from llmops_jupyter.finetune.job import Events, Job
 from llmops_jupyter.finetune.tokens import encoder_of
 from llmops_jupyter.finetune.training import Progress, Training
@@ -41,8 +41,17 @@ def main(folder: Path) -> int:
     # A terminal's Ctrl-C is for who waits; that one says so with the file `stop` if the run is to end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["TQDM_DISABLE"] = "1"
-    events = Events(folder)
-    job.mark_process(folder)
+    try:
+        with locks.held(folder, locks.TRAINING, patience=0):
+            job.mark_process(folder)
+            return _work(folder, Events(folder))
+    except EngineError as e:
+        # Nothing is told: the run is that of the other process.
+        print(e, file=sys.stderr)
+        return 1
+
+
+def _work(folder: Path, events: Events) -> int:
     try:
         done = Session(folder, events).run()
     except LLMOpsError as e:

@@ -138,6 +138,16 @@ def test_a_run_whose_process_is_killed_is_gone_on_with_as_if_nothing_had_happene
         tuning.finetune.resume("parity")
 
 
+def test_a_run_killed_after_its_adapter_was_written_goes_on_to_the_adapter(tuning):
+    run = tuning.finetune.start(ROWS, "parity", **{**QUICK, "max_steps": 4})
+    compares = {"kind": "phase", "text": "comparing the served adapter with the trained one"}
+    assert wait_until(lambda: compares in lines(run.folder, "phase"), seconds=120)
+    os.kill(job.process_of(run.folder), signal.SIGKILL)
+    assert wait_until(lambda: tuning.finetune.get().status == "interrupted")
+    done = tuning.finetune.wait(tuning.finetune.resume("parity").id)
+    assert (done.status, done.adapter) == ("finished", "parity@1")
+
+
 def test_a_run_that_is_stopped_leaves_its_best_and_goes_on_to_the_end(tuning, whole):
     run = tuning.finetune.start(ROWS, "parity", **QUICK)
     wait_for_step(run.folder, 7)

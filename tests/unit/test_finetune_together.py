@@ -1,0 +1,159 @@
+"""Several threads and processes at one run: nobody gets an error, and each thing is made once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+from filelock import FileLock
+from lora_models import lora
+from test_finetune_blobs import kept, write_model
+
+import llmops_jupyter as lo
+from llmops_jupyter.errors import EngineError, OptionError, UnknownNameError
+from llmops_jupyter.finetune import job, keeping, launching, locks
+from llmops_jupyter.finetune.peftfolder import write_peft
+from llmops_jupyter.finetune.provenance import Provenance
+from llmops_jupyter.finetune.recipe import Recipe
+from llmops_jupyter.finetune.runs import Runs
+from llmops_jupyter.finetune.training import Progress
+
+TOGETHER = 6
+
+
+@pytest.fixture
+def base(ws, tmp_path):
+    return ws.models.add(write_model(tmp_path / "tiny.gguf"), name="tiny")
+
+
+def ended(ws, begun_run, base, run, name, seed=3):
+    """A run that has just come to its end; nobody has looked yet."""
+    _, folder, events = begun_run(ws, run, name)
+    with ws.store.write() as conn:
+        conn.execute("UPDATE finetune_runs SET model = ? WHERE id = ?", (base.ref, run))
+    origin = Provenance(base_name=base.ref, base_sha256=base.sha256, run=run)
+    write_peft(lora(seed=seed), folder / "a" / "peft", base_model=base.ref, provenance=origin)
+    events.add({"kind": "adapter", "folder": "a"})
+    events.add({"kind": "end", "ended": "finished", "step": 1})
+    return run
+
+
+def at_once(work, count=TOGETHER):
+    gate = Barrier(count)
+
+    def one(number):
+        gate.wait()
+        return work(number)
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(one, range(count)))
+
+
+def test_the_same_adapter_is_kept_by_many_threads_at_once(ws, base):
+    found = at_once(lambda _: kept(ws, base))
+    assert {one.sha256 for one in found} == {found[0].sha256}
+    assert sorted(p.name for p in found[0].gguf.parent.iterdir()) == [
+        f"{found[0].sha256}-peft",
+        f"{found[0].sha256}.gguf",
+    ]
+
+
+def test_a_run_that_ends_while_many_look_is_registered_once(ws, begun_run, base):
+    ended(ws, begun_run, base, "r1", "par")
+    opened = [lo.open(ws.path) for _ in range(2)]
+    try:
+        several = [ws, *opened] * 2
+        found = at_once(lambda i: several[i].finetune.get("r1").adapter)
+    finally:
+        for one in opened:
+            one.close()
+    assert found == ["par@1"] * TOGETHER
+    assert [m.ref for m in ws.models.adapters()] == ["par@1"]
+
+
+def test_of_two_that_go_on_with_a_run_one_does(ws, begun_run, base, monkeypatch):
+    begun_run(ws, "r1", "par")
+    (job_folder := ws.finetune.get("r1").folder) / job.PROCESS
+    (job_folder / job.PROCESS).write_text('{"pid": 0, "started": 0}')
+    given = job.Job.read(job_folder)
+    with ws.store.write() as conn:
+        conn.execute("UPDATE finetune_runs SET model = ? WHERE id = 'r1'", (base.ref,))
+    monkeypatch.setattr(
+        job.Job, "read", lambda folder: type(given)(**{**vars(given), "model_sha256": base.sha256})
+    )
+    started = []
+
+    def launch(folder):
+        started.append(folder)
+        job.mark_process(folder)
+
+    monkeypatch.setattr(launching, "launch", launch)
+
+    def resume(_):
+        with lo.open(ws.path) as one:
+            try:
+                return one.finetune.resume("r1").status
+            except OptionError as e:
+                return str(e)
+
+    said = at_once(resume)
+    assert len(started) == 1
+    assert said.count("running") == 1
+    assert sum("is running" in text for text in said) == TOGETHER - 1
+
+
+def test_a_second_process_leaves_a_run_to_the_first(ws, begun_run):
+    _, folder, _ = begun_run(ws, "r1", "par")
+    noted = (folder / job.PROCESS).read_text()
+    with FileLock(str(folder / locks.TRAINING)):
+        done = subprocess.run(
+            [sys.executable, "-m", "llmops_jupyter.finetune.worker", str(folder)],
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+    assert done.returncode == 1
+    assert b"at work" in done.stderr
+    assert (folder / job.PROCESS).read_text() == noted
+    assert not (folder / job.EVENTS).exists()
+
+
+def test_a_folder_that_is_busy_is_said_so(tmp_path):
+    with (
+        FileLock(str(tmp_path / locks.CHANGING)),
+        pytest.raises(EngineError, match="Another process is at work"),
+        locks.held(tmp_path, locks.CHANGING, patience=0),
+    ):
+        pytest.fail("two hold it")
+
+
+def test_each_sitting_of_a_run_keeps_an_adapter_of_its_own(base, tmp_path):
+    given = job.Job("r", "par", Recipe(), str(base.path), base.ref, base.sha256, "llama")
+    (tmp_path / "adapter-10" / "peft").mkdir(parents=True)  # one that was cut short
+    (tmp_path / "adapter-10" / "peft" / "README.md").write_text("half")
+    first, second = (keeping.keep(tmp_path, given, lora(), Progress(step=10)) for _ in range(2))
+    assert (first["folder"], second["folder"]) == ("adapter-10.2", "adapter-10.3")
+    for made in (first, second):
+        assert (tmp_path / made["folder"] / keeping.GGUF).is_file()
+        assert (tmp_path / made["folder"] / keeping.PEFT / "adapter_config.json").is_file()
+
+
+def test_a_version_names_the_run_that_made_it(ws, begun_run, base):
+    ended(ws, begun_run, base, "r1", "two")
+    assert ws.finetune.get("two").adapter == "two@1"
+    ended(ws, begun_run, base, "r2", "two", seed=4)
+    assert ws.finetune.get("two").adapter == "two@2"
+    ws.models.alias("two@1", "old")
+    for ref, run in (("two", "r2"), ("two@1", "r1"), ("two@2", "r2"), ("two@old", "r1")):
+        assert ws.finetune.get(ref).id == run
+        assert ws.finetune.wait(ref).id == run
+    with pytest.raises(UnknownNameError, match="no run 'two@9'"):
+        ws.finetune.get("two@9")
+
+
+def test_where_there_are_no_runs_it_is_said(ws):
+    with pytest.raises(UnknownNameError, match="There are no runs yet"):
+        Runs(ws.store).find(None)
