@@ -40,7 +40,7 @@ def run_(context: Context, values: Mapping[str, Any], shown: Shown | None = None
     with told(context, "") as tell:
         if values["estimate"]:
             plan = stage.plan(data, recipe=Recipe.from_dict(settings), **options)
-            return Result(plan.as_dict(), (plan.sentence(),))
+            return Result(plan.as_dict(), (plan.sentence(), *plan.notes))
         run = stage.start(data, values["name"], tell=tell, **options, **settings)
         return _followed(context, run, tell, values, shown)
 
@@ -53,7 +53,7 @@ def resume_(context: Context, values: Mapping[str, Any], shown: Shown | None = N
 
 def status_(context: Context, values: Mapping[str, Any]) -> Result:
     run = context.workspace.finetune.get(values["run"])
-    views = [f"{run.id} · {run.line()}", *([run.chart()] if run.losses else [])]
+    views = [f"{run.id} · {run.line()}", *([run.chart()] if run.losses else []), *run.notes]
     return Result(run if values.get("out") else run.as_dict(), tuple(views))
 
 
@@ -164,7 +164,7 @@ def _sample(sample: Any) -> dict[str, str]:
 
 def facts_of(run: Run) -> list[str]:
     """What is known of a run beside its curve, a line each."""
-    facts, found = run.facts, []
+    facts, found = run.facts, list(run.notes)
     if "parameters" in facts:
         found.append(
             f"{facts['parameters']:,} parameters in {facts['modules']} layers, rank {run.recipe.rank}; "

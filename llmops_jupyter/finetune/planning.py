@@ -36,6 +36,7 @@ class Plan:
         steps: steps of the whole run.
         seconds: about how long it takes; None where the speed is not known.
         tokens: tokens that are read, shared ones once; `plain` counts them for each example.
+        notes: remarks on examples that are left out.
     """
 
     budget: int
@@ -46,6 +47,7 @@ class Plan:
     seconds: float | None
     tokens: int
     plain: int
+    notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The plan as JSON values."""
@@ -58,6 +60,7 @@ class Plan:
             "seconds": self.seconds,
             "tokens": self.tokens,
             "plain": self.plain,
+            "notes": list(self.notes),
         }
 
     def sentence(self) -> str:

@@ -69,6 +69,11 @@ class Run:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """Remarks on examples that were left out."""
+        return tuple(self.plan.get("notes", ()))
+
+    @property
     def is_over(self) -> bool:
         """Whether it came to an end of its own, or was stopped."""
         return self.status in ENDS
@@ -137,6 +142,7 @@ class Run:
             "best_step": best[0] if best else None,
             "adapter": self.adapter,
             "message": self.message,
+            "notes": list(self.notes),
             "facts": dict(self.facts),
             "recipe": self.recipe.as_dict(),
             "created_at": self.created_at,

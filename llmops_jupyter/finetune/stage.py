@@ -136,31 +136,37 @@ class Finetune(Adapters):
             plan = self._plan(base, chosen, made)
             tell(plan.sentence())
             launching.check_space(folder, chosen, base)
-            train = self._kept(train)
-            looked = None if looked is None else self._kept(looked)
-        given = Job(
-            run=run,
-            name=name,
-            recipe=chosen,
-            model=str(base.path.absolute()),
-            model_ref=base.ref,
-            model_sha256=base.sha256,
-            architecture=base.metadata.architecture,
-            trainer=kind,
-            weights=given_weights,
-            data=train.ref,
-            data_hash=train.content_hash,
-            eval_data="" if looked is None else looked.ref,
-            eval_hash="" if looked is None else looked.content_hash,
-            ends=ends,
-            samples=made.samples,
-            made_at=self._store.now(),
-            threads=default_threads(),
-            plan=plan.as_dict(),
-            format={"kind": form.kind, "columns": list(form.columns), "system": form.system},
-        )
-        given.write(folder, made.material)
-        self._runs.add(given, folder)
+            # All of it or nothing: the data sets, the folder, and the run.
+            with launching.whole(folder), self._store.write():
+                train = self._kept(train)
+                looked = None if looked is None else self._kept(looked)
+                given = Job(
+                    run=run,
+                    name=name,
+                    recipe=chosen,
+                    model=str(base.path.absolute()),
+                    model_ref=base.ref,
+                    model_sha256=base.sha256,
+                    architecture=base.metadata.architecture,
+                    trainer=kind,
+                    weights=given_weights,
+                    data=train.ref,
+                    data_hash=train.content_hash,
+                    eval_data="" if looked is None else looked.ref,
+                    eval_hash="" if looked is None else looked.content_hash,
+                    ends=ends,
+                    samples=made.samples,
+                    made_at=self._store.now(),
+                    threads=default_threads(),
+                    plan=plan.as_dict(),
+                    format={
+                        "kind": form.kind,
+                        "columns": list(form.columns),
+                        "system": form.system,
+                    },
+                )
+                given.write(folder, made.material)
+                self._runs.add(given, folder)
         if not recorded.play(self._engines, base, given, folder):
             self._launch(run, folder)
         return self.get(run)
@@ -312,7 +318,7 @@ class Finetune(Adapters):
         return self.get(run.id)
 
     def _plan(self, base: Model, recipe: Recipe, made: material.Prepared) -> Plan:
-        return planning.plan(
+        found = planning.plan(
             base.metadata,
             recipe,
             made.material.train,
@@ -322,6 +328,7 @@ class Finetune(Adapters):
             speed=planning.speed_here(),
             share=recipe.packing != "off",
         )
+        return replace(found, notes=made.notes)
 
     def _launch(self, run: str, folder: Path) -> None:
         try:
