@@ -86,6 +86,9 @@ def show_(context: Context, values: Mapping[str, Any]) -> Result:
     views = _views(run)
     if values["no_compare"] or not run.adapter:
         return Result(run if values.get("out") else run.as_dict(), views)
+    if not (run.evals or values["general"]):
+        note = Advice("it had no eval rows to compare on: name some with --eval when it is run")
+        return Result(run if values.get("out") else run.as_dict(), (*views, note))
     with told(context) as tell:
         outcome = stage.compare(
             run.id,
@@ -93,7 +96,9 @@ def show_(context: Context, values: Mapping[str, Any]) -> Result:
             general=_rows(context, values["general"]) if values["general"] else None,
             tell=tell,
         )
-    found = (outcome.sentence(), outcome.evals, outcome.evals.chart())
+    found: tuple[Any, ...] = (outcome.sentence(),)
+    if len(outcome.evals):
+        found += (outcome.evals, outcome.evals.chart())
     more = () if outcome.general is None else (outcome.general,)
     return Result(outcome if values.get("out") else outcome.as_dict(), (*views, *found, *more))
 

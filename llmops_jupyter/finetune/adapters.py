@@ -244,7 +244,7 @@ def _peft(run: Run) -> Path:
     """The adapter that the last sitting of a run made."""
     from llmops_jupyter.finetune.keeping import PEFT
 
-    return run.folder / run.facts.get("made", "") / PEFT
+    return run.folder / str(run.facts.get("made", "")) / PEFT
 
 
 def _has_more(run: Run) -> bool:

@@ -6,6 +6,7 @@ Only what an earlier export wrote is ever replaced; a folder with files of someb
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,13 +16,13 @@ from llmops_jupyter.finetune.whole import check_free
 MANIFEST = ".llmops-export.json"
 
 
-def target_of(folder: str | Path) -> Path:
+def target_of(folder: str | os.PathLike[str]) -> Path:
     """The folder that a name stands for, as an absolute path; ``~`` is the home folder.
 
     Raises:
         OptionError: it is no name of a folder to be made.
     """
-    given = str(folder)
+    given = os.fspath(folder)
     try:
         if "\0" in given:
             raise ValueError("it holds a null character")
@@ -29,7 +30,9 @@ def target_of(folder: str | Path) -> Path:
         path = path.resolve() if path.name in ("", "..") else path.parent.resolve() / path.name
         here = Path.cwd().resolve()
     except (RuntimeError, ValueError, OSError) as e:
-        raise OptionError(f"{given!r} is no folder that can be made ({e}). Name another one.") from e
+        raise OptionError(
+            f"{given!r} is no folder that can be made ({e}). Name another one."
+        ) from e
     if path == here or path in here.parents:
         raise OptionError(
             f"{given!r} is the folder that this runs in, or above it. Name one to be made, such as 'out/mine'."

@@ -199,12 +199,12 @@ class Runs:
             return name if name in found else found[0]
         column = "adapter" if "@" in name else "name"
         row = self._store.row(
-            f"SELECT id FROM finetune_runs WHERE {column} = ? "  # noqa: S608 - one of two words
+            f"SELECT id FROM finetune_runs WHERE {column} = ? "
             "ORDER BY created_at DESC, id DESC LIMIT 1",
             (name,),
         )
         if row is None:
-            named = self._store.rows(f"SELECT DISTINCT {column} FROM finetune_runs")  # noqa: S608
+            named = self._store.rows(f"SELECT DISTINCT {column} FROM finetune_runs")
             names = [r[0] for r in named if r[0]]
             raise unknown_name("run", name, [*known, *names], "%finetune list shows what there is.")
         return str(row[0])

@@ -16,7 +16,7 @@ from llmops_jupyter.prompts.content import Content, Examples
 from llmops_jupyter.prompts.conversation import Sessions
 from llmops_jupyter.prompts.examples import as_examples, check_examples
 from llmops_jupyter.prompts.grounding import Sources, with_place
-from llmops_jupyter.prompts.options import FindAdapter, Options, make_options
+from llmops_jupyter.prompts.options import FindAdapter, FindBase, Options, make_options
 from llmops_jupyter.prompts.prepare import (
     Engines,
     Prepared,
@@ -57,6 +57,7 @@ class Prompts(Registry):
         datasets: Callable[[], Datasets],
         settings: Callable[[], Settings],
         find_adapter: FindAdapter,
+        find_base: FindBase,
         find_source: Sources,
     ) -> None:
         super().__init__(store)
@@ -64,7 +65,7 @@ class Prompts(Registry):
         self.engines = engines
         self._datasets = datasets
         self.settings = settings
-        self.find_adapter = find_adapter
+        self.find_adapter, self.find_base = find_adapter, find_base
         self.find_source = find_source
         self.sessions = Sessions(store)
         self.splits = Splits(store)
@@ -341,7 +342,7 @@ class Prompts(Registry):
     ) -> Options:
         check_schema_option(content, options.get("schema"))
         defaults = version.defaults if version is not None else {}
-        return make_options(options, self.settings(), defaults, self.find_adapter)
+        return make_options(options, self.settings(), defaults, self.find_adapter, self.find_base)
 
     def _prepare(
         self,

@@ -292,7 +292,7 @@ def test_what_does_something_else_is_not_kept_unless_it_is_not_asked(
 ):
     far = dataclasses.replace(give("gguf", folder="first").check, mean=float("nan"))
     monkeypatch.setattr(exporting, "compare", lambda *_: far)
-    with pytest.raises(ModelError, match="something else than tiny@1.*--no-check"):
+    with pytest.raises(ModelError, match=r"something else than tiny@1.*--no-check"):
         give(to, **more)
     assert not (tmp_path / "out").exists()
     assert give(to, check=False, **more).check is None

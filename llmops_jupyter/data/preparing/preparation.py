@@ -146,7 +146,11 @@ def _readable(name: str, items: Items, recipe: Recipe) -> list[tuple[str, Exampl
 def _form_of(items: Items, recipe: Recipe) -> Format | None:
     """How rows of an evaluation set are read: by the columns of the recipe where it has them, else by its own."""
     columns = list(dict.fromkeys(column for _, row in items for column in row))
-    chosen = {"kind": recipe.format, "prompt": recipe.prompt, "answer": recipe.answer}
+    chosen: dict[str, Any] = {
+        "kind": recipe.format,
+        "prompt": recipe.prompt,
+        "answer": recipe.answer,
+    }
     for options in (chosen, {}):
         with suppress(OptionError):
             return find_format(columns, **options)
