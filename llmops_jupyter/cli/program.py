@@ -169,8 +169,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if e.filename is not None or e.errno not in output.FAULTS:
             raise
         return output.give_up(e)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as e:
+        hint = advice.in_terminal(f" · {e}", commands()) if str(e) else ""
+        print(f"interrupted{hint}", file=sys.stderr)
         return INTERRUPTED
     finally:
         if terminal is not None:

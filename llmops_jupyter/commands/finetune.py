@@ -103,6 +103,14 @@ def show_(context: Context, values: Mapping[str, Any]) -> Result:
     return Result(outcome if values.get("out") else outcome.as_dict(), (*views, *found, *more))
 
 
+def remove_(context: Context, values: Mapping[str, Any]) -> Result:
+    run = context.workspace.finetune.remove(values["run"], adapter=values["with_adapter"])
+    text = f"{run.id} and its checkpoints are gone"
+    if run.adapter:
+        text += f", the adapter {run.adapter} {'too' if values['with_adapter'] else 'stays'}"
+    return line(text)
+
+
 def export_(context: Context, values: Mapping[str, Any]) -> Result:
     with told(context) as tell:
         made = context.workspace.finetune.export(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import shutil
 from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
@@ -19,7 +20,7 @@ from llmops_jupyter.errors import (
 )
 from llmops_jupyter.finetune import locks
 from llmops_jupyter.finetune.job import Job
-from llmops_jupyter.finetune.runs import Run, Runs
+from llmops_jupyter.finetune.runs import RUNNING, Run, Runs
 from llmops_jupyter.models.model import Model
 from llmops_jupyter.store import Store, open_store
 
@@ -112,6 +113,38 @@ class Adapters:
             general=general,
             tell=tell,
         )
+
+    def remove(self, name: str, *, adapter: bool = False) -> Run:
+        """Delete the record and the folder of a run: checkpoints, log and curve.
+
+        Its adapter stays and can be used; what `compare` and an export to Ollama need of the run (its rows, its
+        system message) goes.
+
+        Args:
+            name: of the run or its adapter.
+            adapter: delete the adapter too.
+
+        Raises:
+            UnknownNameError: there is none.
+            OptionError: it is running.
+        """
+        from llmops_jupyter.finetune import blobs
+
+        run = self.get(name)
+        if run.status == RUNNING:
+            raise OptionError(
+                f"The run {run.id} is running. Stop it first: %finetune stop {run.id}"
+            )
+        if run.folder.is_dir():
+            with locks.held(run.folder, locks.CHANGING):
+                self._runs.remove(run.id)
+            shutil.rmtree(run.folder, ignore_errors=True)
+        else:
+            self._runs.remove(run.id)
+        if adapter and run.adapter:
+            with suppress(UnknownNameError):  # it was taken off the list before
+                blobs.remove(self._models(), self._models().get(run.adapter), self._store)
+        return run
 
     def _with_adapter(self, run: Run) -> Run:
         """The run, whose adapter is registered once it has one; a run in the background has nobody else."""

@@ -118,6 +118,15 @@ def is_tied(base: Model) -> bool:
     return all(t.name != OUTPUT for t in read_header(base.path).tensors)
 
 
+def remove(models: Models, adapter: Model, store: Store) -> None:
+    """Take an adapter off the list, and delete its files if no other version has them."""
+    models.remove(adapter.ref)
+    ours = adapter.path.parent == blobs_folder(store)
+    if ours and all(m.path != adapter.path for m in models.adapters()):
+        adapter.path.unlink(missing_ok=True)
+        shutil.rmtree(peft_folder(adapter.path), ignore_errors=True)
+
+
 @functools.lru_cache(maxsize=1)
 def _temporary() -> Path:
     path = Path(tempfile.mkdtemp(prefix="llmops-blobs-"))

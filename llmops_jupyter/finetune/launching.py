@@ -99,10 +99,16 @@ def or_raise(run: Run) -> Run:
     if run.status == INTERRUPTED:
         last = ""
         with suppress(OSError):
-            lines = (run.folder / job.LOG).read_text("utf-8", "replace").strip().splitlines()
-            last = f": {lines[-1]}" if lines else ""
+            last = _last_words((run.folder / job.LOG).read_text("utf-8", "replace"))
         raise EngineError(
             f"The process of the run {run.id} was ended from outside{last}. Go on from its last "
             f"checkpoint with: %finetune resume {run.name}"
         )
     return run
+
+
+def _last_words(log: str) -> str:
+    """The last line of a log that is no library's warning, behind a colon; '' if there is none."""
+    lines = [line.strip() for line in log.splitlines()]
+    said = [s for s in lines if s and "warn" not in s.lower() and not s.startswith("[W")]
+    return f": {said[-1]}" if said else ""

@@ -37,9 +37,11 @@ def read_rows(dataset: Dataset, own: Format) -> tuple[Examples, list[str]]:
     form = form or find_format(dataset.columns)
     for row_id, row in dataset.items():
         try:
-            found.append((row_id, form.read(row)))
+            example = form.read(row)
         except DataError as e:
             faults.append(f"row {row_id}: {str(e).rstrip('.')}")
+            continue
+        found.append((row_id, example))
     return found, faults
 
 

@@ -278,6 +278,12 @@ class Runs:
                 (RUNNING, run),
             )
 
+    def remove(self, run: str) -> None:
+        """Forget a run and what it told."""
+        with self._store.write() as conn:
+            conn.execute("DELETE FROM finetune_events WHERE run_id = ?", (run,))
+            conn.execute("DELETE FROM finetune_runs WHERE id = ?", (run,))
+
     def made(self, run: str, adapter: str) -> None:
         """Note the adapter that a run made."""
         with self._store.write() as conn:

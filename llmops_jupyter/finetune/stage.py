@@ -17,7 +17,7 @@ from llmops_jupyter.engine.cores import default_threads
 from llmops_jupyter.errors import EngineError, ModelError, OptionError, UnknownNameError
 from llmops_jupyter.finetune import job, launching, locks, material, planning, recorded
 from llmops_jupyter.finetune.adapters import Adapters, Tell, silent
-from llmops_jupyter.finetune.bases import base_of, check_name, trainer_for
+from llmops_jupyter.finetune.bases import base_of, check_name, check_quantize, trainer_for
 from llmops_jupyter.finetune.job import Job
 from llmops_jupyter.finetune.planning import Plan
 from llmops_jupyter.finetune.recipe import Recipe
@@ -110,6 +110,7 @@ class Finetune(Adapters):
         chosen = replace(recipe or Recipe(), **_checked(settings))
         kind = trainer_for(trainer)
         base = base_of(self._models(), model, kind)
+        check_quantize(chosen, kind)
         given_weights = "" if weights is None else str(_existing(weights))
         run = _run_id()
         folder = self._folder(run)
@@ -235,6 +236,7 @@ class Finetune(Adapters):
         kind = columns.pop("format", "auto")
         chosen = recipe or Recipe()
         base = base_of(self._models(), model, trainer_for(trainer))
+        check_quantize(chosen, trainer_for(trainer))
         context = base.metadata.context_length
         with ExitStack() as drafts, encoder_of(base.path, context, chosen.learn) as encoder:
             rows = self._rows(data, "plan", drafts)
@@ -276,10 +278,12 @@ class Finetune(Adapters):
                     said = line
                     if shown is not None:
                         shown(now)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as e:
             with suppress(OptionError):  # it has ended meanwhile
                 name = self.stop(run).name
-                tell(f"{said} · stops after this step; go on with: %finetune resume {name}")
+                hint = f"stops after this step; go on with: %finetune resume {name}"
+                tell(f"{said} · {hint}")
+                e.args = (hint,)  # for who shows no progress
             raise
         assert now is not None
         return launching.or_raise(now)

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmops_jupyter.engine.distance import Adapter, Predictions, compare, predict
-from llmops_jupyter.errors import EngineError, LLMOpsError
+from llmops_jupyter.errors import EngineError, LLMOpsError, ModelChangedError
 from llmops_jupyter.finetune import checkpoints, job, locks
 from llmops_jupyter.finetune.job import Events, Job
 from llmops_jupyter.finetune.tokens import encoder_of
 from llmops_jupyter.finetune.training import Progress, Training
+from llmops_jupyter.models.model import sha256_of
 
 if TYPE_CHECKING:
     from llmops_jupyter.finetune.trainers.learner import Learner
@@ -78,6 +79,7 @@ class Session:
 
     def run(self) -> Progress:
         self._say("loading")
+        self._check_file()
         learner = self._learner()
         self.events.add({"kind": "facts", **learner.facts})
         first = checkpoints.load(self.folder) is None
@@ -99,6 +101,15 @@ class Session:
         if done.step:
             self._keep(learner, done)
         return done
+
+    def _check_file(self) -> None:
+        """Whether the base is still the file that the run began with."""
+        wanted = self.job.model_sha256
+        if wanted and sha256_of(Path(self.job.model)) != wanted:
+            raise ModelChangedError(
+                f"{self.job.model!r} is another file now than when the run began. Register it again and start a new "
+                "run: %finetune run"
+            )
 
     def _learner(self) -> Learner:
         made = self._made()

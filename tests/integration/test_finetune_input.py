@@ -24,6 +24,7 @@ from llmops_jupyter.errors import (
 )
 from llmops_jupyter.finetune import bases, launching, stage
 from llmops_jupyter.finetune.job import Job
+from llmops_jupyter.finetune.recipe import Recipe
 from llmops_jupyter.finetune.runs import Runs
 from llmops_jupyter.models.memory import MemoryLimit
 
@@ -129,6 +130,18 @@ def test_rows_that_teach_nothing_are_named(tuning, rows, options, says):
 def test_a_setting_that_cannot_be_is_refused(tuning, options, says):
     with pytest.raises(OptionError, match=says):
         tuning.finetune.start(ROWS, "parity", **options)
+
+
+def test_four_bits_without_cuda_are_refused_before(tuning, monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for begin in (tuning.finetune.start, tuning.finetune.plan):
+        with pytest.raises(OptionError, match="CUDA"):
+            begin(
+                ROWS,
+                *(["parity"] if begin == tuning.finetune.start else []),
+                recipe=Recipe(quantize="nf4"),
+            )
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
+from types import SimpleNamespace
 
 import pytest
 from filelock import FileLock
@@ -13,8 +14,10 @@ from lora_models import lora
 from test_finetune_blobs import kept, write_model
 
 import llmops_jupyter as lo
+from llmops_jupyter.cli import program
+from llmops_jupyter.commands import finetune
 from llmops_jupyter.errors import EngineError, OptionError, UnknownNameError
-from llmops_jupyter.finetune import job, keeping, launching, locks
+from llmops_jupyter.finetune import job, keeping, launching, locks, stage
 from llmops_jupyter.finetune.peftfolder import write_peft
 from llmops_jupyter.finetune.provenance import Provenance
 from llmops_jupyter.finetune.recipe import Recipe
@@ -152,6 +155,54 @@ def test_a_version_names_the_run_that_made_it(ws, begun_run, base):
         assert ws.finetune.wait(ref).id == run
     with pytest.raises(UnknownNameError, match="no run 'two@9'"):
         ws.finetune.get("two@9")
+
+
+def test_a_run_is_removed_and_its_adapter_stays_unless_it_is_to_go_too(ws, begun_run, base):
+    for number, name in enumerate(("one", "two")):
+        ended(ws, begun_run, base, f"r{number}", name, seed=number + 3)
+    one, two = ws.finetune.get("one"), ws.finetune.get("two")
+    context = SimpleNamespace(workspace=ws)
+    said = finetune.remove_(context, {"run": "one", "with_adapter": False}).views
+    assert said == ("r0 and its checkpoints are gone, the adapter one@1 stays",)
+    assert not one.folder.exists()
+    assert ws.models.adapter("one").path.is_file()
+    path = ws.models.adapter("two").path
+    finetune.remove_(context, {"run": two.id, "with_adapter": True})
+    assert ws.finetune.list() == []
+    assert ws.store.rows("SELECT * FROM finetune_events") == []
+    assert [m.ref for m in ws.models.adapters()] == ["one@1"]
+    assert not path.exists()
+    assert not path.with_name(f"{path.stem}-peft").exists()
+
+
+def test_a_run_that_goes_on_is_not_removed(ws, begun_run):
+    _, folder, _ = begun_run(ws, "r1", "par")
+    with pytest.raises(OptionError, match="Stop it first"):
+        ws.finetune.remove("par")
+    assert folder.is_dir()
+
+
+def test_the_last_words_of_a_killed_process_are_no_warning(ws, begun_run):
+    _, folder, _ = begun_run(ws, "r1", "par")
+    (folder / job.PROCESS).write_text('{"pid": 0, "started": 0}')
+    warned = "x.py:3: UserWarning: old\n  warnings.warn('old')\n[W1 Context.cpp] slow\n"
+    for log, words in (
+        (f"Bus error\n{warned}", "from outside: Bus error. Go on"),
+        (warned, "from outside. Go on"),
+    ):
+        (folder / job.LOG).write_text(log)
+        with pytest.raises(EngineError, match=words):
+            ws.finetune.wait("r1")
+
+
+def test_an_interrupt_in_a_terminal_says_how_to_go_on(ws, begun_run, monkeypatch, capsys):
+    begun_run(ws, "r1", "par")
+    monkeypatch.setattr(stage.time, "sleep", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(stage.Finetune, "resume", lambda self, *_, **__: self.get("r1"))
+    assert program.run(["finetune", "resume", "par"]) == program.INTERRUPTED
+    assert capsys.readouterr().err == (
+        "interrupted · stops after this step; go on with: llmops finetune resume par\n"
+    )
 
 
 def test_where_there_are_no_runs_it_is_said(ws):

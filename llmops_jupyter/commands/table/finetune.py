@@ -125,6 +125,14 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "finetune",
+        "remove",
+        "Delete a run with its checkpoints and its curve; its adapter stays.",
+        (Argument("run", "a run's id or its adapter's name", complete="training"),),
+        (Option(("--with-adapter",), "delete its adapter too", "flag"),),
+        example="%finetune remove tickets",
+    ),
+    Command(
+        "finetune",
         "export",
         "Write an adapter for use elsewhere, and measure what was written.",
         (
