@@ -35,6 +35,8 @@ COMPARED, COMPARED_LENGTH, COMPARED_PROMPTS = 8, 1024, 16
 # own weights differ by how the engine rounds activations; those of a folder were rounded to make the file.
 SAME, SAME_FOLDER = 0.05, 0.5
 ANSWER_TOKENS = 48
+# A sitting that has just ended may hold its lock for a moment.
+WAITS_S = 3.0
 
 
 def main(folder: Path) -> int:
@@ -43,7 +45,7 @@ def main(folder: Path) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["TQDM_DISABLE"] = "1"
     try:
-        with locks.held(folder, locks.TRAINING, patience=0):
+        with locks.held(folder, locks.TRAINING, WAITS_S):
             job.mark_process(folder)
             return _work(folder, Events(folder))
     except EngineError as e:
