@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmops_jupyter.data.examples import find_format
+from llmops_jupyter.data.examples import Format, find_format
 from llmops_jupyter.engine.cores import default_threads
 from llmops_jupyter.errors import EngineError, ModelError, OptionError, UnknownNameError
 from llmops_jupyter.finetune import job, launching, locks, material, planning, recorded
@@ -28,7 +28,7 @@ from llmops_jupyter.models.model import GGUF, Model
 from llmops_jupyter.store import Store
 
 if TYPE_CHECKING:
-    from llmops_jupyter.data import Datasets
+    from llmops_jupyter.data import Dataset, Datasets
     from llmops_jupyter.data.preparing.prepared import Prepared
     from llmops_jupyter.engine.engines import Engines
     from llmops_jupyter.evaluation import Evaluation
@@ -141,30 +141,15 @@ class Finetune(Adapters):
             with launching.whole(folder), self._store.write():
                 train = self._kept(train)
                 looked = None if looked is None else self._kept(looked)
-                given = Job(
-                    run=run,
-                    name=name,
-                    recipe=chosen,
-                    model=str(base.path.absolute()),
-                    model_ref=base.ref,
-                    model_sha256=base.sha256,
-                    architecture=base.metadata.architecture,
+                given = replace(
+                    _job_of(run, name, chosen, base, train, looked, form),
                     trainer=kind,
                     weights=given_weights,
-                    data=train.ref,
-                    data_hash=train.content_hash,
-                    eval_data="" if looked is None else looked.ref,
-                    eval_hash="" if looked is None else looked.content_hash,
                     ends=ends,
                     samples=made.samples,
                     made_at=self._store.now(),
                     threads=default_threads(),
                     plan=plan.as_dict(),
-                    format={
-                        "kind": form.kind,
-                        "columns": list(form.columns),
-                        "system": form.system,
-                    },
                 )
                 given.write(folder, made.material)
                 self._runs.add(given, folder)
@@ -347,6 +332,32 @@ class Finetune(Adapters):
         if self._temporary is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="llmops-finetune-")
         return Path(self._temporary.name) / run
+
+
+def _job_of(
+    run: str,
+    name: str,
+    recipe: Recipe,
+    base: Model,
+    train: Dataset,
+    looked: Dataset | None,
+    form: Format,
+) -> Job:
+    """What a run does, and with which versions of what."""
+    return Job(
+        run=run,
+        name=name,
+        recipe=recipe,
+        model=str(base.path.absolute()),
+        model_ref=base.ref,
+        model_sha256=base.sha256,
+        architecture=base.metadata.architecture,
+        data=train.ref,
+        data_hash=train.content_hash,
+        eval_data="" if looked is None else looked.ref,
+        eval_hash="" if looked is None else looked.content_hash,
+        format={"kind": form.kind, "columns": list(form.columns), "system": form.system},
+    )
 
 
 def _to_go_on(run: Run) -> Run:

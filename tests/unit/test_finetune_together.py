@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ import llmops_jupyter as lo
 from llmops_jupyter.cli import program
 from llmops_jupyter.commands import finetune
 from llmops_jupyter.errors import EngineError, OptionError, UnknownNameError
-from llmops_jupyter.finetune import job, keeping, launching, locks, stage
+from llmops_jupyter.finetune import exporting, job, keeping, launching, locks, stage
 from llmops_jupyter.finetune.peftfolder import write_peft
 from llmops_jupyter.finetune.provenance import Provenance
 from llmops_jupyter.finetune.recipe import Recipe
@@ -173,6 +174,22 @@ def test_a_run_is_removed_and_its_adapter_stays_unless_it_is_to_go_too(ws, begun
     assert [m.ref for m in ws.models.adapters()] == ["one@1"]
     assert not path.exists()
     assert not path.with_name(f"{path.stem}-peft").exists()
+
+
+def test_the_system_message_of_the_rows_goes_only_where_one_can_be(
+    ws, begun_run, base, monkeypatch
+):
+    ended(ws, begun_run, base, "r1", "par")
+    folder = ws.finetune.get("par").folder
+    values = json.loads((folder / job.JOB).read_text())
+    (folder / job.JOB).write_text(json.dumps({**values, "format": {"system": "Be brief."}}))
+    given = {}
+    monkeypatch.setattr(
+        exporting, "export", lambda *a, **more: given.setdefault(a[3], more["system"])
+    )
+    for to in exporting.TARGETS:
+        ws.finetune.export("par", "out", to)
+    assert given == {"gguf": "", "adapter": "", "vllm": "", "ollama": "Be brief."}
 
 
 def test_a_run_that_goes_on_is_not_removed(ws, begun_run):
