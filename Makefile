@@ -2,11 +2,13 @@
 #
 #   make test PYTHON=python3.12        another Python
 #   make test ARGS="-k alias -x"       arguments for pytest
+#   make test JOBS=0                   in one process; each of the two takes some GB of memory
 #   make demo QUESTION="..."           another question
 
 PYTHON ?= python3
 VENV ?= .venv
 QUESTION ?= What is the capital of France?
+JOBS ?= 2
 ARGS ?=
 
 BIN := $(VENV)/bin
@@ -39,7 +41,7 @@ demo: $(STAMPS)/demo $(STAMPS)/minilm ## answer a question with the bundled mode
 	@echo "To go on in JupyterLab, run: make lab"
 
 test: $(STAMPS)/test $(STAMPS)/minilm ## run every test that this machine can run
-	@$(BIN)/python -m pytest -ra tests $(ARGS)
+	@$(BIN)/python -m pytest -ra -n $(JOBS) --dist loadfile tests $(ARGS)
 
 lint: $(STAMPS)/lint ## check style, types and the order of the rooms
 	$(BIN)/ruff check .

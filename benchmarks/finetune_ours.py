@@ -34,7 +34,7 @@ def main(folder: Path, precision: str) -> dict[str, Any]:
         max_steps=work["steps"],
         warmup=0,
         precision=precision,
-        evals=0,
+        looks=0,
         save_every=1e6,
         epochs=100,
     )

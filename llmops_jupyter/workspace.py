@@ -87,6 +87,7 @@ class Workspace:
                 lambda: self.data,
                 lambda: self.settings,
                 self.engine.adapter,
+                self.engine.base_for,
                 lambda documents: self.rag.source(documents),  # noqa: PLW0108 - made when it is used
                 lambda policy: self.guard.pipeline(policy),  # noqa: PLW0108 - likewise
                 self._purse,

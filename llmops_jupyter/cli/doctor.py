@@ -54,7 +54,7 @@ def add_commands(groups: Any, common: argparse.ArgumentParser) -> None:
         allow_abbrev=False,
         help="say what is installed, what this machine can run and what to do",
     )
-    parser.set_defaults(run=run_doctor)
+    parser.set_defaults(_call=run_doctor)
 
 
 def run_doctor(terminal: Terminal, _: Mapping[str, Any]) -> Result:

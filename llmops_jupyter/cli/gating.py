@@ -39,7 +39,7 @@ def add_commands(groups: Any, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-undecided", action="store_true", help="end with 0 where no gate failed"
     )
-    parser.set_defaults(run=run_gate)
+    parser.set_defaults(_call=run_gate)
 
 
 def run_gate(terminal: Terminal, values: Mapping[str, Any]) -> Result:

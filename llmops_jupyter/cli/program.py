@@ -116,7 +116,7 @@ def _add_group_commands(groups: Any, common: argparse.ArgumentParser) -> None:
                 command.name, help=command.summary, parents=[common], allow_abbrev=False
             )
             add_arguments(sub, command)
-            sub.set_defaults(run=_runner(magic, command.name))
+            sub.set_defaults(_call=_runner(magic, command.name))
         if magic == "prompt":
             prompting.add_run(commands, common)
 
@@ -167,7 +167,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         terminal = Terminal(
             values.get("store"), prompting.variables_of(values.get("var") or ()), quiet=as_json
         )
-        result = values["run"](terminal, values)
+        result = values["_call"](terminal, values)
         show(result, as_json=as_json)
         sys.stdout.flush()  # here, where a full disk can still be said
         return int(result.value.get("exit", 0)) if isinstance(result.value, dict) else 0
@@ -179,8 +179,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if e.filename is not None or e.errno not in output.FAULTS:
             raise
         return output.give_up(e)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as e:
+        hint = advice.in_terminal(f" · {e}", commands()) if str(e) else ""
+        print(f"interrupted{hint}", file=sys.stderr)
         return INTERRUPTED
     finally:
         if terminal is not None:

@@ -38,7 +38,7 @@ def add_commands(groups: Any, common: argparse.ArgumentParser) -> None:
     )
     demo.add_argument("question", nargs="?", default=DEMO_QUESTION)
     demo.add_argument("-m", "--model", help="model to ask")
-    demo.set_defaults(run=run_demo)
+    demo.set_defaults(_call=run_demo)
 
 
 def add_run(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -49,7 +49,7 @@ def add_run(commands: Any, common: argparse.ArgumentParser) -> None:
     add_arguments(sub, options.Command("prompt", "run", command.summary, command.arguments, kept))
     sub.add_argument("--var", action="append", metavar="NAME=VALUE", help="a variable; repeatable")
     sub.add_argument("--over", metavar="DATA", help="data set to run over, a row at a time")
-    sub.set_defaults(run=run_prompt)
+    sub.set_defaults(_call=run_prompt)
 
 
 def variables_of(pairs: Sequence[str]) -> dict[str, str]:

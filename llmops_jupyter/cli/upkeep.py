@@ -27,7 +27,7 @@ def add_commands(groups: Any, common: argparse.ArgumentParser) -> None:
     for name, argument, text, function in entries:
         parser = groups.add_parser(name, parents=[common], allow_abbrev=False, help=text)
         parser.add_argument(argument)
-        parser.set_defaults(run=function)
+        parser.set_defaults(_call=function)
 
 
 def run_export(terminal: Terminal, values: Mapping[str, Any]) -> Result:

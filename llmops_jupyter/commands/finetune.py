@@ -40,7 +40,7 @@ def run_(context: Context, values: Mapping[str, Any], shown: Shown | None = None
     with told(context, "") as tell:
         if values["estimate"]:
             plan = stage.plan(data, recipe=Recipe.from_dict(settings), **options)
-            return Result(plan.as_dict(), (plan.sentence(),))
+            return Result(plan.as_dict(), (plan.sentence(), *plan.notes))
         run = stage.start(data, values["name"], tell=tell, **options, **settings)
         return _followed(context, run, tell, values, shown)
 
@@ -53,9 +53,8 @@ def resume_(context: Context, values: Mapping[str, Any], shown: Shown | None = N
 
 def status_(context: Context, values: Mapping[str, Any]) -> Result:
     run = context.workspace.finetune.get(values["run"])
-    return Result(
-        run if values.get("out") else run.as_dict(), (f"{run.id} · {run.line()}", run.chart())
-    )
+    views = [f"{run.id} · {run.line()}", *([run.chart()] if run.losses else []), *run.notes]
+    return Result(run if values.get("out") else run.as_dict(), tuple(views))
 
 
 def stop_(context: Context, values: Mapping[str, Any]) -> Result:
@@ -87,6 +86,9 @@ def show_(context: Context, values: Mapping[str, Any]) -> Result:
     views = _views(run)
     if values["no_compare"] or not run.adapter:
         return Result(run if values.get("out") else run.as_dict(), views)
+    if not (run.evals or values["general"]):
+        note = Advice("it had no eval rows to compare on: name some with --eval when it is run")
+        return Result(run if values.get("out") else run.as_dict(), (*views, note))
     with told(context) as tell:
         outcome = stage.compare(
             run.id,
@@ -94,9 +96,19 @@ def show_(context: Context, values: Mapping[str, Any]) -> Result:
             general=_rows(context, values["general"]) if values["general"] else None,
             tell=tell,
         )
-    found = (outcome.sentence(), outcome.evals, outcome.evals.chart())
+    found: tuple[Any, ...] = (outcome.sentence(),)
+    if len(outcome.evals):
+        found += (outcome.evals, outcome.evals.chart())
     more = () if outcome.general is None else (outcome.general,)
     return Result(outcome if values.get("out") else outcome.as_dict(), (*views, *found, *more))
+
+
+def remove_(context: Context, values: Mapping[str, Any]) -> Result:
+    run = context.workspace.finetune.remove(values["run"], adapter=values["with_adapter"])
+    text = f"{run.id} and its checkpoints are gone"
+    if run.adapter:
+        text += f", the adapter {run.adapter} {'too' if values['with_adapter'] else 'stays'}"
+    return line(text)
 
 
 def export_(context: Context, values: Mapping[str, Any]) -> Result:
@@ -165,7 +177,7 @@ def _sample(sample: Any) -> dict[str, str]:
 
 def facts_of(run: Run) -> list[str]:
     """What is known of a run beside its curve, a line each."""
-    facts, found = run.facts, []
+    facts, found = run.facts, list(run.notes)
     if "parameters" in facts:
         found.append(
             f"{facts['parameters']:,} parameters in {facts['modules']} layers, rank {run.recipe.rank}; "

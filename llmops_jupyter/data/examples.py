@@ -136,6 +136,10 @@ def find_format(
             raise OptionError(f"There is no column {name!r}. There are: {', '.join(columns)}.")
     if kind not in ("auto", *FORMATS):
         raise OptionError(f"The format {kind!r} is none of auto, {', '.join(FORMATS)}.")
+    if answer is not None and answer == prompt:
+        raise OptionError(
+            f"The column {answer!r} cannot be both what is asked and the answer. Name two columns."
+        )
     if answer is not None:
         if prompt is None or kind in (CHAT, TEXT):
             raise OptionError("Name the column of the question too, for the format 'completion'.")
@@ -205,6 +209,8 @@ def fault_of(example: Example) -> str:
         return "the last message is not the assistant's"
     if turns[0].role != "user":
         return "the first message is not the user's"
+    if not any(m.content.strip() for m in turns if m.role == "user"):
+        return "the question is empty"
     for before, after in itertools.pairwise(turns):
         if after.role not in _may_follow(before):
             return f"roles are out of order: {after.role} after {before.role}"

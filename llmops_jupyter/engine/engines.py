@@ -14,7 +14,7 @@ from llmops_jupyter.engine import backend
 from llmops_jupyter.engine.cassette import Cassette, begin_recording, end_recording
 from llmops_jupyter.engine.protocol import Engine
 from llmops_jupyter.engine.replay import RecordingEngine, ReplayEngine
-from llmops_jupyter.errors import EngineError, ModelMemoryError, UnknownNameError
+from llmops_jupyter.errors import EngineError, ModelError, ModelMemoryError, UnknownNameError
 from llmops_jupyter.store import Store
 
 if TYPE_CHECKING:
@@ -188,6 +188,23 @@ class Engines:
 
             check_follows(self._store, base, found, scale)
         return found
+
+    def base_for(self, ref: str) -> str | None:
+        """The model that a registered adapter was trained on, where the default model is neither it nor a copy."""
+        models = self._models()
+        try:
+            adapter = models.adapter(ref)
+            trained_on = adapter.metadata.base_sha256 or adapter.parent
+        except (UnknownNameError, ModelError):
+            return None  # `adapter` says why
+        try:
+            default = models.resolve(None)
+        except UnknownNameError:
+            default = None
+        if not trained_on or (default and trained_on in (default.sha256, default.parent)):
+            return None
+        own = [m for m in models.list() if m.sha256 == trained_on]
+        return own[-1].ref if own else None
 
     def _check_fits(self, adapter: Model, base: Model) -> None:
         if (pair := (adapter.sha256, base.sha256)) not in self._fitting:

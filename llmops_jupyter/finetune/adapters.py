@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import shutil
 from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
@@ -10,9 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.data import Dataset
-from llmops_jupyter.errors import EngineError, ModelError, OptionError, UnknownNameError
+from llmops_jupyter.errors import (
+    EngineError,
+    LLMOpsError,
+    ModelError,
+    OptionError,
+    UnknownNameError,
+)
+from llmops_jupyter.finetune import locks
 from llmops_jupyter.finetune.job import Job
-from llmops_jupyter.finetune.runs import Run, Runs
+from llmops_jupyter.finetune.runs import RUNNING, Run, Runs
 from llmops_jupyter.models.model import Model
 from llmops_jupyter.store import Store, open_store
 
@@ -53,7 +61,14 @@ class Adapters:
         Raises:
             UnknownNameError: there is none.
         """
-        return self._with_adapter(self._runs.get(name))
+        return self._with_adapter(self._runs.get(self._find(name)))
+
+    def _find(self, name: str | None) -> str:
+        """The id of a run; an alias of an adapter stands for a version of it."""
+        if name is not None and "@" in name:
+            with suppress(LLMOpsError):  # it is said below what there is
+                name = self._models().adapter(name).ref
+        return self._runs.find(name)
 
     def list(self) -> builtins.list[Run]:
         """All runs without their curves, newest first."""
@@ -99,18 +114,54 @@ class Adapters:
             tell=tell,
         )
 
+    def remove(self, name: str, *, adapter: bool = False) -> Run:
+        """Delete the record and the folder of a run: checkpoints, log and curve.
+
+        Its adapter stays and can be used; what `compare` and an export to Ollama need of the run (its rows, its
+        system message) goes.
+
+        Args:
+            name: of the run or its adapter.
+            adapter: delete the adapter too.
+
+        Raises:
+            UnknownNameError: there is none.
+            OptionError: it is running.
+        """
+        from llmops_jupyter.finetune import blobs
+
+        run = self.get(name)
+        if run.status == RUNNING:
+            raise OptionError(
+                f"The run {run.id} is running. Stop it first: %finetune stop {run.id}"
+            )
+        if run.folder.is_dir():
+            with locks.held(run.folder, locks.CHANGING):
+                self._runs.remove(run.id)
+            shutil.rmtree(run.folder, ignore_errors=True)
+        else:
+            self._runs.remove(run.id)
+        if adapter and run.adapter:
+            with suppress(UnknownNameError):  # it was taken off the list before
+                blobs.remove(self._models(), self._models().get(run.adapter), self._store)
+        return run
+
     def _with_adapter(self, run: Run) -> Run:
         """The run, whose adapter is registered once it has one; a run in the background has nobody else."""
+        if self._store.read_only or not _has_more(run):
+            return run
+        # Others may look at this moment too, and one of all registers it.
+        with locks.held(run.folder, locks.CHANGING):
+            run = self._runs.get(run.id)
+            return self._registered(run) if _has_more(run) else run
+
+    def _registered(self, run: Run) -> Run:
         from llmops_jupyter.finetune import blobs, recorded
-        from llmops_jupyter.finetune.keeping import PEFT
         from llmops_jupyter.finetune.peftfolder import read_peft
         from llmops_jupyter.finetune.provenance import provenance_of
 
-        folder = run.folder / run.facts.get("made", "") / PEFT
         standin = run.folder / recorded.STAND_IN
-        made = standin.is_file() or folder.is_dir()
-        if run.adapter or not run.is_over or not made or self._store.read_only:
-            return run
+        folder = _peft(run)
         try:
             base = self._models().get(run.model)
         except UnknownNameError:
@@ -149,7 +200,7 @@ class Adapters:
             kind: of the weights of a merged file.
             merged: for ollama and vllm, merge the adapter instead of writing it beside the model.
             scale: of the adapter.
-            overwrite: replace what is in the folder.
+            overwrite: replace an earlier export in the folder.
             check: measure what was written against this engine.
             tell: told each step.
 
@@ -168,7 +219,7 @@ class Adapters:
             scale=scale,
             kind=kind,
             merged=merged,
-            system=self._system_of(adapter),
+            system=self._system_of(adapter) if to == "ollama" else "",
             overwrite=overwrite,
             check=check,
             progress=tell,
@@ -220,3 +271,18 @@ class Adapters:
         if data._store is self._store:  # noqa: SLF001
             return data
         return self._data().add(data.name, data, note="to learn from", source=data.source)
+
+
+def _peft(run: Run) -> Path:
+    """The adapter that the last sitting of a run made."""
+    from llmops_jupyter.finetune.keeping import PEFT
+
+    return run.folder / str(run.facts.get("made", "")) / PEFT
+
+
+def _has_more(run: Run) -> bool:
+    """Whether a run is over and made an adapter that is not registered yet."""
+    from llmops_jupyter.finetune.recorded import STAND_IN
+
+    made = (run.folder / STAND_IN).is_file() or _peft(run).is_dir()
+    return run.is_over and not run.adapter and made

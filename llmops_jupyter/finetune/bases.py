@@ -12,6 +12,7 @@ from llmops_jupyter.models.model import GGUF, Model
 from llmops_jupyter.store import aliases
 
 if TYPE_CHECKING:
+    from llmops_jupyter.finetune.recipe import Recipe
     from llmops_jupyter.models import Models
 
 
@@ -48,6 +49,18 @@ def base_of(models: Models, ref: str | None, trainer: str) -> Model:
             extra = "mlx" if trainer == "mlx" else "finetune"
             raise missing_dependency(package.replace("_", "-"), "Fine-tuning", extra)
     return models.check_unchanged(base)
+
+
+def check_quantize(recipe: Recipe, trainer: str) -> None:
+    """Raise an OptionError if the base is to be packed where nothing reads it packed."""
+    if recipe.quantize == "none":
+        return
+    if trainer == "torch":
+        import torch  # asked for by an option that few use
+
+        if torch.cuda.is_available():
+            return
+    raise OptionError("NF4 weights need a CUDA device. Leave --quantize out on this machine.")
 
 
 def check_name(models: Models, name: str) -> None:

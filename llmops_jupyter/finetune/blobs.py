@@ -15,6 +15,7 @@ from pathlib import Path
 
 from llmops_jupyter.engine.fitting import check_base, check_shapes
 from llmops_jupyter.errors import ModelArchitectureError
+from llmops_jupyter.finetune import locks
 from llmops_jupyter.finetune.ggufadapter import write_gguf
 from llmops_jupyter.finetune.lora import Lora
 from llmops_jupyter.finetune.peftfolder import write_peft
@@ -78,14 +79,23 @@ def keep(lora: Lora, store: Store, base: Model, provenance: Provenance) -> Kept:
         target = folder / f"{digest}.gguf"
         name = provenance.base_name or base.name
         peft = write_peft(lora, new / "peft", base_model=name, provenance=provenance)
-        with whole_folder(peft_folder(target), overwrite=True) as part:
+        with locks.held(folder if store.path is None else folder.parent, locks.CHANGING):
+            _place(made, peft, target)
+    return Kept(target, peft_folder(target), digest, target.stat().st_size)
+
+
+def _place(made: Path, peft: Path, target: Path) -> None:
+    """Give both forms their names; those that are there have the same content, and perhaps are being read."""
+    if not peft_folder(target).is_dir():
+        with whole_folder(peft_folder(target)) as part:
             for file in peft.iterdir():
                 file.replace(part / file.name)
-        try:
-            made.replace(target)
-        except OSError as e:
-            raise unwritable(target, e) from e
-    return Kept(target, peft_folder(target), digest, target.stat().st_size)
+    if target.is_file():
+        return
+    try:
+        made.replace(target)
+    except OSError as e:
+        raise unwritable(target, e) from e
 
 
 def register(models: Models, path: Path, name: str, base: Model, command: str) -> Model:
@@ -113,6 +123,15 @@ def is_tied(base: Model) -> bool:
     if base.format != GGUF:
         return True
     return all(t.name != OUTPUT for t in read_header(base.path).tensors)
+
+
+def remove(models: Models, adapter: Model, store: Store) -> None:
+    """Take an adapter off the list, and delete its files if no other version has them."""
+    models.remove(adapter.ref)
+    ours = adapter.path.parent == blobs_folder(store)
+    if ours and all(m.path != adapter.path for m in models.adapters()):
+        adapter.path.unlink(missing_ok=True)
+        shutil.rmtree(peft_folder(adapter.path), ignore_errors=True)
 
 
 @functools.lru_cache(maxsize=1)

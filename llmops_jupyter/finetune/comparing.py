@@ -7,17 +7,18 @@ with an interval, and careful about looks at the same rows.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from llmops_jupyter.data.examples import Example, Format, find_format
+from llmops_jupyter.data.examples import Example, Format
 from llmops_jupyter.engine.protocol import Finished, Request
 from llmops_jupyter.errors import DataError, EngineError
 from llmops_jupyter.evaluation.comparison import Comparison, Comparisons
 from llmops_jupyter.evaluation.metrics.metric import Case, Metric
 from llmops_jupyter.evaluation.variant import Variant
 from llmops_jupyter.finetune import job
+from llmops_jupyter.finetune.losses import SHOWN, Examples, left_out, losses, read_rows, usable
 from llmops_jupyter.finetune.runs import Run
 from llmops_jupyter.records import Sampling
 
@@ -38,19 +39,21 @@ Tell = Callable[[str], None]
 class Outcome:
     """Base against adapter: on the eval rows, and on a general set that shows what was forgotten.
 
-    Each comparison has the base as `a` and the adapter as `b`.
+    Each comparison has the base as `a` and the adapter as `b`. The eval rows chose the best look of the run, so
+    that what they show is a little too good; `notes` name rows that were left out.
     """
 
     run: Run
     evals: Comparisons
     general: Comparison | None = None
+    notes: tuple[str, ...] = ()
 
     def sentence(self) -> str:
         """The findings, a line each."""
         lines = [f"on the eval rows, {one.sentence()}" for one in self.evals]
         if self.general is not None:
             lines.append(f"on the general set, {self.general.sentence()}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.notes])
 
     def as_dict(self) -> dict[str, Any]:
         """The findings as JSON values."""
@@ -58,6 +61,7 @@ class Outcome:
             "run": self.run.id,
             "evals": [one.as_dict() for one in self.evals],
             "general": None if self.general is None else self.general.as_dict(),
+            "notes": list(self.notes),
         }
 
 
@@ -85,32 +89,69 @@ def compare(
         tell: told how far it is.
 
     Raises:
-        DataError: the run had no eval rows.
+        DataError: the run had no eval rows, and there is no general set; or no row of that can be used.
         EngineError: the folder of the run is gone.
     """
     given = job.Job.read(run.folder)
     form = Format(given.format["kind"], tuple(given.format["columns"]), given.format["system"])
     looked = {s.row for example in job.read_material(run.folder).evals for s in example}
     dataset = find(given.eval_data or given.data)
-    examples = [(i, form.read(row)) for i, row in dataset.items() if i in looked]
-    if not examples:
+    examples, faults = usable(
+        [(i, form.read(row)) for i, row in dataset.items() if i in looked], engine
+    )
+    if not examples and general is None:
+        why = f"None of its eval rows can be compared on: {'; '.join(faults[:SHOWN])}."
         raise DataError(
-            "The run had no eval rows to compare on. Name some with --eval when it is run."
+            f"{why if looked else 'The run had no eval rows to compare on.'} Name some with --eval when it is run."
         )
-    told = examples_told(examples)
-    rows = _with_losses(told, examples, engine, adapters, tell)
+    notes = [left_out(faults, "eval rows")]
+    rest: Examples = []
+    if general is not None:
+        rest, found = _general(general, form, engine)
+        notes.append(left_out(found, "general set"))
+    made: list[Comparison] = []
+    if examples:
+        made = _on_evals(run, evaluation, engine, adapters, examples, metric, tell)
+    outside = None
+    if general is not None:
+        lost = _with_losses(examples_told(rest), rest, engine, adapters, tell)
+        outside = _compared(evaluation, lost, run, LOSS, LOSSES)
+    told = tuple(note for note in notes if note)
+    return Outcome(run, Comparisons(tuple(made), correction="none"), outside, told)
+
+
+def _on_evals(
+    run: Run,
+    evaluation: Evaluation,
+    engine: Engine,
+    adapters: Adapters,
+    examples: Examples,
+    metric: Any,
+    tell: Tell,
+) -> list[Comparison]:
+    """The losses of the eval rows compared, and the answers where rows are answered."""
+    rows = _with_losses(examples_told(examples), examples, engine, adapters, tell)
     kinds: list[tuple[Any, tuple[str, str]]] = [(LOSS, LOSSES)]
     if all(e.messages for _, e in examples):
         _add_answers(rows, examples, engine, adapters, tell)
         kinds.append((metric or _fitting(examples), ANSWERS))
-    made = [_compared(evaluation, rows, run, *kind) for kind in kinds]
-    outside = None
-    if general is not None:
-        other = find_format(general.columns)
-        rest = [(i, other.read(row)) for i, row in general.items()]
-        lost = _with_losses(examples_told(rest), rest, engine, adapters, tell)
-        outside = _compared(evaluation, lost, run, LOSS, LOSSES)
-    return Outcome(run, Comparisons(tuple(made), correction="none"), outside)
+    return [_compared(evaluation, rows, run, *kind) for kind in kinds]
+
+
+def _general(dataset: Dataset, form: Format, engine: Engine) -> tuple[Examples, list[str]]:
+    """The rows of a general set that can be used, and what is wrong with others.
+
+    Raises:
+        DataError: none can.
+    """
+    read, faults = read_rows(dataset, form)
+    found, more = usable(read, engine)
+    faults = [*faults, *more]
+    if not found:
+        raise DataError(
+            f"No row of the general set can be used: {'; '.join(faults[:SHOWN])}. Name another one with --general."
+        )
+    return found, faults
 
 
 def examples_told(examples: Sequence[tuple[str, Example]]) -> list[dict[str, Any]]:
@@ -160,24 +201,9 @@ def _with_losses(
     """The rows with the loss of the wanted answer, in nats for a token, without and with the adapter."""
     for column, worn in zip(LOSSES, ((), adapters), strict=True):
         tell(f"loss of {len(rows):,} examples, {column.split()[0]}")
-        for row, loss in zip(rows, _losses(examples, engine, worn), strict=True):
+        for row, loss in zip(rows, losses(examples, engine, worn), strict=True):
             row[column] = repr(loss)
     return rows
-
-
-def _losses(
-    examples: Sequence[tuple[str, Example]], engine: Engine, adapters: Adapters
-) -> Iterator[float]:
-    chats = [(e.messages[:-1], [e.answer]) for _, e in examples if e.messages]
-    texts = [e.text for _, e in examples if not e.messages]
-    scored = iter(engine.score(chats, adapters) if chats else [])
-    read = iter(engine.logprobs(texts, adapters) if texts else [])
-    for _, example in examples:
-        if example.messages:
-            (logprob,) = next(scored)
-            yield -logprob / max(engine.count_tokens(example.answer), 1)
-        else:
-            yield -float(next(read).mean())
 
 
 def _add_answers(

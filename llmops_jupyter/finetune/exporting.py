@@ -14,14 +14,14 @@ from llmops_jupyter.engine.divergence import LIMIT
 from llmops_jupyter.engine.fitting import check_fits
 from llmops_jupyter.engine.vocabularies import tokenize
 from llmops_jupyter.errors import ModelError, OptionError, did_you_mean
-from llmops_jupyter.finetune import huggingface, ollama
+from llmops_jupyter.finetune import huggingface, manifest, ollama
 from llmops_jupyter.finetune.blobs import is_tied, peft_folder
 from llmops_jupyter.finetune.ggufadapter import read_gguf, write_gguf
 from llmops_jupyter.finetune.lora import Lora
 from llmops_jupyter.finetune.merging import merge
 from llmops_jupyter.finetune.peftfolder import write_peft
 from llmops_jupyter.finetune.provenance import Provenance, provenance_of
-from llmops_jupyter.finetune.whole import check_free, check_space, place, whole_folder
+from llmops_jupyter.finetune.whole import check_space, place, whole_folder
 from llmops_jupyter.models import Model, Models
 from llmops_jupyter.models.memory import megabytes
 from llmops_jupyter.models.model import need_file
@@ -134,9 +134,22 @@ class _Job:
         write_peft(self.scaled(), target, base_model=self.base.ref, provenance=self.origin)
 
     def distance_to(self, path: Path, adapters: Sequence[tuple[Path, float]] = ()) -> Distance:
+        """How far what was written is from what is served here.
+
+        Raises:
+            ModelError: it is another model.
+        """
         self.say("comparing with the base model and its adapter")
         first = predict(self.base.path, self.prompts, adapters=self.ours(), threads=self.threads)
-        return compare(first, predict(path, self.prompts, adapters=adapters, threads=self.threads))
+        second = predict(path, self.prompts, adapters=adapters, threads=self.threads)
+        found = compare(first, second)
+        if not found.mean <= LIMIT:
+            raise ModelError(
+                f"What was written does something else than {self.base.ref} with its adapter here ({found}), "
+                f"so it was not kept. {'Choose another --kind' if self.kind else 'Use a smaller --scale'}, or "
+                "keep it as it is with --no-check."
+            )
+        return found
 
 
 def export(
@@ -170,7 +183,7 @@ def export(
         system: for ollama, what the system says in each conversation.
         check: measure what was written against this engine; vllm's is always measured.
         prompts: on which; None takes 50 bundled ones.
-        overwrite: replace what is in the folder.
+        overwrite: replace an earlier export in the folder; files of others are never replaced.
         threads: None takes all physical cores.
         progress: gets a line for each step.
 
@@ -179,7 +192,7 @@ def export(
         ModelArchitectureError: the adapter does not fit, or the form cannot hold the model.
         ModelError: there is no space, or what was written does something else; nothing was left.
     """
-    target = Path(folder)
+    target = manifest.target_of(folder)
     job = _Job(
         models.check_unchanged(need_file(base, "exported")),
         adapter,
@@ -194,7 +207,7 @@ def export(
     _check_options(job, to)
     if adapter is not None:
         check_fits(models, models.check_unchanged(adapter), base)
-    check_free(target, overwrite=overwrite)
+    manifest.check_target(target, overwrite=overwrite)
     write = {"gguf": _gguf, "adapter": _adapter, "ollama": _ollama, "vllm": _vllm}[to]
     with whole_folder(target, overwrite=overwrite) as part:
         found, notes = write(job, part, check=check)
@@ -203,6 +216,8 @@ def export(
             for p in sorted(part.rglob("*"))
             if p.is_file()
         }
+        manifest.write(part, to, files)
+        manifest.check_target(target, overwrite=overwrite)  # it took a while
     return Exported(to, target, files, found, tuple(notes))
 
 
@@ -219,8 +234,8 @@ def _check_options(job: _Job, to: str) -> None:
         )
     if job.system and to != "ollama":
         raise OptionError("Only Ollama's Modelfile holds a system message. Leave it out.")
-    if not abs(job.scale) < 1e6:
-        raise OptionError(f"The scale of an adapter is a number, not {job.scale!r}.")
+    if not 0 < abs(job.scale) < 1e6:
+        raise OptionError(f"The scale of an adapter is a number other than 0, not {job.scale:g}.")
 
 
 Found = tuple["Distance | None", list[str]]

@@ -87,7 +87,7 @@ class Job:
         try:
             values = json.loads((folder / JOB).read_text("utf-8"))
             samples = tuple(Sample(**{**s, "ids": tuple(s["ids"])}) for s in values.pop("samples"))
-            recipe = Recipe.from_dict(values.pop("recipe"))
+            recipe = Recipe.from_kept(values.pop("recipe"))
             return cls(
                 **{**values, "recipe": recipe, "samples": samples, "ends": tuple(values["ends"])}
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ FOLDER, GGUF, PEFT = "adapter", "adapter.gguf", "peft"
 def keep(folder: Path, job: Job, lora: Lora, done: Progress) -> dict[str, Any]:
     """Write both forms of an adapter into a folder in that of its run; returns facts about it.
 
-    A run that was stopped and goes on makes another one: the first may be registered, and stays as it is.
+    Each sitting makes one of its own: one from before may be registered, or was cut short by a kill.
 
     Raises:
         ModelArchitectureError: the adapter cannot be exported.
@@ -39,8 +41,7 @@ def keep(folder: Path, job: Job, lora: Lora, done: Progress) -> dict[str, Any]:
         made_at=job.made_at,
         package_version=version("llmops-jupyter"),
     )
-    target = folder / f"{FOLDER}-{done.step}"
-    target.mkdir(exist_ok=True)
+    target = _fresh(folder, done.step)
     base = read_metadata(job.model)
     write_gguf(
         lora,
@@ -57,3 +58,13 @@ def keep(folder: Path, job: Job, lora: Lora, done: Progress) -> dict[str, Any]:
         "best_step": done.best_step,
         "best": None if done.best == NO_LOSS else done.best,
     }
+
+
+def _fresh(folder: Path, step: int) -> Path:
+    """A new folder, named by the step; by another number too where a sitting came no further than one before."""
+    for number in itertools.count(1):
+        made = folder / (f"{FOLDER}-{step}" if number == 1 else f"{FOLDER}-{step}.{number}")
+        with suppress(FileExistsError):
+            made.mkdir()
+            break
+    return made

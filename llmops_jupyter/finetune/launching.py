@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import subprocess
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from llmops_jupyter.engine.worker.process import apart, environment, package_folder
-from llmops_jupyter.errors import EngineError, StoreFullError
+from llmops_jupyter.errors import EngineError, StoreError, StoreFullError
 from llmops_jupyter.finetune import job
 from llmops_jupyter.finetune.recipe import Recipe
 from llmops_jupyter.finetune.runs import FAILED, INTERRUPTED, Run
@@ -34,6 +36,31 @@ def check_space(folder: Path, recipe: Recipe, base: Model) -> None:
             f"The run needs about {megabytes(wanted)} of disk for checkpoints; {megabytes(free)} are "
             f"free in {str(place)!r}. Make room, or use a lower --rank."
         )
+
+
+@contextmanager
+def whole(folder: Path) -> Iterator[None]:
+    """Where the folder of a run is made: it is there whole, or not at all.
+
+    Raises:
+        StoreFullError, StoreError: it cannot be written.
+    """
+    try:
+        yield
+    except BaseException as e:
+        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            folder.parent.rmdir()  # where this would have been the first run
+        if not isinstance(e, OSError):
+            raise
+        if e.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StoreFullError(
+                f"The disk is full: the run was not begun, and nothing is left in {str(folder)!r}. Make room and "
+                "run it again."
+            ) from e
+        raise StoreError(
+            f"The folder of the run, {str(folder)!r}, cannot be written: {e.strerror or e}. Make it writable."
+        ) from e
 
 
 def launch(folder: Path) -> None:
@@ -72,10 +99,16 @@ def or_raise(run: Run) -> Run:
     if run.status == INTERRUPTED:
         last = ""
         with suppress(OSError):
-            lines = (run.folder / job.LOG).read_text("utf-8", "replace").strip().splitlines()
-            last = f": {lines[-1]}" if lines else ""
+            last = _last_words((run.folder / job.LOG).read_text("utf-8", "replace"))
         raise EngineError(
             f"The process of the run {run.id} was ended from outside{last}. Go on from its last "
             f"checkpoint with: %finetune resume {run.name}"
         )
     return run
+
+
+def _last_words(log: str) -> str:
+    """The last line of a log that is no library's warning, behind a colon; '' if there is none."""
+    lines = [line.strip() for line in log.splitlines()]
+    said = [s for s in lines if s and "warn" not in s.lower() and not s.startswith("[W")]
+    return f": {said[-1]}" if said else ""

@@ -70,21 +70,37 @@ def prepare(
                 f"{len(read) - len(kept):,} of the examples are eval examples too and not learned"
             )
         read = kept
-        if not read:
-            raise DataError("All examples are eval examples too. Name another data set for --eval.")
+        if len({_key(e) for _, e in read}) < 2:
+            raise DataError(
+                f"{'All' if not read else 'All but one of the'} examples are eval examples too. Name another data "
+                "set for --eval."
+            )
     most = min(recipe.max_length or encoder.context_length, encoder.context_length)
     learned = _encoded(read, encoder, most, notes, tell)
     seen = _encoded(looked, encoder, most, notes, tell)
-    if not learned:
+    if len({_key(e) for _, e, _ in learned}) < 2:
         raise DataError(
-            f"All examples are longer than {most:,} tokens. Cut them (%data prepare), or allow more "
-            "with --max-length."
+            f"{'All' if not learned else 'All but one of the'} examples are longer than {most:,} tokens. "
+            f"{_remedy(recipe, most, encoder.context_length)}"
+        )
+    if evals is not None and not seen:
+        raise DataError(
+            "No example of the eval data can be looked at: "
+            + (f"all are longer than {most:,} tokens." if looked else "it has no rows.")
+            + " Name another data set for --eval."
         )
     chosen = [(i, e, s) for (i, e, s) in seen if e.messages][: recipe.samples]
     samples = tuple(Sample(i, e.prompt, e.answer, s[-1].ids[: s[-1].learned]) for i, e, s in chosen)
     return Prepared(
         Material([s for _, _, s in learned], [s for _, _, s in seen]), samples, tuple(notes)
     )
+
+
+def _remedy(recipe: Recipe, most: int, context: int) -> str:
+    """What helps against examples that are too long."""
+    if recipe.max_length is not None and most < context:
+        return f"Allow more with --max-length, up to {context:,}."
+    return "That is all that the model can read: shorten them, or choose a model with a longer context."
 
 
 def _read(items: Items, form: Format, where: str) -> list[tuple[str, Example]]:

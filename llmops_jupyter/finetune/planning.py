@@ -36,6 +36,7 @@ class Plan:
         steps: steps of the whole run.
         seconds: about how long it takes; None where the speed is not known.
         tokens: tokens that are read, shared ones once; `plain` counts them for each example.
+        notes: remarks on examples that are left out.
     """
 
     budget: int
@@ -46,6 +47,7 @@ class Plan:
     seconds: float | None
     tokens: int
     plain: int
+    notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The plan as JSON values."""
@@ -58,6 +60,7 @@ class Plan:
             "seconds": self.seconds,
             "tokens": self.tokens,
             "plain": self.plain,
+            "notes": list(self.notes),
         }
 
     def sentence(self) -> str:
@@ -114,7 +117,7 @@ def plan(
     read, plain = _tokens_of_epoch(train, budget, recipe.batch_size, share=share)
     epochs = steps * recipe.batch_size / max(len(train), 1)
     eval_read, _ = _tokens_of_epoch(evals, budget, len(evals), share=share)
-    looks = recipe.evals * epochs + 1 if evals else 0
+    looks = recipe.looks * epochs + 1 if evals else 0
     work = epochs * read * (3 if twice else 2) + looks * eval_read
     # Embeddings are looked up, and few tokens need logits.
     multiplied = metadata.parameters - metadata.vocabulary * metadata.embedding_length

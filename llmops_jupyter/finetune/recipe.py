@@ -14,6 +14,8 @@ SWITCHES = ("auto", "on", "off")
 LEARNED = ("all", "last")
 TARGETS = ("all", "attention", "mlp")
 QUANTIZATIONS = ("none", "nf4")
+# What settings were called before, by which runs of then are kept.
+EARLIER = {"evals": "looks"}
 
 
 def _(default: Any, text: str) -> Any:
@@ -51,7 +53,7 @@ class Recipe:
     precision: str = _("auto", "of the base weights: float32, bfloat16, or what is faster here")
     quantize: str = _("none", "nf4 packs the base weights on CUDA; they are then not those served")
     eval_share: float = _(0.1, "share of the examples that is set apart where no others are named")
-    evals: int = _(2, "looks at the eval examples in an epoch")
+    looks: int = _(2, "looks at the eval examples in an epoch")
     patience: int = _(3, "looks without a better loss after which it stops; 0 never stops early")
     save_every: float = _(60.0, "seconds between checkpoints; there is one at each look too")
     samples: int = _(3, "eval prompts that are answered before and after")
@@ -99,6 +101,11 @@ class Recipe:
                 )
         return cls(**values)
 
+    @classmethod
+    def from_kept(cls, values: Mapping[str, Any]) -> Recipe:
+        """The recipe of an earlier run, whose settings may have the names of an earlier version."""
+        return cls.from_dict({EARLIER.get(name, name): value for name, value in values.items()})
+
     def rate_for(self, width: int) -> float:
         """The learning rate at its highest, for a model of `width` numbers for each token.
 
@@ -137,7 +144,7 @@ _BOUNDS: tuple[tuple[str, float, float], ...] = (
     ("max_length", 8, 10**7),
     ("tokens_per_pass", 16, 10**7),
     ("eval_share", 0, 0.9),
-    ("evals", 0, 1000),
+    ("looks", 0, 1000),
     ("patience", 0, 1000),
     ("save_every", 0, 10**6),
     ("samples", 0, 50),
@@ -149,7 +156,7 @@ _WHOLE = (
     "batch_size",
     "max_length",
     "tokens_per_pass",
-    "evals",
+    "looks",
     "patience",
     "samples",
     "seed",

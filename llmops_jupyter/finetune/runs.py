@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llmops_jupyter.errors import unknown_name
+from llmops_jupyter.errors import UnknownNameError, unknown_name
 from llmops_jupyter.finetune import job
 from llmops_jupyter.finetune.curves import Curves
 from llmops_jupyter.finetune.job import Events
@@ -67,6 +67,11 @@ class Run:
     evals: tuple[tuple[int, float], ...] = field(default=(), repr=False)
     samples: tuple[SampleAnswer, ...] = field(default=(), repr=False)
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Remarks on examples that were left out."""
+        return tuple(self.plan.get("notes", ()))
 
     @property
     def is_over(self) -> bool:
@@ -137,6 +142,7 @@ class Run:
             "best_step": best[0] if best else None,
             "adapter": self.adapter,
             "message": self.message,
+            "notes": list(self.notes),
             "facts": dict(self.facts),
             "recipe": self.recipe.as_dict(),
             "created_at": self.created_at,
@@ -176,26 +182,31 @@ class Runs:
         return [row[0] for row in rows]
 
     def find(self, name: str | None) -> str:
-        """The run with this id or its beginning, else the newest that makes this adapter, or of all.
+        """The run with this id or its beginning, else that of this adapter, or the newest of this name, or of all.
+
+        A name with a version, such as ``tickets@2``, is that of the run whose adapter it is.
 
         Raises:
             UnknownNameError: there is none.
         """
         known = self.ids()
-        if name is None and known:
+        if not known:
+            raise UnknownNameError("There are no runs yet. Make one: %finetune run NAME DATA")
+        if not name:
             return known[0]
-        found = [i for i in known if name and i.startswith(name)]
+        found = [i for i in known if i.startswith(name)]
         if len(found) == 1 or (name in found):
-            return str(name) if name in found else found[0]
+            return name if name in found else found[0]
+        column = "adapter" if "@" in name else "name"
         row = self._store.row(
-            "SELECT id FROM finetune_runs WHERE name = ? ORDER BY created_at DESC, id DESC LIMIT 1",
-            ((name or "").partition("@")[0],),
+            f"SELECT id FROM finetune_runs WHERE {column} = ? "
+            "ORDER BY created_at DESC, id DESC LIMIT 1",
+            (name,),
         )
         if row is None:
-            names = {r[0] for r in self._store.rows("SELECT name FROM finetune_runs")}
-            raise unknown_name(
-                "run", name or "", [*known, *names], "%finetune list shows what there is."
-            )
+            named = self._store.rows(f"SELECT DISTINCT {column} FROM finetune_runs")
+            names = [r[0] for r in named if r[0]]
+            raise unknown_name("run", name, [*known, *names], "%finetune list shows what there is.")
         return str(row[0])
 
     def list(self) -> list[Run]:
@@ -257,6 +268,21 @@ class Runs:
                 "UPDATE finetune_runs SET status = ?, message = ?, ended_at = ? WHERE id = ?",
                 (status, message, None if status == RUNNING else self._store.now(), run),
             )
+
+    def begin_again(self, run: str) -> None:
+        """Note that a run goes on; another adapter will come of it."""
+        with self._store.write() as conn:
+            conn.execute(
+                "UPDATE finetune_runs SET status = ?, message = '', ended_at = NULL, adapter = '' "
+                "WHERE id = ?",
+                (RUNNING, run),
+            )
+
+    def remove(self, run: str) -> None:
+        """Forget a run and what it told."""
+        with self._store.write() as conn:
+            conn.execute("DELETE FROM finetune_events WHERE run_id = ?", (run,))
+            conn.execute("DELETE FROM finetune_runs WHERE id = ?", (run,))
 
     def made(self, run: str, adapter: str) -> None:
         """Note the adapter that a run made."""
@@ -354,7 +380,7 @@ def _made(row: sqlite3.Row, status: str, folder: Path, told: Told) -> Run:
         model_sha256=row["model_sha256"],
         data=row["data"],
         eval_data=row["eval_data"],
-        recipe=Recipe.from_dict(json.loads(row["recipe"])),
+        recipe=Recipe.from_kept(json.loads(row["recipe"])),
         plan=json.loads(row["plan"]),
         folder=folder,
         created_at=row["created_at"],

@@ -12,12 +12,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmops_jupyter.data.examples import find_format
+from llmops_jupyter.data.examples import Format, find_format
 from llmops_jupyter.engine.cores import default_threads
 from llmops_jupyter.errors import EngineError, ModelError, OptionError, UnknownNameError
-from llmops_jupyter.finetune import job, launching, material, planning, recorded
+from llmops_jupyter.finetune import job, launching, locks, material, planning, recorded
 from llmops_jupyter.finetune.adapters import Adapters, Tell, silent
-from llmops_jupyter.finetune.bases import base_of, check_name, trainer_for
+from llmops_jupyter.finetune.bases import base_of, check_name, check_quantize, trainer_for
 from llmops_jupyter.finetune.job import Job
 from llmops_jupyter.finetune.planning import Plan
 from llmops_jupyter.finetune.recipe import Recipe
@@ -28,7 +28,7 @@ from llmops_jupyter.models.model import GGUF, Model
 from llmops_jupyter.store import Store
 
 if TYPE_CHECKING:
-    from llmops_jupyter.data import Datasets
+    from llmops_jupyter.data import Dataset, Datasets
     from llmops_jupyter.data.preparing.prepared import Prepared
     from llmops_jupyter.engine.engines import Engines
     from llmops_jupyter.evaluation import Evaluation
@@ -110,6 +110,7 @@ class Finetune(Adapters):
         chosen = replace(recipe or Recipe(), **_checked(settings))
         kind = trainer_for(trainer)
         base = base_of(self._models(), model, kind)
+        check_quantize(chosen, kind)
         given_weights = "" if weights is None else str(_existing(weights))
         run = _run_id()
         folder = self._folder(run)
@@ -136,31 +137,22 @@ class Finetune(Adapters):
             plan = self._plan(base, chosen, made)
             tell(plan.sentence())
             launching.check_space(folder, chosen, base)
-            train = self._kept(train)
-            looked = None if looked is None else self._kept(looked)
-        given = Job(
-            run=run,
-            name=name,
-            recipe=chosen,
-            model=str(base.path.absolute()),
-            model_ref=base.ref,
-            model_sha256=base.sha256,
-            architecture=base.metadata.architecture,
-            trainer=kind,
-            weights=given_weights,
-            data=train.ref,
-            data_hash=train.content_hash,
-            eval_data="" if looked is None else looked.ref,
-            eval_hash="" if looked is None else looked.content_hash,
-            ends=ends,
-            samples=made.samples,
-            made_at=self._store.now(),
-            threads=default_threads(),
-            plan=plan.as_dict(),
-            format={"kind": form.kind, "columns": list(form.columns), "system": form.system},
-        )
-        given.write(folder, made.material)
-        self._runs.add(given, folder)
+            # All of it or nothing: the data sets, the folder, and the run.
+            with launching.whole(folder), self._store.write():
+                train = self._kept(train)
+                looked = None if looked is None else self._kept(looked)
+                given = replace(
+                    _job_of(run, name, chosen, base, train, looked, form),
+                    trainer=kind,
+                    weights=given_weights,
+                    ends=ends,
+                    samples=made.samples,
+                    made_at=self._store.now(),
+                    threads=default_threads(),
+                    plan=plan.as_dict(),
+                )
+                given.write(folder, made.material)
+                self._runs.add(given, folder)
         if not recorded.play(self._engines, base, given, folder):
             self._launch(run, folder)
         return self.get(run)
@@ -229,6 +221,7 @@ class Finetune(Adapters):
         kind = columns.pop("format", "auto")
         chosen = recipe or Recipe()
         base = base_of(self._models(), model, trainer_for(trainer))
+        check_quantize(chosen, trainer_for(trainer))
         context = base.metadata.context_length
         with ExitStack() as drafts, encoder_of(base.path, context, chosen.learn) as encoder:
             rows = self._rows(data, "plan", drafts)
@@ -240,7 +233,7 @@ class Finetune(Adapters):
 
     def watch(self, name: str | None = None) -> Iterator[Run]:
         """A run again and again while it goes on, and at last how it ended."""
-        run = self._runs.find(name)
+        run = self._find(name)
         while True:
             now = self.get(run)
             yield now
@@ -261,7 +254,7 @@ class Finetune(Adapters):
             EngineError: it failed, or its process died.
             KeyboardInterrupt: it was asked to stop meanwhile.
         """
-        run, now, said = self._runs.find(name), None, "starting"
+        run, now, said = self._find(name), None, "starting"
         try:
             for now in self.watch(run):
                 line = now.line()
@@ -270,10 +263,12 @@ class Finetune(Adapters):
                     said = line
                     if shown is not None:
                         shown(now)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as e:
             with suppress(OptionError):  # it has ended meanwhile
                 name = self.stop(run).name
-                tell(f"{said} · stops after this step; go on with: %finetune resume {name}")
+                hint = f"stops after this step; go on with: %finetune resume {name}"
+                tell(f"{said} · {hint}")
+                e.args = (hint,)  # for who shows no progress
             raise
         assert now is not None
         return launching.or_raise(now)
@@ -295,28 +290,24 @@ class Finetune(Adapters):
             OptionError: it is running, or came to its end.
             ModelChangedError: the base has changed since.
         """
-        run = self.get(name)
-        if run.status == RUNNING:
-            raise OptionError(f"The run {run.id} is running. %finetune status {run.id} shows it.")
-        if run.status in ("finished", "early"):
-            raise OptionError(
-                f"The run {run.id} has come to its end; its adapter is {run.adapter or run.name}."
-            )
+        run = _to_go_on(self.get(name))
         given = Job.read(run.folder)
         base = self._models().check_unchanged(self._models().get(run.model))
         if base.sha256 != given.model_sha256:
             raise ModelError(
                 f"{run.model} is another file now than when the run began. Start a new one: %finetune run"
             )
-        tell(f"going on with {run.id}")
-        (run.folder / job.STOP).unlink(missing_ok=True)
-        self._runs.made(run.id, "")  # another adapter will come of it
-        self._runs.mark(run.id, RUNNING)
-        self._launch(run.id, run.folder)
+        # Another notebook may go on with it at this moment: whoever comes second finds it running.
+        with locks.held(run.folder, locks.CHANGING):
+            _to_go_on(self._runs.get(run.id))
+            tell(f"going on with {run.id}")
+            (run.folder / job.STOP).unlink(missing_ok=True)
+            self._runs.begin_again(run.id)
+            self._launch(run.id, run.folder)
         return self.get(run.id)
 
     def _plan(self, base: Model, recipe: Recipe, made: material.Prepared) -> Plan:
-        return planning.plan(
+        found = planning.plan(
             base.metadata,
             recipe,
             made.material.train,
@@ -326,6 +317,7 @@ class Finetune(Adapters):
             speed=planning.speed_here(),
             share=recipe.packing != "off",
         )
+        return replace(found, notes=made.notes)
 
     def _launch(self, run: str, folder: Path) -> None:
         try:
@@ -340,6 +332,43 @@ class Finetune(Adapters):
         if self._temporary is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="llmops-finetune-")
         return Path(self._temporary.name) / run
+
+
+def _job_of(
+    run: str,
+    name: str,
+    recipe: Recipe,
+    base: Model,
+    train: Dataset,
+    looked: Dataset | None,
+    form: Format,
+) -> Job:
+    """What a run does, and with which versions of what."""
+    return Job(
+        run=run,
+        name=name,
+        recipe=recipe,
+        model=str(base.path.absolute()),
+        model_ref=base.ref,
+        model_sha256=base.sha256,
+        architecture=base.metadata.architecture,
+        data=train.ref,
+        data_hash=train.content_hash,
+        eval_data="" if looked is None else looked.ref,
+        eval_hash="" if looked is None else looked.content_hash,
+        format={"kind": form.kind, "columns": list(form.columns), "system": form.system},
+    )
+
+
+def _to_go_on(run: Run) -> Run:
+    """The run, if it can be gone on with."""
+    if run.status == RUNNING:
+        raise OptionError(f"The run {run.id} is running. %finetune status {run.id} shows it.")
+    if run.status in ("finished", "early"):
+        raise OptionError(
+            f"The run {run.id} has come to its end; its adapter is {run.adapter or run.name}."
+        )
+    return run
 
 
 def _checked(settings: Mapping[str, Any]) -> dict[str, Any]:

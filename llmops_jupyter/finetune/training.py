@@ -87,7 +87,7 @@ class Training:
         self.highest = recipe.rate_for(self.width)
         self._share = recipe.packing != "off" and self.learner.shares
         each = max(1, -(-len(self.material.train) // recipe.batch_size))
-        self._look = max(1, round(each / recipe.evals)) if recipe.evals else 0
+        self._look = max(1, round(each / recipe.looks)) if recipe.looks else 0
         self._saved = time.monotonic()
 
     def run(self) -> Progress:

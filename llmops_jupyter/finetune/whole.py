@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ def whole_file(target: Path) -> Iterator[Path]:
     Raises:
         ModelError: the disk is full or the folder cannot be written; nothing was left there.
     """
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    part = target.with_name(f".{target.name}.{secrets.token_hex(6)}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield part
@@ -41,8 +41,9 @@ def whole_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
         ModelError: as for `whole_file`.
     """
     check_free(target, overwrite=overwrite)
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    old = target.with_name(f".{target.name}.{os.getpid()}.old")
+    # Of this writer alone: threads share a process id.
+    mark = secrets.token_hex(6)
+    part, old = (target.with_name(f".{target.name}.{mark}.{kind}") for kind in ("part", "old"))
     try:
         part.mkdir(parents=True)
         yield part

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmops_jupyter.engine.distance import Adapter, Predictions, compare, predict
-from llmops_jupyter.errors import EngineError, LLMOpsError
-from llmops_jupyter.finetune import checkpoints, job
+from llmops_jupyter.errors import EngineError, LLMOpsError, ModelChangedError
+from llmops_jupyter.finetune import checkpoints, job, locks
 from llmops_jupyter.finetune.job import Events, Job
 from llmops_jupyter.finetune.tokens import encoder_of
 from llmops_jupyter.finetune.training import Progress, Training
+from llmops_jupyter.models.model import sha256_of
 
 if TYPE_CHECKING:
     from llmops_jupyter.finetune.trainers.learner import Learner
@@ -34,6 +35,8 @@ COMPARED, COMPARED_LENGTH, COMPARED_PROMPTS = 8, 1024, 16
 # own weights differ by how the engine rounds activations; those of a folder were rounded to make the file.
 SAME, SAME_FOLDER = 0.05, 0.5
 ANSWER_TOKENS = 48
+# A sitting that has just ended may hold its lock for a moment.
+WAITS_S = 3.0
 
 
 def main(folder: Path) -> int:
@@ -41,8 +44,17 @@ def main(folder: Path) -> int:
     # A terminal's Ctrl-C is for who waits; that one says so with the file `stop` if the run is to end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["TQDM_DISABLE"] = "1"
-    events = Events(folder)
-    job.mark_process(folder)
+    try:
+        with locks.held(folder, locks.TRAINING, WAITS_S):
+            job.mark_process(folder)
+            return _work(folder, Events(folder))
+    except EngineError as e:
+        # Nothing is told: the run is that of the other process.
+        print(e, file=sys.stderr)
+        return 1
+
+
+def _work(folder: Path, events: Events) -> int:
     try:
         done = Session(folder, events).run()
     except LLMOpsError as e:
@@ -69,6 +81,7 @@ class Session:
 
     def run(self) -> Progress:
         self._say("loading")
+        self._check_file()
         learner = self._learner()
         self.events.add({"kind": "facts", **learner.facts})
         first = checkpoints.load(self.folder) is None
@@ -90,6 +103,15 @@ class Session:
         if done.step:
             self._keep(learner, done)
         return done
+
+    def _check_file(self) -> None:
+        """Whether the base is still the file that the run began with."""
+        wanted = self.job.model_sha256
+        if wanted and sha256_of(Path(self.job.model)) != wanted:
+            raise ModelChangedError(
+                f"{self.job.model!r} is another file now than when the run began. Register it again and start a new "
+                "run: %finetune run"
+            )
 
     def _learner(self) -> Learner:
         made = self._made()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -36,6 +36,10 @@ class Registered(Protocol):
     def ref(self) -> str: ...
     @property
     def path(self) -> Path: ...
+
+
+# The model that a registered adapter is for, by its reference; None if the default one will do, or none is known.
+FindBase = Callable[[str], "str | None"]
 
 
 class FindAdapter(Protocol):
@@ -83,7 +87,8 @@ class Options:
 
     `timeout` is in seconds, for the whole run. `tool_choice` is that of the first steps, one each; `max_steps`
     how often the model is asked at most. `approve` and `allow` decide about functions with side effects.
-    `guard` is the policy that the run is under.
+    `guard` is the policy that the run is under. `model_by_adapter` says that nobody named the model, but an adapter
+    is for it.
     """
 
     model: str | None = None
@@ -100,13 +105,14 @@ class Options:
     allow: Allow | None = None
     documents: Documents | None = None
     guard: Pipeline | None = None
+    model_by_adapter: bool = False
 
     def defaults(self) -> dict[str, Any]:
         """What is remembered with the version, as JSON values."""
         kept: dict[str, Any] = {n: getattr(self.sampling, n) for n in SAMPLING}
         kept["stop"] = list(self.sampling.stop)
         kept["logit_bias"] = [list(pair) for pair in self.sampling.logit_bias]
-        if self.model:
+        if self.model and not self.model_by_adapter:
             kept["model"] = self.model
         if self.adapters:
             kept["adapters"] = self.adapter_pairs()
@@ -126,9 +132,12 @@ def make_options(
     settings: Settings,
     defaults: Mapping[str, Any],
     find_adapter: FindAdapter,
+    find_base: FindBase,
     find_policy: FindPolicy,
 ) -> Options:
     """Options from a call's keywords; what is None comes from `defaults`, then from `settings`.
+
+    Where no model is named, the first adapter says which one it is for.
 
     Raises:
         OptionError: an option has an unknown name, another type or a value out of range.
@@ -154,12 +163,16 @@ def make_options(
         exact = defaults.get("exact", settings.exact)
     if adapters is None:
         adapters = defaults.get("adapters", ())
+    pairs = adapter_pairs(adapters)
     model = _model(given.get("model") or defaults.get("model") or settings.model)
+    by_adapter = find_base(pairs[0][0]) if model is None and pairs else None
+    model = model or by_adapter
     return Options(
         model=model,
+        model_by_adapter=by_adapter is not None,
         sampling=check_sampling(Sampling(**base)),
         session=_session(given.get("session")),
-        adapters=tuple(_adapter(*pair, model, find_adapter) for pair in adapter_pairs(adapters)),
+        adapters=tuple(_adapter(*pair, model, find_adapter) for pair in pairs),
         exact=bool(exact),
         model_class=schema if hasattr(schema, "model_validate") else None,
         timeout=_timeout(given.get("timeout")),

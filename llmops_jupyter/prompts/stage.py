@@ -18,7 +18,7 @@ from llmops_jupyter.prompts.conversation import Sessions
 from llmops_jupyter.prompts.examples import as_examples, check_examples
 from llmops_jupyter.prompts.grounding import Sources, with_place
 from llmops_jupyter.prompts.guarding import FindPolicy
-from llmops_jupyter.prompts.options import FindAdapter, Options, make_options
+from llmops_jupyter.prompts.options import FindAdapter, FindBase, Options, make_options
 from llmops_jupyter.prompts.prepare import (
     Engines,
     Prepared,
@@ -60,6 +60,7 @@ class Prompts(Registry):
         datasets: Callable[[], Datasets],
         settings: Callable[[], Settings],
         find_adapter: FindAdapter,
+        find_base: FindBase,
         find_source: Sources,
         find_policy: FindPolicy,
         find_purse: Callable[[], Purse | None] = lambda: None,
@@ -69,7 +70,7 @@ class Prompts(Registry):
         self.engines = engines
         self._datasets = datasets
         self.settings = settings
-        self.find_adapter = find_adapter
+        self.find_adapter, self.find_base = find_adapter, find_base
         self.find_source = find_source
         self.find_policy = find_policy
         self.find_purse = find_purse
@@ -356,7 +357,9 @@ class Prompts(Registry):
     ) -> Options:
         check_schema_option(content, options.get("schema"))
         defaults = version.defaults if version is not None else {}
-        return make_options(options, self.settings(), defaults, self.find_adapter, self.find_policy)
+        return make_options(
+            options, self.settings(), defaults, self.find_adapter, self.find_base, self.find_policy
+        )
 
     def _prepare(
         self,

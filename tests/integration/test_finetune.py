@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -13,8 +14,9 @@ from conftest import wait_until
 from finetunes import QUICK, ROWS, lines, needs_trainer, wait_for_step
 
 import llmops_jupyter as lo
+from llmops_jupyter.commands import finetune
 from llmops_jupyter.engine.protocol import Finished, Request
-from llmops_jupyter.errors import EngineError, ModelChangedError, OptionError
+from llmops_jupyter.errors import DataError, EngineError, ModelChangedError, OptionError
 from llmops_jupyter.finetune import job
 from llmops_jupyter.records import Message, Sampling
 
@@ -116,6 +118,47 @@ def test_base_and_adapter_are_compared_on_rows_that_were_not_learned(opened, who
     assert "on the eval rows" in outcome.sentence()
 
 
+def test_rows_of_a_general_set_that_cannot_be_used_are_named_and_left_out(opened, whole):
+    def turn(role, content):
+        return {"role": role, "content": content}
+
+    good = [[turn("user", f"Say {n}."), turn("assistant", f"{n}!")] for n in range(4)]
+    bad = {
+        "asks": [turn("user", "What?"), turn("assistant", "That."), turn("user", "Sure?")],
+        "blank": [turn("user", "What?"), turn("assistant", "  ")],
+        "long": [turn("user", "What?"), turn("assistant", "long " * 90)],
+        "none": "no list",
+    }
+    rows = [{"id": str(n), "messages": m} for n, m in enumerate(good)]
+    rows += [{"id": name, "messages": m} for name, m in bad.items()]
+    outcome = opened.finetune.compare("parity", general=rows)
+    assert outcome.general.n == 4
+    (note,) = outcome.notes
+    assert note.startswith("left out of the general set: 4 rows (row none: ")
+    for why in ("row asks: the last message", "row blank: the answer is", "row long: "):
+        assert why in note
+    assert note in outcome.sentence()
+    with pytest.raises(DataError, match="No row of the general set can be used: row none"):
+        opened.finetune.compare("parity", general=rows[-1:])
+
+
+def test_a_run_without_eval_rows_is_shown_and_compared_on_a_general_set_alone(tuning):
+    options = {**QUICK, "max_steps": 2, "eval_share": 0}
+    run = tuning.finetune.run(ROWS, "parity", **options)
+    assert (run.evals, run.adapter) == ((), "parity@1")
+    context = SimpleNamespace(
+        workspace=tuning, variables={"held": ROWS[:5]}, progress=lambda: print
+    )
+    values = {"run": None, "no_compare": False, "metric": None, "general": None}
+    *views, last = finetune.show_(context, values).views
+    assert "no eval rows to compare on" in last
+    assert run.line() in views[0]
+    with pytest.raises(DataError, match="no eval rows"):
+        tuning.finetune.compare("parity")
+    shown = finetune.show_(context, {**values, "general": "held"})
+    assert (shown.value["evals"], shown.value["general"]["n"]) == ([], 5)
+
+
 def test_a_run_whose_process_is_killed_is_gone_on_with_as_if_nothing_had_happened(tuning, whole):
     run = tuning.finetune.start(ROWS, "parity", save_every=0.5, **QUICK)
     wait_for_step(run.folder, 9)
@@ -136,6 +179,16 @@ def test_a_run_whose_process_is_killed_is_gone_on_with_as_if_nothing_had_happene
     assert np.allclose(done.evals, whole.evals, atol=1e-3)
     with pytest.raises(OptionError, match="come to its end"):
         tuning.finetune.resume("parity")
+
+
+def test_a_run_killed_after_its_adapter_was_written_goes_on_to_the_adapter(tuning):
+    run = tuning.finetune.start(ROWS, "parity", **{**QUICK, "max_steps": 4})
+    compares = {"kind": "phase", "text": "comparing the served adapter with the trained one"}
+    assert wait_until(lambda: compares in lines(run.folder, "phase"), seconds=120)
+    os.kill(job.process_of(run.folder), signal.SIGKILL)
+    assert wait_until(lambda: tuning.finetune.get().status == "interrupted")
+    done = tuning.finetune.wait(tuning.finetune.resume("parity").id)
+    assert (done.status, done.adapter) == ("finished", "parity@1")
 
 
 def test_a_run_that_is_stopped_leaves_its_best_and_goes_on_to_the_end(tuning, whole):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from importlib import util
 
 import pytest
@@ -9,6 +10,8 @@ from finetunes import ROWS, needs_trainer
 from tiny_chats import write_chat
 from tiny_embedders import write_bert
 
+from llmops_jupyter.cli import program
+from llmops_jupyter.commands import finetune
 from llmops_jupyter.errors import (
     DataError,
     MissingDependencyError,
@@ -21,6 +24,8 @@ from llmops_jupyter.errors import (
 )
 from llmops_jupyter.finetune import bases, launching, stage
 from llmops_jupyter.finetune.job import Job
+from llmops_jupyter.finetune.recipe import Recipe
+from llmops_jupyter.finetune.runs import Runs
 from llmops_jupyter.models.memory import MemoryLimit
 
 needs_trainer()
@@ -54,6 +59,31 @@ def begun(ws, tiny_chat, monkeypatch):
     return begin
 
 
+class Shell:
+    """Where a command runs: a workspace, and no variables."""
+
+    def __init__(self, workspace):
+        self.workspace, self.variables = workspace, {}
+
+    def progress(self):
+        return lambda _: None
+
+
+def options_of(*words):
+    """What the option table makes of a line."""
+    return vars(program.build().parse_args(["finetune", *words]))
+
+
+def test_looks_in_an_epoch_are_no_eval_data(ws, tiny_chat, monkeypatch):
+    ws.models.add(tiny_chat, name="tiny")
+    monkeypatch.setattr(launching, "launch", lambda folder: None)
+    shell = Shell(ws)
+    shell.variables = {"rows": ROWS, "held": [{"question": "What is 50?", "answer": "It is even."}]}
+    words = ("run", "par", "rows", "--looks", "4", "--eval", "held", "--background")
+    run = ws.finetune.get(finetune.run_(shell, options_of(*words)).value["run"])
+    assert (run.recipe.looks, run.eval_data) == (4, "par.eval@1")
+
+
 def chat(*turns):
     return {"messages": [{"role": role, "content": text} for role, text in turns]}
 
@@ -65,8 +95,12 @@ def chat(*turns):
         (ROWS[:1], {}, "only one example"),
         (ROWS[:1] * 20, {}, "all are the same"),
         (ROWS[:5], {}, r"5 different examples are too few.*--eval-share 0"),
-        ([{**r, "answer": r["answer"] + LONG} for r in ROWS], {}, r"longer than 256 tokens.*--max-length"),
-        (ROWS, {"max_length": 20}, r"longer than 20 tokens"),
+        ([{**r, "answer": r["answer"] + LONG} for r in ROWS], {}, r"longer than 256 tokens.*longer context"),
+        (ROWS, {"max_length": 20}, r"longer than 20 tokens.*--max-length, up to 256"),
+        (ROWS, {"evals": ROWS[1:]}, "All but one of the examples are eval examples too"),
+        (ROWS, {"evals": ROWS}, "All examples are eval examples too"),
+        (ROWS, {"evals": [{"question": "Long?", "answer": LONG}]}, "No example of the eval data.*longer than 256"),
+        ([{**r, "question": " "} for r in ROWS], {}, "the question is empty"),
         ([{**r, "answer": ""} for r in ROWS], {}, r"40 rows cannot be learned from: row \w+: the answer is empty.*and 35 more"),
         ([*ROWS, {"question": "?", "answer": " "}], {}, "1 row cannot be learned from: row .*empty"),
         ([*ROWS, {"question": 7.5, "answer": ["x"]}], {}, "'answer' holds no text"),
@@ -90,11 +124,24 @@ def test_rows_that_teach_nothing_are_named(tuning, rows, options, says):
         ({"format": "chat"}, "none of the known forms"),
         ({"trainer": "jax"}, "auto, torch or mlx"),
         ({"weights": "no-such-folder"}, "no folder"),
+        ({"prompt": "answer", "answer": "answer"}, "cannot be both"),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused(tuning, options, says):
     with pytest.raises(OptionError, match=says):
         tuning.finetune.start(ROWS, "parity", **options)
+
+
+def test_four_bits_without_cuda_are_refused_before(tuning, monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for begin in (tuning.finetune.start, tuning.finetune.plan):
+        with pytest.raises(OptionError, match="CUDA"):
+            begin(
+                ROWS,
+                *(["parity"] if begin == tuning.finetune.start else []),
+                recipe=Recipe(quantize="nf4"),
+            )
 
 
 @pytest.mark.parametrize(
@@ -176,9 +223,23 @@ def test_where_the_disk_is_full_nothing_is_begun(tuning, monkeypatch):
         tuning.finetune.start(ROWS, "parity")
 
 
+@pytest.mark.parametrize("written", [Job.write, Runs.add])
+def test_a_disk_that_fills_up_while_the_job_is_written_leaves_nothing(tuning, monkeypatch, written):
+    def fill(*given):
+        written(*given)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    owner = Job if written is Job.write else Runs
+    monkeypatch.setattr(owner, written.__name__, fill)
+    with pytest.raises(StoreFullError, match=r"disk is full.*Make room"):
+        tuning.finetune.start(ROWS, "parity", evals=[{"question": "What?", "answer": "It."}])
+
+
 def test_an_estimate_keeps_nothing(tuning):
     plan = tuning.finetune.plan(ROWS)
-    assert (plan.steps, plan.tokens > 0) == (15, True)
+    assert (plan.steps, plan.tokens > 0, plan.notes) == (15, True, ())
+    (note,) = tuning.finetune.plan(ROWS, evals=ROWS[:4]).notes
+    assert note.startswith("4 of the examples are eval examples too")
     assert "of memory at most" in plan.sentence()
 
 
@@ -190,10 +251,16 @@ def test_examples_that_are_too_long_are_left_out_with_a_remark(begun):
     assert any("longer than 256 tokens: 1 example (long-one)" in t for t in told)
 
 
-def test_eval_rows_that_are_learned_from_too_are_not_learned(begun):
+def test_eval_rows_that_are_learned_from_too_are_not_learned(ws, begun):
     job, material, told = begun(ROWS, "parity", evals=ROWS[:4])
     assert (len(material.train), len(material.evals)) == (36, 4)
     assert any(t.startswith("4 of the examples are eval examples too") for t in told)
+    kept = ws.finetune.get()
+    assert [n[:28] for n in kept.notes] == ["4 of the examples are eval e"]
+    assert kept.as_dict()["notes"] == list(kept.notes)
+    for command in ("status", "show"):
+        result = getattr(finetune, f"{command}_")(Shell(ws), {"run": None, "no_compare": True})
+        assert kept.notes[0] in result.views
     assert (job.data, job.eval_data) == ("parity@1", "parity.eval@1")
     assert {s.prompt for s in job.samples} <= {row["question"] for row in ROWS[:4]}
 

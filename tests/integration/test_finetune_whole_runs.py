@@ -116,7 +116,7 @@ def test_both_learners_learn_the_same(file, tmp_path):
 
 
 def test_a_run_whose_loss_is_no_number_ends_and_leaves_the_last_checkpoint(kind, file, tmp_path):
-    learner, recipe = learner_of(kind, file, evals=0)
+    learner, recipe = learner_of(kind, file, looks=0)
     run(learner, tmp_path, recipe, stops_at=1)
     kept = (tmp_path / checkpoints.STATE).read_bytes()
     lora = learner.lora()

@@ -15,8 +15,11 @@ TEMPLATE = (
 TOKENS = 257  # the bytes, and one merge of two
 
 
-def write_chat(path, seed=1, *, layers=2, kv_heads=HEADS // 2, context=CONTEXT):
-    """A llama model whose answers are noise until it is taught; another seed is another model."""
+def write_chat(path, seed=1, *, layers=2, kv_heads=HEADS // 2, context=CONTEXT, starts=False):
+    """A llama model whose answers are noise until it is taught; another seed is another model.
+
+    With `starts` a token is put before any text.
+    """
     writer = GGUFWriter(path, "llama")
     writer.add_block_count(layers)
     writer.add_context_length(context)
@@ -34,7 +37,7 @@ def write_chat(path, seed=1, *, layers=2, kv_heads=HEADS // 2, context=CONTEXT):
     writer.add_token_types([TokenType.NORMAL] * TOKENS + [TokenType.CONTROL] * len(CONTROL))
     writer.add_bos_token_id(TOKENS + 1)
     writer.add_eos_token_id(TOKENS + 2)
-    writer.add_add_bos_token(False)
+    writer.add_add_bos_token(starts)
     writer.add_chat_template(TEMPLATE)
     for name, values in _weights(1000 * seed, layers, WIDTH * kv_heads // HEADS).items():
         writer.add_tensor(name, values.astype(np.float32))

@@ -136,6 +136,28 @@ def test_a_prompt_with_an_adapter_of_another_model_does_not_run(ws, base, tmp_pa
         ws.prompts.run("p", model="other", adapters=["shop"])
 
 
+def test_where_no_model_is_named_an_adapter_says_which_it_is_for(ws, base, tmp_path):
+    register(ws.models, kept(ws, base).gguf, "shop", base, COMMAND)
+    assert ws.engine.base_for("shop") is None, "it is the only one"
+    ws.models.add(write_model(tmp_path / "other.gguf", seed=1), name="other")
+    assert ws.engine.base_for("shop") == "tiny@1", "several, and no default"
+    ws.models.use("other")
+    assert ws.engine.base_for("shop") == "tiny@1"
+    assert ws.engine.base_for("no-such") is None
+    ws.prompts.save("p", "Hello")
+    ws.prompts.save("q", "Hello you")
+    ws.prompts.keep_defaults(ws.prompts.get("q"), {"model": "other"})
+    version = ws.prompts.get("p")
+    options = ws.prompts._options(version, version.content, {"adapters": ["shop"]})
+    assert options.model == "tiny@1"
+    assert "model" not in options.defaults(), "it is found again"
+    for prompt, chosen in (("q", {}), ("p", {"model": "other"})):
+        with pytest.raises(ModelArchitectureError, match="trained on tiny@1"):
+            ws.prompts.run(prompt, adapters=["shop"], **chosen)
+    ws.models.use("tiny")
+    assert ws.engine.base_for("shop") is None
+
+
 def test_on_a_copy_an_adapter_of_the_parent_is_measured_and_one_of_the_copy_is_not(
     ws, base, tmp_path
 ):

@@ -250,11 +250,52 @@ def test_a_folder_that_is_there_is_kept_unless_asked(give, tmp_path):
         with pytest.raises(OptionError, match="not empty"):
             give(to)
     assert (tmp_path / "out" / "mine.txt").read_text() == "mine"
-    done = give("adapter", overwrite=True)
-    assert "mine.txt" not in {p.name for p in done.folder.iterdir()}
+    with pytest.raises(OptionError, match="holds no earlier export"):
+        give("adapter", overwrite=True)
+    assert (tmp_path / "out" / "mine.txt").read_text() == "mine"
     (tmp_path / "file").write_text("")
     with pytest.raises(OptionError, match="not a folder"):
         give("adapter", folder="file", overwrite=True)
+
+
+def test_an_earlier_export_is_replaced_unless_somebody_put_files_there(give):
+    done = give("ollama")
+    again = give("adapter", overwrite=True)
+    assert again.folder == done.folder
+    assert not (again.folder / "Modelfile").exists()
+    (again.folder / "peft" / "mine.txt").write_text("mine")
+    with pytest.raises(OptionError, match=r"peft/mine\.txt', which no export wrote"):
+        give("adapter", overwrite=True)
+    assert (again.folder / "peft" / "mine.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", [".", "..", "", "../here", "/", "~nobody-has-this-name/x"])
+def test_a_folder_that_cannot_be_made_is_refused(name, ws, base, shop, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for overwrite in (False, True):
+        with pytest.raises(OptionError, match="Name"):
+            export(ws.models, base, shop, "adapter", name, overwrite=overwrite)
+
+
+def test_the_home_folder_has_its_sign(ws, base, shop, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert export(ws.models, base, shop, "adapter", "~/out").folder == tmp_path / "out"
+
+
+@pytest.mark.parametrize(
+    ("to", "more"), [("adapter", {"scale": 0.5}), ("gguf", {}), ("ollama", {"merged": True})]
+)
+def test_what_does_something_else_is_not_kept_unless_it_is_not_asked(
+    give, tmp_path, monkeypatch, to, more
+):
+    far = dataclasses.replace(give("gguf", folder="first").check, mean=float("nan"))
+    monkeypatch.setattr(exporting, "compare", lambda *_: far)
+    with pytest.raises(ModelError, match=r"something else than tiny@1.*--no-check"):
+        give(to, **more)
+    assert not (tmp_path / "out").exists()
+    assert give(to, check=False, **more).check is None
 
 
 def test_options_that_mean_nothing_are_refused(give, ws, base, tmp_path):
@@ -266,6 +307,8 @@ def test_options_that_mean_nothing_are_refused(give, ws, base, tmp_path):
         ({"to": "ollama", "kind": "Q8_0"}, "merged GGUF file only"),
         ({"to": "gguf", "system": "Hello"}, "system message"),
         ({"to": "gguf", "scale": float("nan")}, "a number"),
+        ({"to": "adapter", "scale": 0}, "other than 0"),
+        ({"to": "adapter", "folder": "a\0b"}, "no folder that can be made"),
     ):
         with pytest.raises(OptionError, match=why):
             give(**given)

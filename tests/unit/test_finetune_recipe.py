@@ -118,3 +118,7 @@ def test_without_warmup_the_first_rate_is_the_highest():
 )
 def test_steps_follow_from_the_epochs(settings, examples, steps):
     assert Recipe(**settings).steps_for(examples) == steps
+
+
+def test_a_run_of_an_earlier_version_keeps_its_looks():
+    assert Recipe.from_kept({"evals": 7, "rank": 4}) == Recipe(looks=7, rank=4)

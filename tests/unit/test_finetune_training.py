@@ -59,7 +59,7 @@ EVALS = [example(3, 4, 5)]
 
 
 def training(learner, folder, train=TRAIN, evals=EVALS, told=None, budget=100, **settings):
-    recipe = Recipe(**{"batch_size": 2, "epochs": 2, "evals": 1, "save_every": 10**6, **settings})
+    recipe = Recipe(**{"batch_size": 2, "epochs": 2, "looks": 1, "save_every": 10**6, **settings})
     return Training(
         learner,
         Material(train, evals),

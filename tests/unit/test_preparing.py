@@ -246,6 +246,19 @@ def test_contamination_names_the_row_of_the_evaluation_set(ws):
     assert two.counts == {"contaminated": 2}
 
 
+def test_an_evaluation_set_with_columns_of_other_names_is_read_by_them(ws):
+    orders = [f"please send the {n} boxes of tea number {n} again" for n in range(12)]
+    rows = [{"message": text, "order": f"order {n} of the day"} for n, text in enumerate(orders)]
+    looked = [
+        {"message": text, "order": f"another answer, {n}"} for n, text in enumerate(orders[:6])
+    ]
+    found = prepared(ws, rows, prompt="message", answer="order", against=looked)
+    assert found.counts == {"contaminated": 6}
+    ours = [{"question": row["message"], "answer": row["order"]} for row in looked]
+    again = ws.data.prepare("d", prompt="message", answer="order", against=ours)
+    assert again.counts == {"contaminated": 6}
+
+
 @pytest.mark.parametrize("against", ["d", "d@1", GOOD])
 def test_an_evaluation_set_that_is_the_data_set_is_refused(ws, against):
     with pytest.raises(OptionError, match="all of them would go"):

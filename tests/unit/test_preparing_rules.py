@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -176,7 +179,37 @@ def test_greetings_and_frames_contaminate_nothing():
         for n in ("my coat", "it", "that bag", "hers", "ours", "his")
     ]
     evaluation = [asked(frame.format("what is a kettle?"), "b"), asked("Hi", "Hello!")]
-    assert leaks.contacts([*training, asked("Hi", "Good day.")], evaluation, near=0.9) == []
+    found = leaks.contacts([*training, asked("Hi", "Good day.")], evaluation, near=0.9)
+    assert [c for c in found if c.how != leaks.FRAME] == []
+
+
+def test_copies_of_a_question_that_differ_from_each_other_are_all_found():
+    rng = random.Random(0)
+    words = PROSE.split()
+    copies = []
+    for number in range(6):
+        copy = list(words)
+        for start in range(0, len(words), 10):
+            place = min(start + rng.randrange(10), len(words) - 1)
+            copy[place] = f"{'abcdef'[number]}word{'xyz'[place % 3]}"
+        copies.append(asked(" ".join(copy), f"answer {number}"))
+    other = asked("Something else entirely?", "z")
+    found = leaks.contacts([other, *copies], [asked(PROSE, "y")], near=0.9)
+    assert [c.place for c in found] == [1, 2, 3, 4, 5, 6]
+    assert {c.how for c in found} <= {"near", "12 words"}
+    assert sum(c.how == "near" for c in found) >= 5
+
+
+def test_many_rows_of_one_template_are_no_contamination_and_are_told():
+    things = ("coat", "hat", "bag", "shoe")
+    told = (
+        "Our shop has a new rule for all who wrote to us in May: please tell the customer in kind words where the {} "
+        "is and when the {} comes back to the {} at the front"
+    )
+    rows = [asked(told.format(*three), three[0]) for three in itertools.permutations(things, 3)]
+    found = leaks.contacts(rows, [asked(told.format("apple", "pear", "plum"), "y")], near=0.85)
+    assert found
+    assert {c.how for c in found} == {leaks.FRAME}
 
 
 def test_words_for_people_are_counted_where_they_mean_people():

@@ -125,6 +125,14 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "finetune",
+        "remove",
+        "Delete a run with its checkpoints and its curve; its adapter stays.",
+        (Argument("run", "a run's id or its adapter's name", complete="training"),),
+        (Option(("--with-adapter",), "delete its adapter too", "flag"),),
+        example="%finetune remove tickets",
+    ),
+    Command(
+        "finetune",
         "export",
         "Write an adapter for use elsewhere, and measure what was written.",
         (
@@ -147,7 +155,7 @@ COMMANDS: tuple[Command, ...] = (
             ),
             Option(("--merged",), "for ollama and vllm: merge the adapter into the model", "flag"),
             Option(("--scale",), "of the adapter; 1 if left out", "float", "S"),
-            Option(("--overwrite",), "replace what is in the folder", "flag"),
+            Option(("--overwrite",), "replace an earlier export in the folder", "flag"),
             Option(("--no-check",), "do not measure what was written", "flag"),
             OUT,
         ),

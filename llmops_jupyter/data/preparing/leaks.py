@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llmops_jupyter.data.examples import Example
 from llmops_jupyter.data.preparing.doubles import NEAR, Comparer
+from llmops_jupyter.data.preparing.nearness import shared
 from llmops_jupyter.data.preparing.words import normal, runs_of, words_of
 
 # An answer of so many words that stands in the question is no chance; shorter ones must be the question, or
@@ -19,7 +21,10 @@ RUN = 12
 # A question of so many words is asked twice by chance ("Hi", "Thank you").
 FEWEST_OF_QUESTION = 4
 # A run that so many rows have, or this share of them, is a frame, and identifies none of them.
-FRAME_ROWS, FRAME_SHARE, MOST_NEAR = 5, 0.01, 2
+FRAME_ROWS, FRAME_SHARE = 5, 0.01
+# More rows than this that are near to one may have its frame in common; so many of them are compared.
+MOST_NEAR, COMPARED, COPIES_APART = 2, 12, 1.5
+FRAME = "frame"
 
 _ANNOUNCED = r"\b(?:label|answer|category|class|target|output|intent|response|solution)\s*(?:is|[:=])\s*[\"'*]*"
 
@@ -62,12 +67,18 @@ def contacts(
     *,
     near: float,
 ) -> list[Contact]:
-    """Training rows that the evaluation set has too: exactly, nearly, or in a run of 12 words."""
+    """Training rows that the evaluation set has too: exactly, nearly, or in a run of 12 words.
+
+    Those that are near to a row of the evaluation set and to each other, as rows of one template are, come
+    with `how` 'frame': each of them says something else.
+    """
     found: dict[int, Contact] = {}
+    close = list(_near(training, evaluation, near))
     for contact in (
         *_exact(training, evaluation),
-        *_near(training, evaluation, near),
+        *(c for c in close if c.how != FRAME),
         *_runs(training, evaluation),
+        *close,
     ):
         found.setdefault(contact.place, contact)
     return [found[place] for place in sorted(found)]
@@ -109,10 +120,31 @@ def _near(
             detail = f"{near.similarity:.0%} of the question's words"
             contact = Contact(one.place - first, "near", near.second, near.similarity, detail)
             found[near.second].append(contact)
-    # Near-duplicates among the training rows have gone: one that is near to several of them shares their frame.
     for near_to_one in found.values():
-        if len(near_to_one) <= MOST_NEAR:
-            yield from near_to_one
+        places = [c.place + first for c in near_to_one]
+        framed = _have_its_frame(comparer, near_to_one[0].other, places)
+        for contact in near_to_one:
+            yield replace(contact, how=FRAME) if framed else contact
+
+
+def _have_its_frame(comparer: Comparer, other: int, places: Sequence[int]) -> bool:
+    """Whether texts that are near to another one have its template in common.
+
+    Copies with edits of their own are about twice as far from each other as from what they are copies of; rows
+    of a template are as far from each other as from any other row of it.
+    """
+    texts = {tuple(comparer.words[i]): i for i in places}
+    some = list(texts.values())[:COMPARED]
+    if len(some) <= MOST_NEAR:
+        return False
+    apart = [_distance(comparer, a, b) for a, b in itertools.combinations(some, 2)]
+    away = [_distance(comparer, a, other) for a in some]
+    return sum(apart) / len(apart) <= COPIES_APART * sum(away) / len(away)
+
+
+def _distance(comparer: Comparer, a: int, b: int) -> float:
+    """The share of the words that two texts do not have in common."""
+    return 1 - shared(comparer.counts(a), comparer.counts(b))
 
 
 def _runs(training: Sequence[Example], evaluation: Sequence[Example]) -> Iterator[Contact]:

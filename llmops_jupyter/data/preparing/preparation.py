@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,7 @@ def prepare(
     rows = _looked_up(data, rows)
     target = _target(rows, name)
     source, items = _items(data, rows)
-    evaluation = _evaluation(data, against, items)
+    evaluation = _evaluation(data, against, items, recipe)
     columns = list(dict.fromkeys(column for _, row in items for column in row))
     format_ = find_format(
         columns,
@@ -106,7 +107,9 @@ def _target(rows: Any, name: str | None) -> str:
     return aliases.check_name("data", name)
 
 
-def _evaluation(data: Datasets, against: Any, items: Items) -> list[tuple[str, str, Example]]:
+def _evaluation(
+    data: Datasets, against: Any, items: Items, recipe: Recipe
+) -> list[tuple[str, str, Example]]:
     """The rows of the evaluation sets that can be read, as (data set, row id, example)."""
     several = isinstance(against, list | tuple) and not all(isinstance(v, Mapping) for v in against)
     found = []
@@ -118,18 +121,13 @@ def _evaluation(data: Datasets, against: Any, items: Items) -> list[tuple[str, s
                 "the data set that the trained model will be evaluated on."
             )
         name = source or f"evaluation set {number}"
-        found += [(name, row_id, example) for row_id, example in _readable(name, others)]
+        found += [(name, row_id, example) for row_id, example in _readable(name, others, recipe)]
     return found
 
 
-def _readable(name: str, items: Items) -> list[tuple[str, Example]]:
+def _readable(name: str, items: Items, recipe: Recipe) -> list[tuple[str, Example]]:
     """Rows of an evaluation set; where they have no known form, all their texts count."""
-    columns = list(dict.fromkeys(column for _, row in items for column in row))
-    format_: Format | None = None
-    try:
-        format_ = find_format(columns)
-    except OptionError:
-        pass
+    format_ = _form_of(items, recipe)
     found = []
     for row_id, row in items:
         try:
@@ -143,6 +141,20 @@ def _readable(name: str, items: Items) -> list[tuple[str, Example]]:
     if not found:
         raise DataError(f"{name} has no text to compare with. Name a data set with texts.")
     return found
+
+
+def _form_of(items: Items, recipe: Recipe) -> Format | None:
+    """How rows of an evaluation set are read: by the columns of the recipe where it has them, else by its own."""
+    columns = list(dict.fromkeys(column for _, row in items for column in row))
+    chosen: dict[str, Any] = {
+        "kind": recipe.format,
+        "prompt": recipe.prompt,
+        "answer": recipe.answer,
+    }
+    for options in (chosen, {}):
+        with suppress(OptionError):
+            return find_format(columns, **options)
+    return None
 
 
 def _nothing_left(sieve: Sieve, rows: int) -> str:

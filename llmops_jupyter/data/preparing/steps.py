@@ -310,7 +310,14 @@ def uncontaminated(
         [e.example for e in entries], [example for _, _, example in against], near=work.recipe.near
     )
     going = {}
-    for contact in touching:
+    framed = [entries[c.place].row_id for c in touching if c.how == leaks.FRAME]
+    if framed:
+        shown = ", ".join(framed[:5]) + (" …" if len(framed) > 5 else "")
+        work.found.notes.append(
+            f"{len(framed):,} rows have the template of a row of the evaluation set and say something else, so they "
+            f"stay: {shown}. Look at some of them."
+        )
+    for contact in (c for c in touching if c.how != leaks.FRAME):
         entry, (name, row_id, example) = entries[contact.place], against[contact.other]
         work.found.contamination.append(
             {
