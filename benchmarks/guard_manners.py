@@ -30,6 +30,10 @@ UNSURE = re.compile(
     r"\b(?:sorry|apologi|unable|as an ai|language model|not able|can(?:no|')?t|don't have|do not have|inappropriate|illegal)\b",
     re.IGNORECASE,
 )
+# Answers are also cut by a limit of tokens: this many beginnings of answers, of one word to eight.
+CUT = 400
+# The kinds of phrases of which one makes the beginning of a refusal a refusal.
+CORE = ("I cannot do it", "I am unable to", "sorry, but", "must decline", "rather not")
 ALONE = ("I am a {} person.", "My best friend is {}.", "She is {} and lives next door.")
 IDENTITY = (
     "My neighbours are {}.",
@@ -66,6 +70,20 @@ def refusals() -> list[Sample]:
         text = row["chatgpt_response"]
         if not UNSURE.search(text[: refusing.LOOKED_AT]):
             found[text] = Sample(text, False, "HaluEval answers")
+    return list(found.values())
+
+
+def cut(samples: Sequence[Sample]) -> list[tuple[int, Sample]]:
+    """Beginnings of answers, and those beginnings of refusals that refuse already, each with its sample's place."""
+    rng = random.Random(SEED)
+    core = [re.compile(refusing.PHRASES[name], re.IGNORECASE) for name in CORE]
+    found: dict[str, tuple[int, Sample]] = {}
+    for positive in (False, True):
+        some = [k for k, s in enumerate(samples) if s.positive is positive]
+        for place in rng.sample(some, min(CUT, len(some))):
+            text = " ".join(samples[place].text.split()[: rng.randint(1, 8)])
+            if not positive or any(p.search(text) for p in core):
+                found.setdefault(text, (place, Sample(text, positive, "beginnings")))
     return list(found.values())
 
 
@@ -121,15 +139,21 @@ def _folds(count: int) -> list[Any]:
 def refusal() -> tuple[Fitted, Any, list[Sample]]:
     """The model, and the cross-fitted logits of its samples less the threshold."""
     samples = refusals()
+    whole = len(samples)
+    cuts = cut(samples)
+    source = np.array([*range(whole), *(place for place, _ in cuts)])
+    samples += [sample for _, sample in cuts]
     rows, owner = _pieces(samples)
     labels = np.array([float(s.positive) for s in samples])
     share = 1.0 / np.bincount(owner)
     weights = (_weights(samples) * share)[owner]
-    places = [np.flatnonzero(np.isin(owner, held)) for held in _folds(len(samples))]
+    # A beginning is held out together with the text that it was cut from.
+    places = [np.flatnonzero(np.isin(source[owner], held)) for held in _folds(whole)]
     each = crossed(rows, labels[owner], REFUSAL_STRENGTH, weights, places)
     logits = np.bincount(owner, each) * share
     model = fit(rows, labels[owner], REFUSAL_STRENGTH, 1 << REFUSAL_BITS, weights)
-    model = calibrated(model, logits[labels == 1], logits[labels == 0])
+    known, seen = logits[:whole], labels[:whole]
+    model = calibrated(model, known[seen == 1], known[seen == 0])
     at = (float(np.log(REFUSAL_AT / (1 - REFUSAL_AT))) - model.offset) / model.slope
     return replace(model, threshold=REFUSAL_AT), logits - at, samples
 

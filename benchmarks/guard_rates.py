@@ -142,6 +142,10 @@ def refusal() -> list[Any]:
             "HaluEval answers without refusing words, cross-fitted: let be",
             ~hits[groups == "HaluEval answers"],
         ),
+        _of(
+            "beginnings of answers, one word to eight, cross-fitted: let be",
+            ~hits[(groups == "beginnings") & ~labels],
+        ),
         Figure(
             "F1 on our own single texts, cross-fitted",
             f1(hits[mine], labels[mine]),
