@@ -39,7 +39,7 @@ def add_watch(entry: argparse.ArgumentParser) -> None:
     entry.add_argument(
         "--allow-no-data", action="store_true", help="end with 0 where rules have no data"
     )
-    entry.set_defaults(run=run_monitor)
+    entry.set_defaults(_call=run_monitor)
 
 
 def joined(values: dict[str, Any]) -> dict[str, Any]:

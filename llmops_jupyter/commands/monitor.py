@@ -57,7 +57,12 @@ def baseline_(context: Context, values: Mapping[str, Any]) -> Result:
 def drift_(context: Context, values: Mapping[str, Any]) -> Result:
     stage: Any = context.workspace.monitor
     with told(context, ""):
-        report = stage.check(values["baseline"], **_data(context, values), **_filters(values))
+        options = {key: values[key] for key in ("limit", "level") if values[key] is not None}
+        if values["feature"]:
+            options["features"] = values["feature"]
+        report = stage.check(
+            values["baseline"], **_data(context, values), **options, **_filters(values)
+        )
         views: list[Any] = [report]
         if values["to_data"]:
             kept = report.to_data(values["to_data"])

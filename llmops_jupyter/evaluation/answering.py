@@ -20,7 +20,7 @@ from llmops_jupyter.prompts.registry import PromptVersion
 from llmops_jupyter.prompts.rows import Rows
 from llmops_jupyter.prompts.stage import Prompts
 from llmops_jupyter.records import Completion
-from llmops_jupyter.tracing import Tracer
+from llmops_jupyter.tracing import Tracer, names
 
 Tell = Callable[[str], None]
 # Answers of columns that are kept in one transaction.
@@ -159,7 +159,7 @@ class Answering:
         with self.tracer.span(
             f"evaluate {name}",
             attributes={
-                "llmops.map.row_id": row.row_id,
+                names.MAP_ROW: row.row_id,
                 "llmops.prompt.variables": dict(row.values),
             },
         ) as span:

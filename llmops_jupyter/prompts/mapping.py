@@ -28,7 +28,7 @@ from llmops_jupyter.prompts.run import (
     take,
 )
 from llmops_jupyter.records import Completion, Failure, Table
-from llmops_jupyter.tracing import Span, Tracer, current_span
+from llmops_jupyter.tracing import Span, Tracer, current_span, names
 
 if TYPE_CHECKING:
     from llmops_jupyter.prompts.agent import Agent
@@ -213,7 +213,8 @@ class Map:
                 return
             self.todo.popleft()
             root = root_span(self.tracer, prepared, request)
-            root.set("llmops.map.row_id", self.row_ids[position])
+            root.set(names.MAP_ROW, self.row_ids[position])
+            root.set(names.MAP_ROWS, len(self.row_ids))
             root.begin(current_span())
             answer = Answer()
             screen = Screen(self.tracer, prepared, root, answer)

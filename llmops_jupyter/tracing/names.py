@@ -43,5 +43,10 @@ TOOL_DEFINITIONS = "gen_ai.tool.definitions"
 INPUT_VALUE = "input.value"
 OUTPUT_VALUE = "output.value"
 EVENTS = "llmops.events"
+MAP_ROW = "llmops.map.row_id"
+# How many rows were asked at once. Their times are mostly those of waiting for a turn, and say little of the model.
+MAP_ROWS = "llmops.map.rows"
+# The same in SQL, of a span `s`: 1 for a call of its own.
+MAP_ROWS_SQL = f"""coalesce(json_extract(s.attributes, '$."{MAP_ROWS}"'), 1)"""
 
 COLUMN_OF = {name: column for column, name in COLUMN_NAMES.items()}

@@ -42,7 +42,7 @@ class Traffic:
             self.process = ws.tracer.register_process(conn)
 
     def add(self, n=1, *, every=0.0, **values):
-        """So many traces that end now; returns their ids. Values are columns, `text`, `took` and `first`."""
+        """So many traces that end now; returns their ids. Values are columns, `text`, `took`, `first` and `rows`."""
         ids = []
         with self.ws.store.write() as conn:
             for _ in range(n):
@@ -54,6 +54,8 @@ class Traffic:
         self.count += 1
         took, first = values.pop("took", 0.1), values.pop("first", 0.02)
         attributes = {names.FINISH_REASONS: [values.pop("finish", "stop")]}
+        if "rows" in values:
+            attributes[names.MAP_ROWS] = values.pop("rows")
         row = {
             "trace_id": f"{self.count:032x}",
             "span_id": f"{self.count:016x}",

@@ -71,7 +71,7 @@ def rows(count, seed=0, *, new=0.0, slower=1.0, refusing=0.05, session=None):
     return made
 
 
-def trace(ws, row, *, prompt="support", session=None, scores=None):
+def trace(ws, row, *, prompt="support", session=None, scores=None, together=1):
     """A trace as running a prompt leaves one; returns its id."""
     root = ws.tracer.span(
         f"prompt {prompt}@1",
@@ -87,6 +87,7 @@ def trace(ws, row, *, prompt="support", session=None, scores=None):
     root.first_token(row["latency"] / 4)
     root.output(row["output"])
     root.set("gen_ai.response.finish_reasons", ["stop"])
+    root.set("llmops.map.rows", together)
     root.timed(row["latency"])
     root.finish()
     for name, value in (scores or {}).items():

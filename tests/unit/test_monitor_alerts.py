@@ -109,6 +109,15 @@ def test_few_traces_are_no_data_and_a_fall_of_calls_is_found(alerts, traffic):
     assert one(alerts, metric="calls", alert=20, direction="below").standing.state == "alert"
 
 
+def test_times_of_rows_that_were_asked_together_are_not_counted(alerts, traffic):
+    traffic.add(30, output_tokens=9)
+    traffic.add(60, took=50.0, first=40.0, rows=60, output_tokens=9)
+    for metric in ("p95_latency_s", "p95_first_token_s", "tokens_per_s"):
+        entry = one(alerts, metric=metric, alert=1_000, direction="above")
+        assert (entry.standing.state, entry.standing.n) == ("ok", 30), metric
+    assert one(alerts, metric="calls", alert=200).standing.value == 90
+
+
 def test_an_empty_store_has_no_data(alerts):
     assert one(alerts, metric="p95_latency_s", alert=1).standing.state == "no data"
     assert one(alerts, metric="calls", alert=1, direction="below").standing.value == 0

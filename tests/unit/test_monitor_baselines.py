@@ -44,6 +44,14 @@ def test_traces_become_features_and_what_was_not_recorded_is_missing(ws):
     assert {"yes", "no"} == set(sample.categories["refusal"])
 
 
+def test_rows_that_were_asked_together_have_no_times(ws):
+    for row in rows(40):
+        trace(ws, row, together=40)
+    numbers = baseline(ws, None, prompt="support").sample.numbers
+    assert "output tokens" in numbers
+    assert not {"latency s", "time to first token s", "tokens per s"} & set(numbers)
+
+
 def test_only_traces_that_fit_the_filters_count_and_running_ones_do_not(ws):
     for row in rows(35):
         trace(ws, row)

@@ -156,6 +156,15 @@ def test_longer_answers_are_a_spike_of_tokens_and_not_of_latency(ws):
     assert abs(going_on[0].first - 600) <= 15
 
 
+def test_the_waiting_of_rows_that_were_asked_together_is_no_latency(ws):
+    made = calls(np.random.default_rng(2), 800, slower=[(500, 800, 3.0)])
+    batch = json.dumps({"llmops.map.row_id": "a", "llmops.map.rows": 400})
+    add_calls(ws, [*made[:400], *({**call, "attributes": batch} for call in made[400:])])
+    report = ws.monitor.spikes()
+    assert sorted(one.metric for one in report.series) == ["latency", "tokens", "tokens"]
+    assert [s.metric for s in report.spikes if s.calls > 20] == []
+
+
 def test_slow_calls_one_by_one_are_no_spike(ws):
     add_calls(ws, calls(np.random.default_rng(7), 800, outliers=0.05))
     report = ws.monitor.spikes()

@@ -30,6 +30,10 @@ COLUMNS = (
     "s.id, s.trace_id, s.start_ns, s.end_ns, s.first_token_ns, s.status, s.error_type, s.input_tokens, "
     "s.output_tokens, s.cost"
 )
+# Of these the rows of a batch say nothing: their times are those of its queue.
+TIMES = (
+    *("p50_latency_s", "p95_latency_s", "p50_first_token_s", "p95_first_token_s", "tokens_per_s"),
+)
 TEXT = "(SELECT m.parts FROM messages m WHERE m.hash = s.output_message) AS parts"
 Pause = Callable[[], None]
 
@@ -207,6 +211,8 @@ def _batches(
         columns += f", {TEXT}, s.partial, s.attributes"
     elif measure.name == "cut_rate":
         columns += ", s.attributes"
+    elif measure.name in TIMES:
+        where += f" AND {names.MAP_ROWS_SQL} = 1"
     after = first - 1
     while True:
         rows = store.rows(

@@ -17,6 +17,7 @@ from llmops_jupyter.monitor.cost.changes import LEAST_BASELINE, Detector, Number
 from llmops_jupyter.monitor.cost.costs import conditions
 from llmops_jupyter.monitor.cost.spikereport import Series, Spike, SpikeReport
 from llmops_jupyter.store import Store
+from llmops_jupyter.tracing import names
 from llmops_jupyter.tracing.records import iso
 
 # The increase that is looked for in each.
@@ -30,7 +31,7 @@ LEAST_FIT = 1e-3
 
 @dataclass(frozen=True)
 class _Calls:
-    """The calls of a version on a model, oldest first."""
+    """The calls of a version on a model, oldest first; `batched` were asked together, so that their times are waiting."""
 
     prompt: str
     model: str
@@ -40,6 +41,7 @@ class _Calls:
     fresh: Numbers
     output: Numbers
     cost: Numbers
+    batched: bool
 
 
 def spike_report(
@@ -90,18 +92,19 @@ def _read(store: Store, filters: Mapping[str, Any]) -> tuple[list[_Calls], int]:
     rows = store.rows(
         "SELECT s.prompt_name || '@' || s.prompt_version AS prompt, coalesce(s.model, '') AS model, s.trace_id, "
         "s.start_ns, (s.end_ns - s.start_ns) / 1e9 AS seconds, coalesce(s.input_tokens, 0) AS asked, "
-        "coalesce(s.cached_tokens, 0) AS cached, coalesce(s.output_tokens, 0) AS output, s.cost FROM spans s "
+        "coalesce(s.cached_tokens, 0) AS cached, coalesce(s.output_tokens, 0) AS output, s.cost, "
+        f"{names.MAP_ROWS_SQL} > 1 AS batched FROM spans s "
         f"WHERE {where} AND s.status = 'ok' ORDER BY s.id DESC LIMIT {MOST_OF_ALL}",
         parameters,
     )
-    groups: dict[tuple[str, str], list[Any]] = {}
+    groups: dict[tuple[str, str, bool], list[Any]] = {}
     for row in rows:
         if row["prompt"] is not None and row["seconds"] > 0:
-            kept = groups.setdefault((row["prompt"], row["model"]), [])
+            kept = groups.setdefault((row["prompt"], row["model"], bool(row["batched"])), [])
             if len(kept) < MOST_CALLS:
                 kept.append(row)
     found = []
-    for (prompt, model), newest_first in groups.items():
+    for (prompt, model, batched), newest_first in groups.items():
         kept = newest_first[::-1]
         columns = {
             name: np.array([row[name] for row in kept], dtype=np.float64)
@@ -117,6 +120,7 @@ def _read(store: Store, filters: Mapping[str, Any]) -> tuple[list[_Calls], int]:
                 np.maximum(columns["asked"] - columns["cached"], 0),
                 columns["output"],
                 columns["cost"],
+                batched,
             )
         )
     return found, sum(row["prompt"] is None for row in rows)
@@ -126,7 +130,8 @@ def _metrics(calls: _Calls, size: int) -> dict[str, Numbers]:
     """The logarithms of what is watched."""
     import numpy as np
 
-    found = {"latency": _latency(calls, size), "tokens": np.log1p(calls.output)}
+    found = {} if calls.batched else {"latency": _latency(calls, size)}
+    found["tokens"] = np.log1p(calls.output)
     if bool((calls.cost > 0).all()):
         found["cost"] = np.log(calls.cost)
     return found

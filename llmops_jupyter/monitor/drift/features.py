@@ -115,6 +115,8 @@ def _figures(
     span: sqlite3.Row, attributes: Mapping[str, Any], retrieval: float | None
 ) -> dict[str, float | None]:
     start, end, first = span["start_ns"], span["end_ns"], span["first_token_ns"]
+    if attributes.get(names.MAP_ROWS, 1) > 1:  # the times of a batch are those of its queue
+        end = first = None
     tokens = span["output_tokens"]
     rate = None
     if tokens and end is not None and first is not None and end > first:
