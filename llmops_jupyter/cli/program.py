@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from llmops_jupyter import __version__
 from llmops_jupyter.cli import advice, doctor, gating, monitoring, output, prompting, upkeep
 from llmops_jupyter.commands import Advice, Result, Rows, options
-from llmops_jupyter.commands.parsing import add_arguments
+from llmops_jupyter.commands.parsing import add_arguments, literal
 from llmops_jupyter.errors import LLMOpsError, OptionError
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def build() -> argparse.ArgumentParser:
 
 def _add_group_commands(groups: Any, common: argparse.ArgumentParser) -> None:
     for magic, group in GROUPS.items():
-        entry = groups.add_parser(group, help=f"what %{magic} does", allow_abbrev=False)
+        entry = groups.add_parser(group, help=literal(f"what %{magic} does"), allow_abbrev=False)
         if magic == "monitor":
             monitoring.add_watch(entry)
         commands = entry.add_subparsers(
@@ -113,7 +113,7 @@ def _add_group_commands(groups: Any, common: argparse.ArgumentParser) -> None:
             if (magic, command.name) in ONLY_IN_NOTEBOOKS or (magic, command.name) == RUN:
                 continue
             sub = commands.add_parser(
-                command.name, help=command.summary, parents=[common], allow_abbrev=False
+                command.name, help=literal(command.summary), parents=[common], allow_abbrev=False
             )
             add_arguments(sub, command)
             sub.set_defaults(_call=_runner(magic, command.name))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.commands import Result, options
-from llmops_jupyter.commands.parsing import add_arguments
+from llmops_jupyter.commands.parsing import add_arguments, literal
 from llmops_jupyter.commands.prompt import settings_of
 from llmops_jupyter.errors import OptionError
 
@@ -44,7 +44,9 @@ def add_commands(groups: Any, common: argparse.ArgumentParser) -> None:
 def add_run(commands: Any, common: argparse.ArgumentParser) -> None:
     """Add `llmops prompts run`."""
     command = options.commands_of("prompt")["run"]
-    sub = commands.add_parser("run", help=command.summary, parents=[common], allow_abbrev=False)
+    sub = commands.add_parser(
+        "run", help=literal(command.summary), parents=[common], allow_abbrev=False
+    )
     kept = tuple(o for o in command.options if o.name not in NOTEBOOK_ONLY)
     add_arguments(sub, options.Command("prompt", "run", command.summary, command.arguments, kept))
     sub.add_argument("--var", action="append", metavar="NAME=VALUE", help="a variable; repeatable")

@@ -46,15 +46,20 @@ class _Parser(argparse.ArgumentParser):
         )
 
 
+def literal(text: str) -> str:
+    """A help text that argparse shows as it is: it would format a percent sign."""
+    return text.replace("%", "%%")
+
+
 def add_arguments(parser: argparse.ArgumentParser, command: Command) -> None:
     """Give a parser the arguments and options of a command."""
     for argument in command.arguments:
         count = None if argument.count == "1" else argument.count
-        parser.add_argument(argument.name, nargs=count, help=argument.help)
+        parser.add_argument(argument.name, nargs=count, help=literal(argument.help))
     for option in command.options:
         if option.kind == "flag":
             parser.add_argument(
-                *option.flags, dest=option.name, action="store_true", help=option.help
+                *option.flags, dest=option.name, action="store_true", help=literal(option.help)
             )
         else:
             parser.add_argument(
@@ -64,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser, command: Command) -> None:
                 type=_KINDS[option.kind],
                 choices=option.choices or None,
                 metavar=option.metavar or None,
-                help=option.help,
+                help=literal(option.help),
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from importlib import import_module
 
 import pytest
@@ -50,3 +51,20 @@ def test_a_positional_argument_is_given_to_a_run_of_fine_tuning(ws, begun_run, c
     events.add({"kind": "phase", "text": "loading"})
     assert program.run(["finetune", "status", "tickets"]) == 0
     assert capsys.readouterr().out == f"{run} · loading\n"
+
+
+def parsers(parser, path="llmops"):
+    """A parser and all below it, by what is typed."""
+    yield path, parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, below in action.choices.items():
+                yield from parsers(below, f"{path} {name}")
+
+
+@pytest.mark.parametrize(
+    ("typed", "parser"), [pytest.param(*p, id=p[0]) for p in parsers(program.build())]
+)
+def test_help_is_shown(typed, parser):
+    assert f"usage: {typed}" in " ".join(parser.format_help().split())
+    assert parser.get_default("_call") is not None or parser._subparsers is not None
