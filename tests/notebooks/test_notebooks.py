@@ -24,9 +24,12 @@ NEED_THE_FILE = {
     "03_endpoints_and_tools.ipynb",
     "04_evaluate_and_compare.ipynb",
     "06_finetune.ipynb",
+    "07_monitor.ipynb",
 }
-# It trains, unless it is replayed, and that takes some minutes.
+# It trains, unless it is replayed.
 TRAINS = "06_finetune.ipynb"
+# A cell of theirs may take some minutes, unless they are replayed.
+LONG = {TRAINS, "07_monitor.ipynb"}
 TRAINERS = ("torch", "transformers", "peft")
 # They start a server of llama-cpp-python, unless they are replayed.
 NEED_A_SERVER = {"03_endpoints_and_tools.ipynb"}
@@ -51,7 +54,7 @@ def check(folder, name, home, *, live=False, cassette=None):
             *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q"),
             *("-c", os.devnull, "--rootdir", str(folder)),
             *("--nbval-lax" if live else "--nbval", "--nbval-current-env"),
-            *(f"--nbval-cell-timeout={900 if name == TRAINS else 120}", str(folder / name)),
+            *(f"--nbval-cell-timeout={900 if name in LONG else 120}", str(folder / name)),
         ],
         capture_output=True,
         text=True,
