@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from llmops_jupyter.errors import DataError
+from llmops_jupyter.errors import DataError, OptionError
 from llmops_jupyter.monitor.drift.features import Row, input_of, row_of_span
 from llmops_jupyter.monitor.drift.sample import TEXTS, Sample
 from llmops_jupyter.tracing import Traces, names, values
@@ -252,6 +252,16 @@ def sample_of(
         seen=seen,
         notes=tuple(said),
     )
+
+
+def check_limit(limit: Any) -> None:
+    """Check that a number of rows or reports is one.
+
+    Raises:
+        OptionError: it is no whole number from 1.
+    """
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        raise OptionError(f"limit is a whole number from 1, not {limit!r}.")
 
 
 def check_size(sample: Sample, least: int, what: str, next_step: str) -> Sample:
