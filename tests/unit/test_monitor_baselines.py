@@ -436,7 +436,7 @@ def test_embeddings_of_another_width_are_told_with_both_widths(memory):
         lambda given: memory.monitor.check("usual", given),
         lambda given: memory.monitor.stream("usual").update(given),
     ):
-        with pytest.raises(DataError, match=r"384 numbers.* 1,024 numbers.*two models"):
+        with pytest.raises(DataError, match=r"384 numbers.*1,024 numbers.*two models"):
             use(with_vectors(1024, 30))
 
 

@@ -20,8 +20,8 @@ from llmops_jupyter.evaluation.statistics import adjusted
 from llmops_jupyter.monitor.drift.baselines import Baseline
 from llmops_jupyter.monitor.drift.collecting import hash_of
 from llmops_jupyter.monitor.drift.sample import Sample
-from llmops_jupyter.monitor.drift.watched import Reference, Watched, begin, references, values_of
 from llmops_jupyter.monitor.drift.vectors import check_alike
+from llmops_jupyter.monitor.drift.watched import Reference, Watched, begin, references, values_of
 from llmops_jupyter.store import Store
 
 if TYPE_CHECKING:

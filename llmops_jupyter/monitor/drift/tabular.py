@@ -89,8 +89,8 @@ def _pairs(data: Any, datasets: Datasets) -> Iterator[tuple[str, Mapping[str, An
     to_dict = getattr(data, "to_dict", None)
     if hasattr(data, "columns") and callable(to_dict):
         data = [{k: _there(v) for k, v in row.items()} for row in to_dict("records")]
-    for row_id, values in _identified(data, datasets):
-        yield row_id, values, row_id if ID in values else None
+    for row_id, row in _identified(data, datasets):
+        yield row_id, row, row_id if ID in row else None
 
 
 def _identified(data: Any, datasets: Datasets) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -187,7 +187,7 @@ def _one_kind(rows: list[Row], like: Sample | None) -> list[str]:
         of_numbers = {name for name, count in numbers.items() if count >= words[name]}
         of_words = words.keys() - of_numbers
     else:
-        of_numbers, of_words = like.numbers.keys() - like.categories.keys(), like.categories.keys()
+        of_numbers, of_words = {*like.numbers} - {*like.categories}, {*like.categories}
     written = {n: {*like.categories[n]} if like is not None else set() for n in of_words}
     lost, turned = Counter[str](), Counter[str]()
     for row in rows:
