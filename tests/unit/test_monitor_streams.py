@@ -13,6 +13,7 @@ from scipy.stats import binom, kstest
 
 import llmops_jupyter as lo
 from llmops_jupyter.errors import DataError, OptionError, UnknownNameError
+from llmops_jupyter.evaluation.statistics import adjusted
 from llmops_jupyter.monitor.drift.statistics.martingale import (
     KindRanks,
     Martingale,
@@ -362,3 +363,30 @@ def test_numbers_beyond_single_precision_are_ranked_without_a_warning():
     values = [-1e300, -1e38, 0.0, 1e38, 1e300]
     cells = [place_of(value) for value in values]
     assert cells == sorted(set(cells))
+
+
+def test_features_cross_at_the_row_at_which_holm_says_so_and_are_corrected_only_then(
+    shop, monkeypatch
+):
+    calls, crossed = [], {}
+
+    def counted(p_values):
+        calls.append(1)
+        return adjusted(p_values)
+
+    stream = shop.monitor.stream("usual")
+    look = Stream._look
+
+    def watched(self):
+        look(self)
+        p_values = adjusted([one.martingale.p_value for one in self._features])
+        for one, p_value in zip(self._features, p_values, strict=True):
+            if p_value <= self.level:
+                crossed.setdefault(one.name, self.rows)
+
+    monkeypatch.setattr("llmops_jupyter.monitor.drift.streams.adjusted", counted)
+    monkeypatch.setattr(Stream, "_look", watched)
+    stream.update(rows(60, seed=1, slower=2.0, new=0.4))
+    assert len(crossed) >= 2
+    assert {name: pair[0] for name, pair in stream._crossed.items()} == crossed
+    assert len(calls) <= len(crossed)

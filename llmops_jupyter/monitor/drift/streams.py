@@ -278,8 +278,9 @@ class Stream:
 
     def _look(self) -> None:
         """Note which features cross, each at the row at which it does."""
-        least = math.log(1 / self.level)
         waiting = [one for one in self._features if one.name not in self._crossed]
+        # By Holm the next to cross is corrected for those that wait. Rows at which none does are nearly all.
+        least = math.log(max(1, len(waiting)) / self.level) - 1e-9
         if all(one.martingale.highest < least for one in waiting):
             return
         p_values = adjusted([one.martingale.p_value for one in self._features])
