@@ -146,6 +146,10 @@ class Traces:
             if len(rows) < BATCH:
                 return
 
+    def conditions(self, filters: Mapping[str, Any]) -> tuple[str, list[Any]]:
+        """Filters as for `newest`, as conditions on a root span ``s`` that begin with AND, and their parameters."""
+        return self._where(filters)
+
     def search(
         self, text: str, *, order: str = "newest", limit: int = 20, **filters: Any
     ) -> list[TraceSummary]:

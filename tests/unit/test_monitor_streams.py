@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import random
 
 import numpy as np
 import pytest
-from monitor_rows import bulk, rows, trace
+from monitor_rows import TOPICS, bulk, question, rows, trace
 from scipy.stats import binom, kstest
 
 import llmops_jupyter as lo
 from llmops_jupyter.errors import DataError, OptionError, UnknownNameError
+from llmops_jupyter.evaluation.statistics import adjusted
 from llmops_jupyter.monitor.drift.statistics.martingale import (
     KindRanks,
     Martingale,
@@ -20,6 +22,7 @@ from llmops_jupyter.monitor.drift.statistics.martingale import (
     densities,
     place_of,
 )
+from llmops_jupyter.monitor.drift.streams import Stream
 
 
 def test_ranks_among_baseline_and_stream_are_uniform_and_independent_over_fresh_baselines():
@@ -110,7 +113,7 @@ def shop():
 def test_a_stream_finds_a_new_topic_and_tells_when_it_began(shop):
     stream = shop.monitor.stream("usual")
     for day in range(5):
-        stream.update(rows(40, seed=10 + day))
+        stream.update(rows(40, seed=30 + day))
     assert not stream.alarm
     assert stream.summary().startswith("No change in 200 rows")
     for day in range(3):
@@ -227,3 +230,163 @@ def test_missing_values_are_passed_over(shop):
     counts = {one.feature: one.rows for one in stream.features}
     assert counts["latency"] == 0
     assert counts["channel"] == 20
+
+
+COMMON = ("hello", "yes", "no", "thanks", "where is my order")
+
+
+def ties(count, rng):
+    """Texts without ids, most of which are one of five."""
+    return [
+        {"text": rng.choice(COMMON) if rng.random() < 0.8 else question(rng, TOPICS["order"])}
+        for _ in range(count)
+    ]
+
+
+def test_rows_without_ids_count_each_time_and_rows_with_ids_once(shop):
+    bare = [{k: v for k, v in row.items() if k != "id"} for row in rows(30, seed=4)]
+    stream = shop.monitor.stream("usual", name="bare")
+    assert stream.update(bare).rows == 30
+    assert stream.update(bare).rows == 60
+    assert stream.skipped == 0
+    named = shop.monitor.stream("usual", name="named").update(rows(30, seed=4))
+    assert named.update(rows(30, seed=4)).rows == 30
+    assert named.skipped == 30
+    traced = [{**row, "trace_id": f"t{i}"} for i, row in enumerate(bare)]
+    assert named.update(traced).update(traced).rows == 60
+
+
+def test_rows_of_a_data_set_count_once_and_equal_ones_of_another_count_too(shop):
+    bare = [{k: v for k, v in row.items() if k != "id"} for row in rows(30, seed=4)]
+    shop.data.add("monday", bare)
+    shop.data.add("tuesday", bare)
+    stream = shop.monitor.stream("usual").update("monday").update("monday")
+    assert stream.rows == 30
+    assert stream.update("tuesday").rows == 60
+
+
+def test_equal_texts_without_ids_make_no_false_alarms():
+    alarms = 0
+    for draw in range(8):
+        rng = random.Random(draw)
+        with lo.open(":memory:") as ws:
+            ws.monitor.baseline("short", ties(300, rng), embedder="none")
+            stream = ws.monitor.stream("short")
+            for _ in range(8):
+                stream.update(ties(30, rng))
+            assert stream.rows == 240
+            alarms += stream.alarm
+    assert alarms <= binom.ppf(0.999, 8, 0.05)
+
+
+def test_where_a_change_began_is_told_in_rows_though_few_rows_have_the_feature():
+    rng = random.Random(6)
+
+    def scored(first, count, mean):
+        return [
+            {"tone": rng.choice("ab"), **({"score": rng.gauss(mean, 1)} if i % 10 == 0 else {})}
+            for i in range(first, first + count)
+        ]
+
+    with lo.open(":memory:") as ws:
+        ws.monitor.baseline("sparse", scored(0, 3_000, 0), embedder="none")
+        stream = ws.monitor.stream("sparse").update(scored(0, 1_000, 0))
+        stream.update(scored(1_000, 300, 3))
+        change = next(one for one in stream.changed if one.feature == "score")
+        assert 1_030 <= change.crossed_at <= 1_150
+        assert abs(change.since - 1_000) <= 40
+        assert change.delay == change.crossed_at - change.since >= 20
+        assert stream.chart("score").paths["score"][-1][0] > 1_200
+
+
+def test_later_turns_of_sessions_that_a_part_of_a_baseline_lacks_are_not_taken_in(ws, monkeypatch):
+    monkeypatch.setattr("llmops_jupyter.monitor.drift.stage.KEPT", 100)
+    bulk(ws, 400, sessions=100)
+    ws.monitor.baseline("usual", prompt="support", embedder="none")
+    stream = ws.monitor.stream("usual")
+    bulk(ws, 150, sessions=150)  # 100 old sessions go on, and 50 begin
+    stream.update()
+    assert (stream.rows, stream.skipped) == (50, 100)
+
+
+def test_a_session_is_old_only_where_it_had_traces_of_the_baselines_kind(ws):
+    for place, row in enumerate(rows(40)):
+        trace(ws, row, session=f"s{place}")
+    trace(ws, rows(1, seed=1)[0], prompt="other", session="late")
+    trace(ws, rows(1, seed=1)[0], session="turns")
+    ws.monitor.baseline("usual", prompt="support", embedder="none")
+    trace(ws, rows(1, seed=2)[0], session="late")
+    trace(ws, rows(1, seed=3)[0], session="turns")
+    assert ws.monitor.stream("usual").update().rows == 1
+
+
+def test_a_stream_of_a_baseline_that_was_removed_says_so(shop):
+    stream = shop.monitor.stream("usual").update(rows(30, seed=1))
+    shop.monitor.remove("usual")
+    for use in (lambda: stream.update(rows(30, seed=2)), stream.reset):
+        with pytest.raises(UnknownNameError, match=r"The baseline usual@1 was removed\."):
+            use()
+    assert stream.rows == 30
+
+
+def test_a_stream_does_not_write_into_a_baseline_that_was_made_later(shop):
+    stream = shop.monitor.stream("usual").update(rows(30, seed=1))
+    shop.monitor.remove("usual")
+    shop.monitor.baseline("other", rows(100, seed=9), embedder="none")
+    with pytest.raises(UnknownNameError, match="was removed"):
+        stream.update(rows(30, seed=2))
+    assert shop.monitor.stream("other").rows == 0
+
+
+def test_many_rows_are_taken_in_by_batches_between_which_others_can_write(shop, monkeypatch):
+    monkeypatch.setattr("llmops_jupyter.monitor.drift.streams.TOGETHER", 50)
+    whole = shop.monitor.stream("usual", name="default")
+    kept = []
+    save = Stream._save
+
+    def noted(self):
+        kept.append(self.rows)
+        save(self)
+
+    monkeypatch.setattr(Stream, "_save", noted)
+    whole.update(rows(120, seed=1))
+    assert kept == [50, 100, 120]
+    assert shop.monitor.stream("usual").rows == 120
+    monkeypatch.undo()
+    with lo.open(":memory:") as ws:
+        ws.monitor.baseline("usual", rows(300), embedder="none")
+        assert ws.monitor.stream("usual").update(rows(120, seed=1)).as_dict() == whole.as_dict()
+
+
+@pytest.mark.filterwarnings("error")
+def test_numbers_beyond_single_precision_are_ranked_without_a_warning():
+    values = [-1e300, -1e38, 0.0, 1e38, 1e300]
+    cells = [place_of(value) for value in values]
+    assert cells == sorted(set(cells))
+
+
+def test_features_cross_at_the_row_at_which_holm_says_so_and_are_corrected_only_then(
+    shop, monkeypatch
+):
+    calls, crossed = [], {}
+
+    def counted(p_values):
+        calls.append(1)
+        return adjusted(p_values)
+
+    stream = shop.monitor.stream("usual")
+    look = Stream._look
+
+    def watched(self):
+        look(self)
+        p_values = adjusted([one.martingale.p_value for one in self._features])
+        for one, p_value in zip(self._features, p_values, strict=True):
+            if p_value <= self.level:
+                crossed.setdefault(one.name, self.rows)
+
+    monkeypatch.setattr("llmops_jupyter.monitor.drift.streams.adjusted", counted)
+    monkeypatch.setattr(Stream, "_look", watched)
+    stream.update(rows(60, seed=1, slower=2.0, new=0.4))
+    assert len(crossed) >= 2
+    assert {name: pair[0] for name, pair in stream._crossed.items()} == crossed
+    assert len(calls) <= len(crossed)

@@ -12,10 +12,13 @@ from typing import Any
 
 from llmops_jupyter import render
 from llmops_jupyter.errors import UnknownNameError, did_you_mean, unknown_name
+from llmops_jupyter.monitor.drift.collecting import check_limit
 from llmops_jupyter.monitor.drift.sample import Sample, from_bytes, to_bytes
 from llmops_jupyter.store import Store, aliases
 
 KIND = "baseline"
+# Filters that say when, and not what.
+MOMENTS = ("since", "until")
 COLUMNS = (
     "id, name, version, content_hash, filters, source, n_rows, n_sessions, seen, place, features, "
     "embedder, embedder_digest, note, created_at"
@@ -72,10 +75,35 @@ class Baseline:
         """The rows with their features."""
         row = self._store.row("SELECT content FROM monitor_baselines WHERE id = ?", (self.key,))
         if row is None:
-            raise UnknownNameError(
-                f"The baseline {self.ref} was removed. ws.monitor.baselines() lists what there is."
-            )
+            raise self.gone()
         return from_bytes(row[0])
+
+    def gone(self) -> UnknownNameError:
+        """What to say once it was removed."""
+        return UnknownNameError(
+            f"The baseline {self.ref} was removed. ws.monitor.baselines() lists what there is."
+        )
+
+    def check_there(self, conn: sqlite3.Connection) -> None:
+        """Check, inside a write for what follows in it, that it was not removed.
+
+        Raises:
+            UnknownNameError: it was.
+        """
+        found = conn.execute("SELECT 1 FROM monitor_baselines WHERE id = ?", (self.key,))
+        if found.fetchone() is None:
+            raise self.gone()
+
+    @property
+    def kind(self) -> dict[str, Any]:
+        """The filters without those that say when: traces of its kind fit them."""
+        return {key: value for key, value in self.filters.items() if key not in MOMENTS}
+
+    def is_of(self, digest: str, filters: Mapping[str, Any], source: str) -> bool:
+        """Whether it is of these rows, chosen in this way; when they were asked for is no difference."""
+        same = {key: value for key, value in filters.items() if key not in MOMENTS}
+        traces = (self.source == "traces", source == "traces")
+        return self.content_hash == digest and self.kind == same and traces[0] == traces[1]
 
     def sentence(self) -> str:
         """What it is, on one line."""
@@ -141,8 +169,13 @@ class Baselines:
         place: int,
         note: str = "",
     ) -> Baseline:
-        """Freeze rows as a version of `name`; rows equal to an older version are that version."""
+        """Freeze rows as a version of `name`.
+
+        Rows equal to those of the newest version, chosen by the same filters, are that version, with its note. Where an older
+        version is equal there is a new one, since checks go by the newest.
+        """
         digest = sample.digest
+        text = json.dumps(dict(filters), sort_keys=True, default=str)
         one = next(iter(sample.vectors.values()), None)
         features = {
             "numbers": sorted(sample.numbers),
@@ -150,32 +183,35 @@ class Baselines:
             "texts": sorted({*sample.texts, *sample.vectors}),
         }
         values = (
-            *(digest, json.dumps(dict(filters), sort_keys=True, default=str), source),
+            *(digest, text, source),
             *(len(sample), sample.n_sessions, sample.seen, place, json.dumps(features)),
             *(one.embedder if one else "", one.digest if one else "", to_bytes(sample), note),
         )
         with self.store.write() as conn:
             row = conn.execute(
-                "SELECT version FROM monitor_baselines WHERE name = ? AND content_hash = ?",
-                (name, digest),
+                f"SELECT {COLUMNS} FROM monitor_baselines WHERE name = ? ORDER BY version DESC LIMIT 1",
+                (name,),
             ).fetchone()
-            if row is None:
-                row = conn.execute(
-                    "INSERT INTO monitor_baselines(name, version, content_hash, filters, source, n_rows, "
-                    "n_sessions, seen, place, features, embedder, embedder_digest, content, note, created_at) "
-                    "VALUES (?, (SELECT coalesce(max(version), 0) + 1 FROM monitor_baselines WHERE name = ?), "
-                    "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING version",
-                    (name, name, *values, self.store.now()),
-                ).fetchone()
-        return self.get(f"{name}@{row[0]}")
+            newest = None if row is None else self._made(row)
+            if newest is not None and newest.is_of(digest, json.loads(text), source):
+                return newest
+            version = conn.execute(
+                "INSERT INTO monitor_baselines(name, version, content_hash, filters, source, n_rows, "
+                "n_sessions, seen, place, features, embedder, embedder_digest, content, note, created_at) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING version",
+                (name, 1 if newest is None else newest.version + 1, *values, self.store.now()),
+            ).fetchone()[0]
+        return self.get(f"{name}@{version}")
 
     def get(self, reference: str | Baseline) -> Baseline:
         """A baseline by ``name`` (the highest version), ``name@2`` or ``name@alias``.
 
         Raises:
-            UnknownNameError: there is none.
+            UnknownNameError: there is none, or it was removed.
         """
         if isinstance(reference, Baseline):
+            if not self.store.row("SELECT 1 FROM monitor_baselines WHERE id = ?", (reference.key,)):
+                raise reference.gone()
             return reference
         name, selector = aliases.parse_reference(reference, KIND)
         versions = [row["version"] for row in self._rows(name)]
@@ -198,14 +234,15 @@ class Baselines:
         self.get(name)
         return [self._made(row) for row in self._rows(aliases.parse_reference(name, KIND)[0])]
 
-    def alias(self, reference: str, alias: str, note: str = "") -> Baseline:
+    def alias(self, reference: str | Baseline, alias: str, note: str = "") -> Baseline:
         """Have an alias, such as ``production``, mean a version."""
         found = self.get(reference)
         with self.store.write() as conn:
+            found.check_there(conn)
             aliases.set_alias(conn, KIND, found.name, alias, found.version, note)
         return found
 
-    def remove(self, reference: str) -> None:
+    def remove(self, reference: str | Baseline) -> None:
         """Delete a version with its rows, texts, checks and streams; aliases of it go."""
         found = self.get(reference)
         with self.store.write() as conn:
@@ -229,6 +266,7 @@ class Baselines:
         if self.store.read_only:
             return
         with self.store.write() as conn:
+            baseline.check_there(conn)
             conn.execute(
                 "INSERT OR REPLACE INTO monitor_calibrations(baseline_id, key, result, at) "
                 "VALUES (?, ?, ?, ?)",
@@ -240,6 +278,7 @@ class Baselines:
         if self.store.read_only:
             return
         with self.store.write() as conn:
+            baseline.check_there(conn)
             conn.execute(
                 "INSERT INTO monitor_reports(baseline_id, alarm, n_rows, result, at) "
                 "VALUES (?, ?, ?, ?, ?)",
@@ -252,7 +291,12 @@ class Baselines:
     def reports(
         self, baseline: Baseline | None = None, limit: int = 50
     ) -> Sequence[dict[str, Any]]:
-        """What checks came to, newest first."""
+        """What checks came to, newest first.
+
+        Raises:
+            OptionError: the limit is no whole number from 1.
+        """
+        check_limit(limit)
         where, values = ("WHERE baseline_id = ?", (baseline.key,)) if baseline else ("", ())
         rows = self.store.rows(
             f"SELECT result, at FROM monitor_reports {where} ORDER BY id DESC LIMIT ?",

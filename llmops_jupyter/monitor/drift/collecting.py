@@ -7,13 +7,14 @@ drawn by chance, is the same whenever it is drawn, and tears no session apart.
 from __future__ import annotations
 
 import heapq
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
-from llmops_jupyter.errors import DataError
+from llmops_jupyter.errors import DataError, OptionError
 from llmops_jupyter.monitor.drift.features import Row, input_of, row_of_span
 from llmops_jupyter.monitor.drift.sample import TEXTS, Sample
 from llmops_jupyter.tracing import Traces, names, values
@@ -53,9 +54,9 @@ class Keeper:
         self.seen += 1
         return hash_of(session or row_id) < self.limit
 
-    def add(self, row: Row) -> None:
-        """Keep a row that was wanted; the session with the largest hash goes where there are too many."""
-        key = hash_of(row.session or row.id)
+    def add(self, row: Row, name: str | None = None) -> None:
+        """Keep a row that was wanted, by that name; the session with the largest hash goes where there are too many."""
+        key = hash_of(row.session or name or row.id)
         if key >= self.limit:
             return
         if key not in self._rows:
@@ -81,8 +82,7 @@ def first_sessions(sample: Sample, most: int) -> NDArray[np.int64]:
 
     if len(sample) <= most:
         return np.arange(len(sample))
-    sessions = zip(sample.sessions, sample.ids, strict=True)
-    keys = np.asarray([hash_of(session or row_id) for session, row_id in sessions], np.uint64)
+    keys = np.asarray([hash_of(sample.unit(i)) for i in range(len(sample))], np.uint64)
     order = np.argsort(keys, kind="stable")
     last = keys[order[most - 1]]
     whole = keys[order[most]] != last  # else the last session is cut, and is left out
@@ -140,6 +140,26 @@ def from_traces(
             f"the clock went back {backwards} times: rows are taken in the order in which they came"
         )
     return sample_of(keeper.rows(), seen=keeper.seen, from_traces=True, notes=notes), place
+
+
+def earlier_sessions(
+    traces: Traces, sessions: Sequence[str], place: int, filters: Mapping[str, Any]
+) -> set[str]:
+    """Which of the sessions have a trace that fits at or before a place of the store.
+
+    Args:
+        traces: of the workspace.
+        sessions: to look up; each is one step in an index, whatever the number of traces.
+        place: of the last trace that counts as earlier.
+        filters: as for `Traces.newest`.
+    """
+    where, parameters = traces.conditions(filters)
+    rows = traces.store.rows(
+        "SELECT value FROM json_each(?) WHERE EXISTS (SELECT 1 FROM spans s "
+        f"WHERE s.session = value AND s.session IS NOT NULL AND s.parent_id IS NULL AND s.id <= ? {where})",
+        (json.dumps(list(sessions)), place, *parameters),
+    )
+    return {str(row[0]) for row in rows}
 
 
 def _rows(traces: Traces, spans: Sequence[sqlite3.Row]) -> Iterator[Row]:
@@ -252,6 +272,16 @@ def sample_of(
         seen=seen,
         notes=tuple(said),
     )
+
+
+def check_limit(limit: Any) -> None:
+    """Check that a number of rows or reports is one.
+
+    Raises:
+        OptionError: it is no whole number from 1.
+    """
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        raise OptionError(f"limit is a whole number from 1, not {limit!r}.")
 
 
 def check_size(sample: Sample, least: int, what: str, next_step: str) -> Sample:

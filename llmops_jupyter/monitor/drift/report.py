@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from llmops_jupyter import render
 from llmops_jupyter.errors import DataError, OptionError, unknown_name
 from llmops_jupyter.monitor.drift.baselines import Baseline
+from llmops_jupyter.monitor.drift.collecting import check_limit
 from llmops_jupyter.monitor.drift.sample import Sample
 
 if TYPE_CHECKING:
@@ -195,6 +196,7 @@ class Report:
         Raises:
             UnknownNameError: the feature is not watched.
         """
+        check_limit(limit)
         places = self._standing_out(feature)[:limit]
         if not self.window.from_traces:
             return [{"id": self.window.ids[i], **self.window.row(i)} for i in places]
@@ -208,6 +210,7 @@ class Report:
             feature: by which rows stand out; that which changed most if left out.
             limit: at most so many.
         """
+        check_limit(limit)
         places = self._standing_out(feature)[:limit]
         pairs = [(self.window.ids[i], self._data_row(i)) for i in places]
         return self._plugs.to_data(name, pairs, f"drift against {self.baseline.ref}, {self.at}")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 Numbers: TypeAlias = "NDArray[np.float64]"
 Categories: TypeAlias = "tuple[str | None, ...]"
 TEXTS = ("input", "output")
+# Of a vector's numbers, so that their squares add up in single precision; its inverse is the smallest one.
+LARGEST = 1e12
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class Sample:
         from_traces: whether the ids are of traces.
         seen: rows that there were, of which these are kept.
         notes: what a reader should know.
+        marks: by which rows are known when they are given again, None where they have no id of their own; the ids
+            if left out. They are not kept with a baseline.
     """
 
     ids: tuple[str, ...]
@@ -65,6 +69,7 @@ class Sample:
     from_traces: bool = True
     seen: int = 0
     notes: tuple[str, ...] = ()
+    marks: tuple[str | None, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -73,6 +78,13 @@ class Sample:
     def n_sessions(self) -> int:
         """How many units the rows make."""
         return len({s for s in self.sessions if s}) + sum(1 for s in self.sessions if not s)
+
+    def unit(self, place: int) -> str:
+        """A name of the session of a row, or of the row where it has none.
+
+        Ids alone may follow from what a row says, and equal rows would share what is drawn by them.
+        """
+        return self.sessions[place] or f"{place} {self.ids[place]}"
 
     def only(self, rows: Sequence[int] | NDArray[np.int64]) -> Sample:
         """Some of the rows, in the order in which they are named."""
@@ -90,6 +102,7 @@ class Sample:
         return replace(
             self,
             ids=tuple(self.ids[i] for i in chosen),
+            marks=tuple(self.marks[i] for i in chosen) if self.marks else (),
             sessions=tuple(self.sessions[i] for i in chosen),
             times=self.times[chosen],
             numbers={name: values[chosen] for name, values in self.numbers.items()},
@@ -188,10 +201,13 @@ def from_bytes(content: bytes) -> Sample:
     )
 
 
-def unit_length(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Each row divided by its length; a row of zeros stays one."""
+def unit_length(values: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Each row divided by its length, whatever that is; a row of zeros stays one."""
     import numpy as np
 
+    largest = np.abs(values).max(1, keepdims=True, initial=0.0)
+    if ((largest > LARGEST) | ((largest > 0) & (largest < 1 / LARGEST))).any():
+        values = values / np.where(largest > 0, largest, 1)  # else their squares are no numbers
     lengths = np.linalg.norm(values, axis=1, keepdims=True)
     found: NDArray[np.float32] = (values / np.where(lengths > 0, lengths, 1)).astype(np.float32)
     return found

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from llmops_jupyter.errors import OptionError
+from llmops_jupyter.errors import DataError, OptionError
 from llmops_jupyter.monitor.plugged import Plugged
 from llmops_jupyter.store import aliases
 
@@ -24,8 +24,6 @@ LEVEL = 0.05
 # Rows that a baseline keeps, and a window; texts of so many are embedded.
 KEPT, KEPT_OF_WINDOW, EMBEDDED, EMBEDDED_OF_WINDOW = 10_000, 2_000, 2_000, 500
 LEAST = 30
-# Filters that say when, and not what.
-MOMENTS = ("since", "until")
 
 
 class Drift(Plugged):
@@ -66,6 +64,7 @@ class Drift(Plugged):
 
         aliases.check_name(KIND, name)
         sample, place = self._collect(data, KEPT, filters, limit=limit, progress=progress)
+        _check_given(data, sample)
         check_size(sample, LEAST, "baseline", "Take more rows, or a longer time.")
         sample = embedded(sample, self._embedding(embedder), EMBEDDED, progress)
         kept = {k: v for k, v in filters.items() if v is not None}
@@ -86,11 +85,11 @@ class Drift(Plugged):
         """All versions of a baseline, newest first."""
         return self._baselines.history(name)
 
-    def alias(self, reference: str, alias: str, note: str = "") -> Baseline:
+    def alias(self, reference: str | Baseline, alias: str, note: str = "") -> Baseline:
         """Have an alias, such as ``production``, mean a version of a baseline."""
         return self._baselines.alias(reference, alias, note)
 
-    def remove(self, reference: str) -> None:
+    def remove(self, reference: str | Baseline) -> None:
         """Delete a version of a baseline, with its checks and streams."""
         self._baselines.remove(reference)
 
@@ -124,11 +123,15 @@ class Drift(Plugged):
             UnknownNameError: there is no such baseline or feature.
             DataError: the window is empty or has fewer than 10 rows, or nothing can be compared.
         """
+        from llmops_jupyter.monitor.drift.checking import LEAST as LEAST_OF_WINDOW
         from llmops_jupyter.monitor.drift.checking import check, check_level
 
         check_level(level)
         found = self._baselines.get(baseline)
         sample, _ = self._window(found, data, filters, limit=limit, progress=progress)
+        _check_given(data, sample)
+        if data is None and len(sample) < LEAST_OF_WINDOW and not _says_when(filters):
+            raise _too_early(found, sample, LEAST_OF_WINDOW)
         report = check(
             self._baselines,
             found,
@@ -141,7 +144,9 @@ class Drift(Plugged):
         self._baselines.keep_report(found, report.as_dict())
         return report
 
-    def reports(self, baseline: str | None = None, limit: int = 50) -> Sequence[dict[str, Any]]:
+    def reports(
+        self, baseline: str | Baseline | None = None, limit: int = 50
+    ) -> Sequence[dict[str, Any]]:
         """What checks came to, newest first, as JSON values."""
         found = self._baselines.get(baseline) if baseline is not None else None
         return self._baselines.reports(found, limit)
@@ -159,6 +164,7 @@ class Drift(Plugged):
             level: the probability of any false alarm, over all looks and features.
         """
         from llmops_jupyter.monitor.drift.checking import check_level
+        from llmops_jupyter.monitor.drift.collecting import earlier_sessions
         from llmops_jupyter.monitor.drift.streams import TOGETHER, Stream
 
         found = self._baselines.get(baseline)
@@ -166,7 +172,10 @@ class Drift(Plugged):
         def read(data: Any, place: int) -> tuple[Sample, int]:
             return self._window(found, data, {}, after=place, together=TOGETHER)
 
-        return Stream(self.store, found, read, name=name, level=check_level(level))
+        def earlier(sessions: Sequence[str]) -> set[str]:
+            return earlier_sessions(self.traces, sessions, found.place, found.kind)
+
+        return Stream(self.store, found, read, earlier, name=name, level=check_level(level))
 
     @property
     def _baselines(self) -> Baselines:
@@ -186,13 +195,11 @@ class Drift(Plugged):
         after: int = 0,
         together: int | None = None,
     ) -> tuple[Sample, int]:
-        from llmops_jupyter.monitor.drift.collecting import from_traces
+        from llmops_jupyter.monitor.drift.collecting import check_limit, from_traces
         from llmops_jupyter.monitor.drift.tabular import from_rows
 
-        if limit is not None and (
-            isinstance(limit, bool) or not isinstance(limit, int) or limit < 1
-        ):
-            raise OptionError(f"limit is a whole number from 1, not {limit!r}.")
+        if limit is not None:
+            check_limit(limit)
         if data is None:
             return from_traces(
                 self.traces,
@@ -230,10 +237,9 @@ class Drift(Plugged):
                 raise OptionError(
                     f"The baseline {baseline.ref} is of rows. Give data=, or filters such as prompt= for traces."
                 )
-            same = {k: v for k, v in baseline.filters.items() if k not in MOMENTS}
-            wanted = {**same, **{k: v for k, v in filters.items() if v is not None}}
+            wanted = {**baseline.kind, **{k: v for k, v in filters.items() if v is not None}}
             if after is None:
-                after = 0 if {*filters} & {*MOMENTS} else baseline.place
+                after = 0 if _says_when(filters) else baseline.place
         everything = together is not None
         sample, place = self._collect(
             data,
@@ -282,6 +288,28 @@ class Drift(Plugged):
             return self._evaluation().save_suite(name, text)
 
         return Plugs(self.traces.summaries, to_data, save_suite)
+
+
+def _says_when(filters: Mapping[str, Any]) -> bool:
+    """Whether filters name a time, and so choose traces from before a baseline as well."""
+    from llmops_jupyter.monitor.drift.baselines import MOMENTS
+
+    return any(filters.get(name) is not None for name in MOMENTS)
+
+
+def _check_given(data: Any, sample: Sample) -> None:
+    if data is not None and not len(sample):
+        raise DataError(
+            "data= is empty: there is no row in it. Give rows, or leave it out for traces."
+        )
+
+
+def _too_early(baseline: Baseline, sample: Sample, least: int) -> DataError:
+    come = f"Only {len(sample)} have" if len(sample) else "None has"
+    return DataError(
+        f"Only traces that came after the baseline {baseline.ref} count, and at least {least} are needed. {come} come "
+        "that fit. Wait for more, or name a time, as in since='24h'."
+    )
 
 
 def _source(data: Any) -> str:

@@ -10,7 +10,7 @@ import html
 import json
 import math
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from llmops_jupyter.evaluation.statistics import adjusted
 from llmops_jupyter.monitor.drift.baselines import Baseline
 from llmops_jupyter.monitor.drift.collecting import hash_of
 from llmops_jupyter.monitor.drift.sample import Sample
+from llmops_jupyter.monitor.drift.vectors import check_alike
 from llmops_jupyter.monitor.drift.watched import Reference, Watched, begin, references, values_of
 from llmops_jupyter.store import Store
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 # Rows that come in at once at most.
 TOGETHER = 2_000
 Read = Callable[[Any, int], "tuple[Sample, int]"]
+# Which sessions the baseline's kind of traces had before it was made.
+Earlier = Callable[[Sequence[str]], set[str]]
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ class Stream:
         store: Store,
         baseline: Baseline,
         read: Read,
+        earlier: Earlier,
         *,
         name: str = "default",
         level: float = 0.05,
@@ -96,7 +100,7 @@ class Stream:
         self.skipped = 0
         self.place = baseline.place
         self.notes: tuple[str, ...] = ()
-        self._read = read
+        self._read, self._earlier = read, earlier
         self._features: list[Watched] = []
         self._crossed: dict[str, tuple[int, int]] = {}
         self._sessions: set[int] = set()
@@ -110,21 +114,42 @@ class Stream:
         stream itself.
 
         Raises:
+            Rows that are given twice count once if they have an id, and twice if they have none. They are taken in some
+        thousands at a time, and other kernels may write in between; so may what was taken in before an interrupt stay.
+
+        Raises:
             DataError: rows cannot be read, or their vectors are of another model than the baseline's.
+            UnknownNameError: the baseline was removed.
         """
+        if data is not None:
+            return self._update_with(data)
         while True:
             self._resume()
             before = self.place
-            sample, place = self._read(data, before)
-            with self.store.write():
+            sample, place = self._read(None, before)
+            self._check_vectors(sample)
+            with self.store.write() as conn:
+                self.baseline.check_there(conn)
                 self._resume()
-                if data is None and self.place != before:
+                if self.place != before:
                     continue  # another kernel has taken these rows in
                 self._take(sample)
                 self.place = max(self.place, place)
                 self._save()
-            if data is not None or not len(sample):
+            if not len(sample):
                 return self
+
+    def _update_with(self, data: Any) -> Stream:
+        sample, _ = self._read(data, self.place)
+        self._check_vectors(sample)
+        for first in range(0, max(1, len(sample)), TOGETHER):
+            part = sample.only(range(first, min(first + TOGETHER, len(sample))))
+            with self.store.write() as conn:
+                self.baseline.check_there(conn)
+                self._resume()
+                self._take(part)
+                self._save()
+        return self
 
     @property
     def features(self) -> tuple[Change, ...]:
@@ -164,6 +189,7 @@ class Stream:
     def reset(self) -> Stream:
         """Begin anew from now: what has come so far is forgotten, and so are alarms."""
         with self.store.write() as conn:
+            self.baseline.check_there(conn)
             conn.execute(
                 "DELETE FROM monitor_streams WHERE baseline_id = ? AND name = ?",
                 (self.baseline.key, self.name),
@@ -213,15 +239,7 @@ class Stream:
         return {"text/html": page, "text/plain": str(self)}
 
     def _take(self, sample: Sample) -> None:
-        self._check_vectors(sample)
-        rows = []
-        for place, (session, row_id) in enumerate(zip(sample.sessions, sample.ids, strict=True)):
-            key = hash_of(session) if session else hash_of(f"row {row_id}")
-            if key in self._sessions:
-                self.skipped += 1
-            else:
-                self._sessions.add(key)
-                rows.append(place)
+        rows = self._new_rows(sample)
         self.notes = sample.notes
         if self.skipped:
             self.notes += (
@@ -235,29 +253,46 @@ class Stream:
             for name, one in known.items():
                 value = found[name][at] if name in found else None
                 if value is not None:
-                    one.take(value, salt)
+                    one.take(value, self.rows, salt)
             self._look()
+
+    def _new_rows(self, sample: Sample) -> list[int]:
+        """The first rows of sessions that are new, and rows without a session that were not there yet."""
+        if sample.from_traces:
+            unknown = {s for s in sample.sessions if s and hash_of(s) not in self._sessions}
+            # Of a large baseline a part is kept, which does not know all sessions that it is of.
+            self._sessions |= {hash_of(s) for s in self._earlier(sorted(unknown))}
+        rows = []
+        marks = sample.marks or sample.ids
+        for place, (session, mark) in enumerate(zip(sample.sessions, marks, strict=True)):
+            if session is None and mark is None:
+                rows.append(place)
+                continue
+            key = hash_of(session or f"row {mark}")
+            if key in self._sessions:
+                self.skipped += 1
+            else:
+                self._sessions.add(key)
+                rows.append(place)
+        return rows
 
     def _look(self) -> None:
         """Note which features cross, each at the row at which it does."""
-        least = math.log(1 / self.level)
         waiting = [one for one in self._features if one.name not in self._crossed]
+        # By Holm the next to cross is corrected for those that wait. Rows at which none does are nearly all.
+        least = math.log(max(1, len(waiting)) / self.level) - 1e-9
         if all(one.martingale.highest < least for one in waiting):
             return
         p_values = adjusted([one.martingale.p_value for one in self._features])
         for one, p_value in zip(self._features, p_values, strict=True):
             if p_value <= self.level and one.name not in self._crossed:
-                began = self.rows - (one.martingale.count - one.martingale.lowest_at)
-                self._crossed[one.name] = (self.rows, max(1, began))
+                self._crossed[one.name] = (self.rows, max(1, one.martingale.lowest_at))
 
     def _check_vectors(self, sample: Sample) -> None:
         for name, vectors in self.baseline.sample.vectors.items():
             found = sample.vectors.get(name)
-            if found is not None and found.digest != vectors.digest:
-                raise DataError(
-                    f"The baseline's vectors are of {vectors.embedder}, and these rows' of {found.embedder}: they do "
-                    "not mix. Use the same model, or make the baseline anew."
-                )
+            if found is not None:
+                check_alike(vectors, found)
 
     def _begin(self) -> None:
         self.rows = self.skipped = 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -28,7 +30,8 @@ def from_rows(data: Any, datasets: Datasets, most: int, *, like: Sample | None =
 
     Columns: input (or question, text, query, prompt), output (or answer, completion, response), session, at (a time),
     id or trace_id, embedding (vectors of the inputs); every other column of numbers is a numeric feature, and of
-    truth values or few different words a categorical one.
+    truth values or few different words a categorical one. A column is of one kind: of that which the baseline has, else
+    of that which most of its values have. Rows are put in the order of their times, if all have one.
 
     Args:
         data: a data set or a reference to one, a list of mappings or texts, a DataFrame, or a file.
@@ -39,25 +42,30 @@ def from_rows(data: Any, datasets: Datasets, most: int, *, like: Sample | None =
     Raises:
         DataError: there is nothing in the rows to watch, or a value cannot be used.
     """
-    keeper, ids = Keeper(most), set()
+    keeper = Keeper(most)
+    marks: dict[str, str | None] = {}
     twice = 0
-    for row_id, values in _pairs(data, datasets):
+    for number, (row_id, values, known) in enumerate(_pairs(data, datasets)):
         trace = values.get(TRACE)
-        name = str(trace) if isinstance(trace, str) and trace else row_id
-        if name in ids:
+        name, mark = (trace, trace) if isinstance(trace, str) and trace else (row_id, known)
+        if name in marks:
             twice += 1
             continue
-        ids.add(name)
+        marks[name] = mark
         row = _row(name, values)
-        if keeper.wants(row.session, row.id):
-            keeper.add(row)
-    rows = keeper.rows()
-    notes = [f"{twice} rows that were there twice count once"] if twice else []
-    notes += _keep_kinds(rows, like)
+        # An id that follows from the content would draw equal rows together.
+        unit = name if mark == name else f"{number} {name}"
+        if keeper.wants(row.session, unit):
+            keeper.add(row, unit)
+    rows, notes = _in_order(keeper.rows(), like)
+    if twice:
+        notes.append(f"{twice} rows that were there twice count once")
+    notes += [*_one_kind(rows, like), *_keep_kinds(rows, like)]
     found = sample_of(rows, seen=keeper.seen, from_traces=False, notes=notes)
+    found = replace(found, marks=tuple(marks[row.id] for row in rows))
     vectors = _vectors(rows)
     if vectors is not None:
-        found = _with(found, vectors)
+        found = replace(found, vectors={"input": vectors})
     if rows and not (found.numbers or found.categories or found.texts or found.vectors):
         raise DataError(
             "There is nothing to watch in these rows. Give columns such as input and output, or numbers."
@@ -65,24 +73,24 @@ def from_rows(data: Any, datasets: Datasets, most: int, *, like: Sample | None =
     return found
 
 
-def _with(sample: Sample, vectors: Vectors) -> Sample:
-    from dataclasses import replace
+def _pairs(data: Any, datasets: Datasets) -> Iterator[tuple[str, Mapping[str, Any], str | None]]:
+    """Ids with values, and by what the row is known when it comes again.
 
-    return replace(sample, vectors={"input": vectors})
-
-
-def _pairs(data: Any, datasets: Datasets) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    Ids that a data set gave are known within it only: in another one they may mean other rows.
+    """
     if isinstance(data, str) and not data.lower().endswith(
         (".jsonl", ".json", ".csv", ".tsv", ".parquet")
     ):
         data = datasets.get(data)
     if isinstance(data, Dataset):
-        yield from data.items()
+        for row_id, values in data.items():
+            yield row_id, values, row_id if ID in values else f"{data.name} {row_id}"
         return
     to_dict = getattr(data, "to_dict", None)
     if hasattr(data, "columns") and callable(to_dict):
         data = [{k: _there(v) for k, v in row.items()} for row in to_dict("records")]
-    yield from _identified(data, datasets)
+    for row_id, row in _identified(data, datasets):
+        yield row_id, row, row_id if ID in row else None
 
 
 def _identified(data: Any, datasets: Datasets) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -124,11 +132,20 @@ def _row(row_id: str, values: Mapping[str, Any]) -> Row:
         if isinstance(value, bool):
             row.categories[name] = "yes" if value else "no"
         elif isinstance(value, int | float):
-            if math.isfinite(value):
-                row.numbers[name] = float(value)
+            row.numbers[name] = _number(value, name, row_id)
         elif isinstance(value, str):
             row.categories[name] = value
     return row
+
+
+def _number(value: float, name: str, row_id: str) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        raise DataError(
+            f"The row {row_id!r} has a number in {name!r} that is too large to be compared. Replace it with a smaller "
+            "one or leave it out."
+        ) from None
 
 
 def _first(values: Mapping[str, Any], wanted: tuple[str, ...]) -> Any:
@@ -136,18 +153,72 @@ def _first(values: Mapping[str, Any], wanted: tuple[str, ...]) -> Any:
 
 
 def _time(value: Any) -> int:
-    """Nanoseconds since 1970 of a time; 0 where it is none."""
-    if isinstance(value, datetime):
-        return int(value.timestamp() * 1e9)
-    if isinstance(value, str):
-        try:
-            moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
-        except ValueError:
-            return 0
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=timezone.utc)
-        return int(moment.timestamp() * 1e9)
-    return 0
+    """Nanoseconds since 1970 of a time; 0 where it is none, or is centuries away."""
+    if not isinstance(value, str):
+        return 0
+    try:
+        moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
+    except ValueError:
+        return 0
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.utc)
+    found = int(moment.timestamp() * 1e9)
+    return found if abs(found) < 1 << 63 else 0
+
+
+def _in_order(rows: list[Row], like: Sample | None) -> tuple[list[Row], list[str]]:
+    """The rows in the order of their times, if all have one; a note where they stay as they are."""
+    timed = sum(row.at != 0 for row in rows)
+    if timed == len(rows):
+        return sorted(rows, key=lambda row: row.at), []
+    said = "so they count in the order in which they are given"
+    if timed:
+        return rows, [
+            f"{timed:,} of {len(rows):,} rows have a time ('at') that can be read, {said}"
+        ]
+    return rows, [] if like is not None else [f"the rows have no time ('at'), {said}"]
+
+
+def _one_kind(rows: list[Row], like: Sample | None) -> list[str]:
+    """Have each column hold numbers or words, and not both; notes on what that changed."""
+    if like is None:
+        numbers = Counter(name for row in rows for name in row.numbers)
+        words = Counter(name for row in rows for name, word in row.categories.items() if word)
+        of_numbers = {name for name, count in numbers.items() if count >= words[name]}
+        of_words = words.keys() - of_numbers
+    else:
+        of_numbers, of_words = {*like.numbers} - {*like.categories}, {*like.categories}
+    written = {n: {*like.categories[n]} if like is not None else set() for n in of_words}
+    lost, turned = Counter[str](), Counter[str]()
+    for row in rows:
+        for name in of_numbers & row.categories.keys():
+            word = row.categories.pop(name).strip()
+            value = _from_word(word)
+            if value is not None:
+                row.numbers.setdefault(name, value)
+            elif word:
+                lost[name] += 1
+        for name in of_words & row.numbers.keys():
+            row.categories.setdefault(name, _as_word(row.numbers.pop(name), written[name]))
+            turned[name] += 1
+    return [
+        *(f"{n:,} words in the column of numbers {c!r} count as missing" for c, n in lost.items()),
+        *(f"{n:,} numbers in the column of words {c!r} count as words" for c, n in turned.items()),
+    ]
+
+
+def _from_word(word: str) -> float | None:
+    try:
+        value = float(word)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _as_word(value: float, known: Collection[str | None]) -> str:
+    """A number as the baseline writes it: 1 and 1.0 are one word."""
+    whole = value.is_integer() and str(value) not in known
+    return str(int(value)) if whole else str(value)
 
 
 def _keep_kinds(rows: list[Row], like: Sample | None) -> list[str]:
@@ -179,10 +250,10 @@ def _vectors(rows: list[Row]) -> Vectors | None:
     if not having:
         return None
     try:
-        found = np.asarray([rows[i].vector for i in having], np.float32)
-    except (TypeError, ValueError):
+        found = np.asarray([rows[i].vector for i in having], np.float64)
+    except (TypeError, ValueError, OverflowError):
         raise DataError(
-            "The embeddings do not all have one length. Make them with one model, or leave the column out."
+            "The embeddings are not all lists of numbers of one length. Make them with one model, or leave the column out."
         ) from None
     if found.ndim != 2:
         raise DataError("An embedding is a list of numbers. Correct the column 'embedding'.")

@@ -109,6 +109,21 @@ def _embed(model: Embedding, texts: list[str], tell: Tell | None) -> NDArray[np.
     return halved(unit_length(found))
 
 
+def check_alike(first: Vectors, second: Vectors) -> None:
+    """Check that vectors of a baseline and of a window are of one model.
+
+    Raises:
+        DataError: they are of two.
+    """
+    widths = first.values.shape[1], second.values.shape[1]
+    if first.digest != second.digest or widths[0] != widths[1]:
+        raise DataError(
+            f"The baseline's vectors are of {first.embedder} ({widths[0]:,} numbers each) and the window's of "
+            f"{second.embedder} ({widths[1]:,} numbers each), and vectors of two models do not mix. "
+            "Use the same model, or make the baseline anew."
+        )
+
+
 def weighted(first: Vectors, second: Vectors) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The vectors of both sides as they are compared.
 
@@ -117,12 +132,7 @@ def weighted(first: Vectors, second: Vectors) -> tuple[NDArray[np.float32], NDAr
     """
     import numpy as np
 
-    if first.digest != second.digest or first.values.shape[1] != second.values.shape[1]:
-        raise DataError(
-            f"The baseline's vectors are of {first.embedder} ({first.digest[:8]}) and the window's of "
-            f"{second.embedder} ({second.digest[:8]}), and vectors of two models do not mix. "
-            "Use the same model, or make the baseline anew."
-        )
+    check_alike(first, second)
     if first.digest != HASHED:
         return first.values, second.values
     pooled = np.concatenate([first.values, second.values])

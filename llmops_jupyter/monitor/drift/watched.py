@@ -34,14 +34,14 @@ class Watched:
     ranks: NumberRanks | KindRanks
     martingale: Martingale
 
-    def take(self, value: float | str, salt: str) -> None:
-        """Take in the stream's next value of this feature."""
+    def take(self, value: float | str, row: int, salt: str) -> None:
+        """Take in the stream's next value of this feature, at a row of the stream."""
         tie = coin(salt, self.name, self.martingale.count)
         if isinstance(self.ranks, NumberRanks):
             p_value = self.ranks.p_value(float(value), tie)
         else:
             p_value = self.ranks.p_value(str(value), tie)
-        self.martingale.bet(p_value)
+        self.martingale.bet(p_value, row)
 
     def as_dict(self) -> dict[str, Any]:
         """The state as JSON values."""
@@ -127,7 +127,7 @@ def measuring(sample: Sample, vectors: Vectors) -> NDArray[np.bool_]:
     """Which of the vectors measure; whole sessions, by their hash."""
     import numpy as np
 
-    names = (sample.sessions[i] or sample.ids[i] for i in vectors.rows)
+    names = (sample.unit(i) for i in vectors.rows)
     return np.asarray([hash_of(f"half {name}") % 2 == 0 for name in names], bool)
 
 

@@ -47,4 +47,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     baselines.m023_baselines,
     alerts.m024_alerts,
     redteam.m025_redteam,
+    baselines.m026_ids_that_stay_gone,
 )

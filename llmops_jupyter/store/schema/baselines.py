@@ -56,3 +56,30 @@ def m023_baselines(conn: sqlite3.Connection) -> None:
             UNIQUE (baseline_id, name)
         )""",
     )
+
+
+def m026_ids_that_stay_gone(conn: sqlite3.Connection) -> None:
+    """The id of a baseline that was removed is never given to another one.
+
+    Objects in a kernel, such as a stream, outlive the baseline that they are of; they know it by its id, and
+    would read and write what belongs to the next one. A table cannot be altered to number like that, and one
+    that others refer to cannot be dropped, so these are made anew as well; a new name is followed by what
+    refers to it.
+    """
+    parent, key = "monitor_baselines", "id INTEGER PRIMARY KEY"
+    for name in (parent, "monitor_calibrations", "monitor_reports", "monitor_streams"):
+        made = conn.execute("SELECT sql FROM sqlite_master WHERE name = ?", (name,)).fetchone()[0]
+        if name == parent:
+            made = made.replace(key, f"{key} AUTOINCREMENT")
+        made = made.replace(parent, f"{parent}_anew").replace(
+            f"TABLE {name} ", f"TABLE {name}_anew "
+        )
+        run(conn, made, f"INSERT INTO {name}_anew SELECT * FROM {name}")
+        if name != parent:
+            run(conn, f"DROP TABLE {name}", f"ALTER TABLE {name}_anew RENAME TO {name}")
+    run(
+        conn,
+        f"DROP TABLE {parent}",
+        f"ALTER TABLE {parent}_anew RENAME TO {parent}",
+        "CREATE INDEX monitor_reports_by_baseline ON monitor_reports(baseline_id)",
+    )

@@ -27,13 +27,18 @@ if TYPE_CHECKING:
 CHANGING = 0.002
 GRID = 1_000
 PATH = 400
+# The largest number in single precision.
+LARGEST = (2 - 2**-23) * 2.0**127
 
 
 def place_of(value: float) -> int:
-    """A number's cell: about 4,096 of them to a factor of two. They do not depend on the data."""
+    """A number's cell: about 4,096 of them to a factor of two. They do not depend on the data.
+
+    What is beyond the range of single precision shares the last cell on its side.
+    """
     import numpy as np
 
-    bits = int(np.float32(value).view(np.int32))
+    bits = int(np.float32(max(-LARGEST, min(LARGEST, value))).view(np.int32))
     return (bits if bits >= 0 else -(bits & 0x7FFFFFFF)) >> 11
 
 
@@ -121,10 +126,10 @@ class Martingale:
         two_sided: whether large p-values are strange as well.
         shares: of the bets in the capital; they add up to 1.
         log_capital: natural logarithm of the capital, which begins at 0.
-        highest: that it has been.
+        highest: that it has been, and `highest_at` the row at which.
         count: values so far.
-        lowest: that it has been since it began or last crossed, and `lowest_at` when.
-        path: (count, log capital), thinned out.
+        lowest: that it has been, and `lowest_at` the row at which.
+        path: (row, log capital), thinned out.
     """
 
     two_sided: bool
@@ -138,8 +143,13 @@ class Martingale:
     path: list[tuple[int, float]] = field(default_factory=list)
     stride: int = 1
 
-    def bet(self, p_value: float) -> None:
-        """Pay the bets at a p-value."""
+    def bet(self, p_value: float, row: int | None = None) -> None:
+        """Pay the bets at a p-value.
+
+        Args:
+            p_value: of the next value.
+            row: of the stream, which has others without a value; the number of the value if left out.
+        """
         table = densities(self.two_sided)
         begin = _beginning(len(table))
         shares = begin if self.shares is None else self.shares
@@ -148,23 +158,24 @@ class Martingale:
         self.shares = (1 - CHANGING) / total * paid + CHANGING * begin
         self.log_capital += math.log(total)
         self.count += 1
+        at = self.count if row is None else row
         if self.log_capital > self.highest:
-            self.highest, self.highest_at = self.log_capital, self.count
+            self.highest, self.highest_at = self.log_capital, at
         if self.log_capital < self.lowest:
-            self.lowest, self.lowest_at = self.log_capital, self.count
-        self._note()
+            self.lowest, self.lowest_at = self.log_capital, at
+        self._note(at)
 
     @property
     def p_value(self) -> float:
         """That holds at every look: one over the most that the capital has been."""
         return math.exp(-self.highest) if self.highest > 0 else 1.0
 
-    def _note(self) -> None:
+    def _note(self, row: int) -> None:
         if self.count % self.stride == 0:
-            self.path.append((self.count, round(self.log_capital, 4)))
+            self.path.append((row, round(self.log_capital, 4)))
         if len(self.path) >= PATH:
             self.stride *= 2
-            self.path = [pair for pair in self.path if pair[0] % self.stride == 0]
+            self.path = self.path[1::2]
 
     def as_dict(self) -> dict[str, Any]:
         """The state as JSON values."""
