@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from llmops_jupyter.monitor.cost.budgets import BudgetList, Budgets, BudgetState
+from llmops_jupyter.monitor.cost.budget import BudgetList, BudgetState
+from llmops_jupyter.monitor.cost.budgets import Budgets
 from llmops_jupyter.monitor.cost.purse import Purse
 from llmops_jupyter.monitor.plugged import Plugged
 from llmops_jupyter.store import aliases
@@ -72,15 +73,16 @@ class Spending(Plugged):
             per: 'call', 'day', 'total', or hours such as '24h', the last so many.
             prompt: that it is for, "name", "name@2" or "name@production"; without this and the following it is for
                 all calls of the workspace.
-            notebook: that it is for, as traces name it.
+            notebook: that it is for: its path or the end of it, such as "analysis.ipynb".
             session: that it is for.
-            deployment: that it is for.
+            deployment: that it is for; no release sets one yet.
             warn: the share at which an answer gets a note.
             fresh: forget what was used so far.
 
         Raises:
             OptionError: something cannot be used; nothing has changed.
-            UnknownNameError: only a name was given, and there is no such budget.
+            UnknownNameError: only a name was given, and there is no such budget; or a prompt has no such version or
+                alias.
         """
         limits = {
             "tokens": tokens,
