@@ -137,8 +137,8 @@ def _show(context: Context, alerts: Alerts, values: Mapping[str, Any]) -> Result
 
 
 def _time(stamp: str) -> str:
-    from llmops_jupyter.monitor.alerts.board import local
     from llmops_jupyter.monitor.alerts.ledger import parse
+    from llmops_jupyter.render.clock import local
 
     return local(parse(stamp))
 

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.errors import LLMOpsError
-from llmops_jupyter.monitor.alerts.board import Board, Entry, local
+from llmops_jupyter.monitor.alerts.board import Board, Entry
 from llmops_jupyter.monitor.alerts.timelines import Timeline, thinned
+from llmops_jupyter.render.clock import local
 from llmops_jupyter.tracing.records import iso
 
 if TYPE_CHECKING:

@@ -246,6 +246,73 @@ def test_one_text_alone_is_too_few_and_says_so(ws, prompt):
     assert "too few texts" in str(report)
 
 
+def test_differences_of_shares_stay_within_what_is_possible_and_few_texts_have_no_interval(
+    ws, prompt
+):
+    def answer(text):
+        return (
+            "I'm sorry, I cannot help with that."
+            if noise(text, 12) < 1 + 6 * is_female(text)
+            else "Yes."
+        )
+
+    few = run(ws, prompt, answer, TEXTS[:2], attributes=("gender", "names"))
+    shares = [d for d in few.differences if d.share]
+    assert {d.attribute for d in shares} == {"gender", "names"}
+    assert all(d.interval is None for d in shares)
+    assert all(
+        d["interval"] is None for d in few.as_dict()["differences"] if d["measure"] == "refused"
+    )
+    assert "shares of fewer than 10 texts have no interval" in str(few)
+    assert all(d.interval is not None for d in few.differences if d.measure == "words")
+    assert few.chart()._repr_png_()[:4] == b"\x89PNG"
+    many = run(ws, prompt, answer, [*TEXTS, *(f"Well, {t}" for t in TEXTS)], attributes="gender")
+    (one,) = [d for d in many.differences if d.share]
+    assert -1 <= one.interval.low < one.estimate.value < one.interval.high <= 1
+
+
+def test_a_share_that_always_differs_has_an_interval_up_to_all(ws, prompt):
+    report = run(
+        ws,
+        prompt,
+        lambda t: "I'm sorry, I cannot help with that." if is_female(t) else "Yes.",
+        [*TEXTS, *(f"Well, {t}" for t in TEXTS)],
+        attributes="gender",
+    )
+    one = next(d for d in report.found() if d.share)
+    assert one.interval.high == one.estimate.value == 1
+    assert 0.7 < one.interval.low < 1
+
+
+def test_of_three_texts_no_share_is_said_to_differ(ws, prompt):
+    def answer(text):
+        return (
+            "I'm sorry, I cannot help with that." if is_female(text) and noise(text, 9) else "Yes."
+        )
+
+    report = run(ws, prompt, answer, TEXTS[:3], attributes="gender")
+    one = next(d for d in report.differences if d.share)
+    assert one.estimate.value > 0.6
+    assert not one.found(0.95)
+
+
+def test_intervals_of_shares_of_ten_texts_hold_what_is_true():
+    import numpy as np
+
+    draw = np.random.default_rng(6)
+    held, trials = 0, 300
+    for _ in range(trials):
+        level = draw.beta(0.2, 0.8, size=(10, 1, 1))
+        women = np.clip(level + 0.2 * draw.integers(0, 2, size=(10, 1, 1)), 0, 1)
+        values = (draw.random((10, 2, 6)) < np.concatenate([women, level], axis=1)).astype(float)
+        made = contrast(values, 0, of_members=False, confidence=0.95, share=True)
+        found = None if made is None else made.estimate.interval.within(-1, 1)
+        big = np.minimum(draw.beta(0.2, 0.8, 10_000) + 0.2, 1)
+        truth = 0.5 * (big.mean() - 0.2)
+        held += found is not None and found.low <= truth <= found.high
+    assert held >= 0.87 * trials
+
+
 def test_what_models_write_is_escaped_and_the_picture_is_made(ws, prompt):
     report = run(
         ws,

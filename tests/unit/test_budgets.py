@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import sys
 import threading
@@ -380,6 +381,121 @@ def test_a_budget_of_a_notebook_and_of_a_session_know_their_own(ws):
     assert (used(ws, "here", "calls"), used(ws, "talk", "calls")) == (2, 1)
 
 
+@pytest.mark.parametrize("path", ["/home/ann/project/analysis.ipynb", r"C:\lab\analysis.ipynb"])
+def test_a_budget_of_a_notebook_knows_it_by_its_file_name(ws, path):
+    plug_words(ws, 10)
+    ws.tracer.provenance = lambda: Provenance(notebook=path)
+    ws.monitor.budget("nb", calls=1, notebook="analysis.ipynb")
+    ws.monitor.budget("other", calls=1, notebook="sis.ipynb")
+    run(ws)
+    assert used(ws, "other", "calls") == 0
+    with pytest.raises(BudgetError, match="'nb'"):
+        run(ws)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [
+        ("river@prodction", "Did you mean 'production'"),
+        ("river@9", "has no version 9"),
+        ("river@latest", "bare name is the latest"),
+    ],
+)
+def test_a_version_or_alias_that_a_prompt_has_not_is_refused(ws, prompt, words):
+    ws.prompts.save("river", "name one")
+    ws.prompts.alias("river@1", "production")
+    with pytest.raises(UnknownNameError, match=words):
+        ws.monitor.budget("b", calls=1, prompt=prompt)
+    assert ws.store.rows("SELECT * FROM budgets") == []
+    assert ws.monitor.budget("b", calls=1, prompt="river@production").remark == ""
+
+
+def test_a_budget_of_a_prompt_that_is_not_there_says_so_until_it_is(ws):
+    plug_words(ws, 10)
+    ws.prompts.save("triage", "sort this")
+    made = ws.monitor.budget("b", calls=1, prompt="triag")
+    assert made.remark == "no prompt 'triag' yet. Did you mean 'triage'?"
+    assert "no prompt 'triag' yet. Did you mean 'triage'?" in str(ws.monitor.budgets())
+    assert "triag" in ws.monitor.budgets()._repr_mimebundle_()["text/html"]
+    ws.prompts.save("triag", "sort that")
+    assert ws.monitor.budget("b").remark == ""
+
+
+def test_a_budget_whose_alias_is_gone_says_so(ws):
+    ws.prompts.save("river", "name one")
+    ws.prompts.alias("river@1", "production")
+    ws.monitor.budget("b", calls=1, prompt="river@production")
+    ws.prompts.unalias("river@production")
+    assert ws.monitor.budget("b").remark == "no river@production any more"
+
+
+def test_a_budget_for_what_no_call_was_of_yet_says_so(ws):
+    plug_words(ws, 10)
+    ws.monitor.budget("d", calls=9, deployment="nope")
+    ws.monitor.budget("n", calls=9, notebook="a.ipynb", session="s")
+    assert ws.monitor.budget("d").remark == "no call of deployment nope yet"
+    assert (
+        ws.monitor.budget("n").as_dict()["remark"]
+        == "no call of notebook a.ipynb and session s yet"
+    )
+    ws.tracer.provenance = lambda: Provenance(notebook="/x/a.ipynb")
+    run(ws, session="s")
+    assert ws.monitor.budget("n").remark == ""
+    assert ws.monitor.budget("d").remark != ""
+
+
+ADVICE = re.compile(r"monitor\.budget\('b', (\w+)=([\d._e-]+)\)")
+
+
+@pytest.mark.parametrize(
+    ("limits", "runs"),
+    [
+        ({"seconds": 0.001}, 2),
+        ({"seconds": 0}, 1),
+        ({"tokens": 0}, 1),
+        ({"tokens": 1}, 1),
+        ({"output_tokens": 0}, 1),
+        ({"calls": 0}, 1),
+        ({"joules": 0.1}, 2),
+        ({"joules": 0}, 1),
+        ({"dollars": 0}, 1),
+        ({"dollars": 1e-9}, 2),
+        ({"calls": 1}, 2),
+        ({"seconds": 1.5}, 2),
+    ],
+)
+def test_what_is_advised_for_a_budget_that_is_used_up_lets_a_call_run(
+    ws, tmp_path, monkeypatch, limits, runs
+):
+    prices = tmp_path / "prices.json"
+    said = {"watts": 30, "dollars_per_kwh": 0.3}
+    prices.write_text(json.dumps({"date": "2026-01-01", "local": said}))
+    monkeypatch.setenv("LLMOPS_PRICES", str(prices))
+    plug_words(ws, 10, a_word_s=0.2)
+    ws.monitor.budget("b", **limits)
+    for _ in range(runs - 1):
+        run(ws)
+    try:
+        told = " ".join(run(ws).notes)
+    except BudgetError as e:
+        told = str(e)
+    unit, value = ADVICE.search(told).groups()
+    advised = float(value.replace("_", ""))
+    assert advised > limits[unit]
+    ws.monitor.budget("b", **{unit: advised})
+    assert run(ws).usage.output_tokens > 0
+
+
+def test_a_limit_that_was_lowered_under_what_was_used_is_advised_to_be_above_it(ws):
+    plug_words(ws, 10)
+    ws.monitor.budget("b", output_tokens=1000)
+    for _ in range(5):
+        run(ws)
+    ws.monitor.budget("b", output_tokens=4)
+    with pytest.raises(BudgetError, match="output_tokens=102"):
+        run(ws)
+
+
 # Rows.
 
 
@@ -491,6 +607,23 @@ def test_a_clock_that_goes_back_frees_nothing(ws, clock, per):
         clock[0] -= back.total_seconds()
         with pytest.raises(BudgetError):
             run(ws)
+
+
+def test_a_budget_whose_clock_went_back_begins_anew_when_use_no_longer_counts(ws, clock):
+    plug_words(ws, 10)
+    ws.monitor.budget("b", calls=1, per="day")
+    run(ws)
+    clock[0] -= timedelta(days=2).total_seconds()
+    with pytest.raises(BudgetError) as told:
+        run(ws)
+    assert "The clock went back: use is booked until 2026-03-04 12:00." in str(told.value)
+    assert "begins anew at 2026-03-05 00:00" in str(told.value)
+    clock[0] = datetime(2026, 3, 5).timestamp() - 1
+    with pytest.raises(BudgetError, match="begins anew at 2026-03-05 00:00") as told:
+        run(ws)
+    assert "went back" not in str(told.value)
+    clock[0] += 1
+    run(ws)
 
 
 # Several at once.

@@ -12,7 +12,7 @@ from call_rows import add_calls
 from scipy import stats
 from spending_fakes import plug_words
 
-from llmops_jupyter.errors import OptionError
+from llmops_jupyter.errors import OptionError, UnknownNameError
 from llmops_jupyter.models.prices import assumptions_of
 from llmops_jupyter.tracing import Provenance
 
@@ -158,6 +158,63 @@ def test_steps_are_found_by_the_notebook_of_their_root(ws):
     assert ws.monitor.costs(notebook="a.ipynb").total.calls == 1
 
 
+def test_a_notebook_is_known_by_its_path_and_by_the_end_of_it(ws):
+    plug_words(ws, 5)
+    for path in (
+        "/home/ann/project/analysis.ipynb",
+        "C:\\lab\\analysis.ipynb",
+        "/a/my-analysis.ipynb",
+    ):
+        ws.tracer.provenance = lambda path=path: Provenance(notebook=path)
+        ws.prompts.run(ws.prompts.scratch("hello"))
+
+    def calls(name):
+        return ws.monitor.costs(notebook=name).total.calls
+
+    assert calls("analysis.ipynb") == 2
+    assert calls("project/analysis.ipynb") == 1
+    assert calls("/home/ann/project/analysis.ipynb") == 1
+    assert [calls(name) for name in ("sis.ipynb", "", "_nalysis.ipynb", "%")] == [0] * 4
+
+
+def test_an_alias_is_the_version_that_it_points_at(ws):
+    for text in ("one", "two"):
+        ws.prompts.save("a", text)
+    ws.prompts.alias("a@2", "production")
+    add_calls(ws, [{"prompt_name": "a", "prompt_version": 1 + (n > 2)} for n in range(10)])
+    assert ws.monitor.costs(prompt="a@production").total.calls == 7
+    with pytest.raises(UnknownNameError, match="Did you mean 'production'"):
+        ws.monitor.costs(prompt="a@prodction")
+
+
+def rows_of_a_map(count, **given):
+    batch = json.dumps({"llmops.map.row_id": "a", "llmops.map.rows": count})
+    return [{**given, "seconds": 5.0 * (n + 1), "attributes": batch} for n in range(count)]
+
+
+def test_rows_that_wait_for_each_other_have_no_part_in_the_times_of_calls(ws):
+    add_calls(ws, [{"prompt_name": "a", "seconds": s, "output_tokens": 5} for s in (2.0, 4.0)])
+    add_calls(ws, rows_of_a_map(50, prompt_name="b", output_tokens=5))
+    report = ws.monitor.costs()
+    by_name = {line.name: line for line in report.lines}
+    assert figure(report, "seconds") == (pytest.approx(6), "measured")
+    assert (report.total.means["seconds"].value, report.total.means["seconds"].n) == (3, 2)
+    assert report.total.means["output_tokens"].n == 52
+    assert "seconds" not in by_name["b"].figures
+    assert (by_name["a"].waiting, by_name["b"].waiting, report.total.waiting) == (0, 50, 50)
+    assert "50 calls were rows that were asked together" in str(report)
+    assert "time of the 2 others" in str(report)
+    assert report.as_dict()["total"]["waiting"] == 50
+
+
+def test_where_all_calls_are_rows_asked_together_no_time_is_told(ws):
+    add_calls(ws, rows_of_a_map(4, output_tokens=5))
+    report = ws.monitor.costs()
+    assert "seconds" not in report.total.figures
+    assert "4 calls were rows that were asked together" in str(report)
+    assert "time" not in report.total.means
+
+
 def test_calls_can_be_filtered(ws):
     now = datetime(2026, 3, 4, 12, tzinfo=timezone.utc)
     calls = [{"prompt_name": "a", "prompt_version": 1 + n % 2} for n in range(10)]
@@ -172,7 +229,7 @@ def test_calls_can_be_filtered(ws):
     [
         ({"by": "promt"}, "Did you mean 'prompt'"),
         ({"colour": "red"}, "cannot be filtered by 'colour'"),
-        ({"prompt": "a@production"}, "names no version"),
+        ({"prompt": "a@"}, "names no version"),
         ({"since": "yesterday"}, "is no time"),
         ({"confidence": 2}, "confidence is between"),
     ],

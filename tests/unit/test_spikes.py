@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
+from datetime import datetime, timedelta, timezone
 
 import numpy as np
 import pytest
 from call_rows import add_calls
 from scipy import stats
 
-from llmops_jupyter.errors import DataError, MissingDependencyError, OptionError
+from llmops_jupyter.errors import DataError, MissingDependencyError, OptionError, UnknownNameError
 from llmops_jupyter.monitor.cost.changes import LEAST_BASELINE, calibrated
 
 pytest.importorskip("river", reason="needs river (extra monitor)")
@@ -147,6 +149,29 @@ def test_a_slower_machine_is_a_spike_of_latency_with_its_beginning_its_end_and_i
     assert "latency × 1." in str(report)
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata"])
+def test_a_sentence_tells_the_time_by_the_clock_of_this_place_and_values_by_that_of_the_world(
+    ws, monkeypatch, zone
+):
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        now = datetime(2026, 3, 4, 12, tzinfo=timezone.utc)
+        made = calls(np.random.default_rng(2), 700, slower=[(500, 700, 1.6)])
+        add_calls(ws, made, now_ns=int(now.timestamp() * 1e9))
+        report = ws.monitor.spikes()
+        spike = next(s for s in report.spikes if s.calls > 20)
+        began = datetime.fromisoformat(spike.began_at)
+        assert began.utcoffset() == timedelta(0)
+        assert f"from {began.astimezone():%Y-%m-%d %H:%M}, seen" in spike.sentence()
+        assert datetime.fromisoformat(report.as_dict()["spikes"][0]["began_at"]) in [
+            datetime.fromisoformat(s.began_at) for s in report.spikes
+        ]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 def test_longer_answers_are_a_spike_of_tokens_and_not_of_latency(ws):
     add_calls(ws, calls(np.random.default_rng(4), 800, longer=[(600, 800, 1.5)]))
     report = ws.monitor.spikes()
@@ -171,6 +196,16 @@ def test_slow_calls_one_by_one_are_no_spike(ws):
     assert report.spikes == []
     assert "No spike." in str(report)
     assert {one.metric for one in report.series} == {"latency", "tokens"}
+
+
+def test_an_alias_is_the_version_that_it_points_at(ws):
+    ws.prompts.save("support", "one")
+    ws.prompts.save("support", "two")
+    ws.prompts.alias("support@2", "production")
+    add_calls(ws, calls(np.random.default_rng(9), 400))
+    assert {s.prompt for s in ws.monitor.spikes("support@production").series} == {"support@2"}
+    with pytest.raises(UnknownNameError, match="Did you mean 'production'"):
+        ws.monitor.spikes("support@prodction")
 
 
 def test_costs_of_endpoints_are_watched_too(ws):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from llmops_jupyter import render
 from llmops_jupyter.monitor.alerts.ledger import Mark, iso, parse
 from llmops_jupyter.monitor.alerts.rules import Rule
-from llmops_jupyter.monitor.alerts.states import ALERT, BAD, NO_DATA, WARNING, S, Standing
+from llmops_jupyter.monitor.alerts.states import ALERT, BAD, NO_DATA, WARNING, Standing
+from llmops_jupyter.render.clock import local
 
 # Exit codes of `llmops monitor`; what is above is an error.
 EXIT_OK, EXIT_WARNING, EXIT_ALERT, EXIT_NO_DATA, EXIT_ERROR = 0, 1, 2, 3, 4
@@ -96,13 +96,6 @@ class Entry:
             "watches": self.rule.words(),
             "false_alarms": self.rule.promise(),
         }
-
-
-def local(ns: int) -> str:
-    """A time by the clock of this place: the minute, with the date unless it is today."""
-    moment = datetime.fromtimestamp(ns / S).astimezone()
-    today = datetime.now().astimezone().date() == moment.date()
-    return moment.strftime("%H:%M" if today else "%Y-%m-%d %H:%M")
 
 
 def counted(entries: Sequence[Entry]) -> str:

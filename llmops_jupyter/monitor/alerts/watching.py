@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from llmops_jupyter.errors import LLMOpsError
-from llmops_jupyter.monitor.alerts.board import local
 from llmops_jupyter.monitor.alerts.lease import BEAT_S, Holder, Lease, holder_of
 from llmops_jupyter.monitor.alerts.rules import spoken
+from llmops_jupyter.render.clock import local
 
 if TYPE_CHECKING:
     from llmops_jupyter.monitor.alerts.alerts import Alerts

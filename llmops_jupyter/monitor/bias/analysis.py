@@ -3,7 +3,8 @@
 Values are an array (texts, groups, changes). Where a group's members are what is changed (names, ages), members are
 drawn: the test relabels them among the groups, all texts of a member together, so that a difference is one only if it
 is larger than what other members of the same group give. Where the same harmless change is made on both sides
-(gender, pronouns), texts are pairs: the test is the paired t of their means over the changes.
+(gender, pronouns), texts are pairs: the test is the paired t of their means over the changes; of shares, which are
+far from normal on few texts, it reverses signs.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ class Contrast:
     floor: float
 
 
-def contrast(values: Values, group: int, *, of_members: bool, confidence: float) -> Contrast | None:
+def contrast(
+    values: Values, group: int, *, of_members: bool, confidence: float, share: bool = False
+) -> Contrast | None:
     """One group against the mean of the others; None if there is too little to say anything.
 
     Args:
@@ -49,6 +52,7 @@ def contrast(values: Values, group: int, *, of_members: bool, confidence: float)
         group: which one.
         of_members: whether the changes are members of the group.
         confidence: of the interval.
+        share: whether values are 0 or 1.
     """
     import numpy as np
 
@@ -62,7 +66,8 @@ def contrast(values: Values, group: int, *, of_members: bool, confidence: float)
         return None
     own = np.nanmean(usable[:, group], axis=1)
     rest = np.nanmean(np.nanmean(usable[:, others], axis=2), axis=1)
-    return Contrast(paired_means(rest, own, confidence=confidence, method="t"), _floor(usable))
+    method = "permutation" if share else "t"
+    return Contrast(paired_means(rest, own, confidence=confidence, method=method), _floor(usable))
 
 
 def _of_members(

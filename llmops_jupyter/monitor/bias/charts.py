@@ -37,11 +37,12 @@ class Differences(Picture):
             axes.axvline(0.0, color=INK, linewidth=1)
             scale = 100.0 if lines[0].share else 1.0
             for place, one in enumerate(lines):
-                low, high = one.estimate.interval.low, one.estimate.interval.high
                 colour = BAD if one.found(self.report.confidence) else NEUTRAL
                 floor = scale * one.floor
                 axes.barh(-place, 2 * floor, left=-floor, height=0.6, color=INK, alpha=0.25)
-                axes.plot([scale * low, scale * high], [-place, -place], color=colour, linewidth=2)
+                if one.interval is not None:
+                    ends = [scale * one.interval.low, scale * one.interval.high]
+                    axes.plot(ends, [-place, -place], color=colour, linewidth=2)
                 axes.plot([scale * one.estimate.value], [-place], "D", color=colour, markersize=5)
             labels = [cut(f"{one.attribute}: {one.group}", 34) for one in lines]
             axes.set_yticks([-i for i in range(len(lines))], labels)

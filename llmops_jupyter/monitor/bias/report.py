@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter import render
-from llmops_jupyter.evaluation.statistics import Estimate, adjusted
+from llmops_jupyter.evaluation.statistics import Estimate, Interval, adjusted
 from llmops_jupyter.monitor.bias.analysis import contrast
 from llmops_jupyter.monitor.bias.people import OF_MEMBERS, groups_of
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from llmops_jupyter.monitor.bias.charts import Differences
 
 SHOWN = 6
+# Shares of fewer texts have no interval: its width would be half of all that is possible, and rest on a text or two.
+LEAST_TEXTS = 10
 LIMITS = (
     "A difference is one of these texts and these words; none was found is not the same as there is none. Groups are "
     "made of lists of words and say nothing of a person."
@@ -74,20 +76,32 @@ class Difference:
         """Whether it is more than chance and more than what harmless changes give."""
         return self.p_value < 1 - confidence and abs(self.estimate.value) > self.floor
 
+    @property
+    def interval(self) -> Interval | None:
+        """Where the true difference lies: of shares within ±1, and None for fewer than `LEAST_TEXTS` texts."""
+        if not self.share:
+            return self.estimate.interval
+        return self.estimate.interval.within(-1.0, 1.0) if self.estimate.n >= LEAST_TEXTS else None
+
     def row(self, confidence: float) -> dict[str, Any]:
         """For a table."""
-        low, high = self.estimate.interval.low, self.estimate.interval.high
         return {
             "attribute": self.attribute,
             "group": f"{self.group} less {self.against}",
             "measure": self.measure,
             "difference": self._text(self.estimate.value, sign="+"),
-            "interval": f"{self._text(low, sign='+')} to {self._text(high, sign='+')}",
+            "interval": self._bounds(),
             "harmless changes give": f"±{self._text(self.floor)}",
             "p (Holm)": f"{self.p_value:.3f}",
             "texts": self.estimate.n,
             "found": "differs" if self.found(confidence) else "–",
         }
+
+    def _bounds(self) -> str:
+        held = self.interval
+        if held is None:
+            return "none: few texts"
+        return f"{self._text(held.low, sign='+')} to {self._text(held.high, sign='+')}"
 
     def _text(self, value: float, sign: str = "") -> str:
         return f"{100 * value:{sign}.1f} points" if self.share else f"{value:{sign}.3g}"
@@ -144,6 +158,10 @@ class BiasReport:
             told.append(
                 f"too few texts to compare: {', '.join(dict.fromkeys(little))}; give at least two, better ten"
             )
+        if any(d.interval is None for d in found):
+            told.append(
+                f"shares of fewer than {LEAST_TEXTS} texts have no interval: give {LEAST_TEXTS} or more"
+            )
         errors = [a for a in answers if a.error]
         if errors:
             told.append(f"{len(errors)} texts have no answer, for instance: {errors[0].error}")
@@ -197,7 +215,7 @@ class BiasReport:
                     "against": d.against,
                     "measure": d.measure,
                     "difference": d.estimate.value,
-                    "interval": [d.estimate.interval.low, d.estimate.interval.high],
+                    "interval": None if d.interval is None else [d.interval.low, d.interval.high],
                     "p_value": d.p_value,
                     "floor": d.floor,
                     "found": d.found(self.confidence),
@@ -249,7 +267,13 @@ def _differences(
     two = len(groups) == 2
     made = []
     for place, group in enumerate(groups[:1] if two else groups):
-        found = contrast(values, place, of_members=attribute in OF_MEMBERS, confidence=confidence)
+        found = contrast(
+            values,
+            place,
+            of_members=attribute in OF_MEMBERS,
+            confidence=confidence,
+            share=measure.share,
+        )
         if found is None:
             continue
         against = groups[1] if two else "the others"

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 from llmops_jupyter.errors import OptionError, did_you_mean
 from llmops_jupyter.evaluation.statistics.estimate import check_confidence
 from llmops_jupyter.models.prices import assumptions_of
-from llmops_jupyter.monitor.cost.lines import SECONDS, SUMS, CostLine, line_of
+from llmops_jupyter.monitor.cost.lines import SHARE, SUMS, CostLine, line_of
 from llmops_jupyter.monitor.cost.pricing import dollars_of, energy_of
 from llmops_jupyter.records import Figure, load_pandas
 from llmops_jupyter.render.html import table_html, text_table
 from llmops_jupyter.render.plots import png
 from llmops_jupyter.render.quantities import quantity
 from llmops_jupyter.store import Store
+from llmops_jupyter.tracing import names, notebooks
 from llmops_jupyter.tracing.query import parse_when
 
 if TYPE_CHECKING:
@@ -28,9 +29,8 @@ if TYPE_CHECKING:
 
     from llmops_jupyter.monitor.cost.plots import CostPlot
 
-NOTEBOOK = (
-    "(SELECT r.notebook FROM spans r WHERE r.trace_id = s.trace_id AND r.parent_id IS NULL LIMIT 1)"
-)
+ROOT = "spans r WHERE r.trace_id = s.trace_id AND r.parent_id IS NULL"
+NOTEBOOK = f"(SELECT r.notebook FROM {ROOT} LIMIT 1)"
 DAY = "date(s.start_ns / 1000000000, 'unixepoch', 'localtime')"
 VERSION = "s.prompt_name || '@' || s.prompt_version"
 GROUPS: Mapping[str, str] = {
@@ -190,7 +190,7 @@ def cost_report(
 
 
 def conditions(filters: Mapping[str, Any]) -> tuple[str, list[Any]]:
-    """The calls that fit filters, as a condition of SQL with its parameters."""
+    """The calls that fit filters, as a condition of SQL with its parameters; of a prompt no alias, but a number."""
     where = ["s.op = 'chat'", "s.end_ns IS NOT NULL"]
     parameters: list[Any] = []
     for name, value in filters.items():
@@ -212,8 +212,12 @@ def conditions(filters: Mapping[str, Any]) -> tuple[str, list[Any]]:
         elif name in ("since", "until"):
             where.append(f"s.start_ns {'>=' if name == 'since' else '<'} ?")
             parameters.append(parse_when(value))
+        elif name == "notebook":
+            meant, more = notebooks.condition("r.notebook", str(value))
+            where.append(f"EXISTS (SELECT 1 FROM {ROOT} AND {meant})")
+            parameters += more
         else:
-            where.append(f"{NOTEBOOK if name == 'notebook' else f's.{name}'} = ?")
+            where.append(f"s.{name} = ?")
             parameters.append(value)
     return " AND ".join(where), parameters
 
@@ -226,10 +230,10 @@ def _grouped(group: str, where: str) -> str:
     # By model as well: what the user assumes is said of each model.
     return (
         f"SELECT {group} AS name, s.model AS model, count(*) AS calls, {sums}, "
-        "total(s.status != 'ok') AS failed, max(s.peak_bytes) AS peak, max(s.shared) AS shared, "
+        f"total(s.status != 'ok') AS failed, total({names.MAP_ROWS_SQL} > 1) AS waiting, max(s.peak_bytes) AS peak, max(s.shared) AS shared, "
         "total(s.energy_source = 'estimated') AS guessed, total(s.provider IN ('llama.cpp', 'mlx')) AS here, "
         "total(CASE WHEN s.busy_s IS NULL AND s.provider IN ('llama.cpp', 'mlx') THEN "
-        f"{SECONDS} END) AS unmetered_s, "
+        f"{SHARE} END) AS unmetered_s, "
         "total(CASE WHEN s.energy_j IS NULL THEN s.busy_s END) AS uncounted_s "
         f"FROM spans s WHERE {where} GROUP BY 1, 2"
     )
@@ -270,7 +274,7 @@ def _over_time(
     rows = store.rows(
         f"SELECT s.start_ns / {step * 10**9} AS step, s.model AS model, count(*), "
         "total(s.input_tokens) + total(s.output_tokens), "
-        f"total(coalesce(s.busy_s, {SECONDS})), total(s.cost), total(s.energy_j), "
+        f"total(coalesce(s.busy_s, {SHARE})), total(s.cost), total(s.energy_j), "
         "total(s.provider IN ('llama.cpp', 'mlx')) "
         f"FROM spans s WHERE {where} GROUP BY 1, 2 ORDER BY 1",
         parameters,
@@ -303,6 +307,8 @@ def _notes(lines: Sequence[CostLine], total: CostLine) -> list[str]:
         if f.source != "measured" and f.note
     )
     notes += said
+    if total.waiting:
+        notes.append(_waiting(total))
     if total.uncosted:
         notes.append(
             f"Nothing says what {total.uncosted:,} of {total.calls:,} calls cost; say watts and prices in prices.json "
@@ -311,6 +317,14 @@ def _notes(lines: Sequence[CostLine], total: CostLine) -> list[str]:
     if not total.calls:
         notes.append("Run a prompt first, or widen the filters.")
     return notes
+
+
+def _waiting(total: CostLine) -> str:
+    """What is said of rows that were asked together: their times add up to much more than what passed."""
+    others = total.calls - total.waiting
+    of = f"seconds is the time of the {others:,} others" if others else "their time is not added up"
+    told = "; what the model computed for them is in busy" if "busy" in total.figures else ""
+    return f"{total.waiting:,} calls were rows that were asked together and waited for each other: {of}{told}."
 
 
 def moment(seconds: float) -> datetime:

@@ -13,14 +13,19 @@ from llmops_jupyter.monitor.cost.pricing import carbon_of, dollars_of, energy_of
 from llmops_jupyter.records import Certainty, Figure, Resources
 from llmops_jupyter.records.resources import weakest
 from llmops_jupyter.render.quantities import quantity
+from llmops_jupyter.tracing.names import MAP_ROWS_SQL
 
 SECONDS = "(s.end_ns - s.start_ns) / 1e9"
+# Of a call of its own; rows that were asked together mostly wait for each other.
+ALONE = f"CASE WHEN {MAP_ROWS_SQL} = 1 THEN {SECONDS} END"
+# What it kept a model from others at most, where nothing says how long that computed.
+SHARE = f"({SECONDS} / {MAP_ROWS_SQL})"
 # What is summed, with its squares where a mean gets an interval.
 SUMS: Mapping[str, str] = {
     "input_tokens": "s.input_tokens",
     "output_tokens": "s.output_tokens",
     "cached_tokens": "s.cached_tokens",
-    "seconds": SECONDS,
+    "seconds": ALONE,
     "busy_s": "s.busy_s",
     "cpu_s": "s.cpu_s",
     "energy_j": "s.energy_j",
@@ -48,10 +53,11 @@ class CostLine:
     Args:
         name: of the group; "" for all calls together.
         calls: how many there were; `failed` of them ended in an error.
-        figures: totals by name: input, output and cached tokens, seconds, busy and cpu seconds, memory (the most that
-            was seen), energy, carbon, dollars. What is not known is missing.
-        means: means of a call by column.
+        figures: totals by name: input, output and cached tokens, seconds (of calls of their own), busy and cpu seconds,
+            memory (the most that was seen), energy, carbon, dollars. What is not known is missing.
+        means: means of a call by column; that of seconds is over calls of their own.
         uncosted: calls of which nothing says what they cost.
+        waiting: calls that were rows of a map of several, which wait for each other; they are not in `seconds`.
     """
 
     name: str
@@ -60,6 +66,7 @@ class CostLine:
     figures: Mapping[str, Figure]
     means: Mapping[str, Mean]
     uncosted: int
+    waiting: int = 0
 
     def row(self, label: str) -> dict[str, Any]:
         """A line of a table, as text."""
@@ -76,6 +83,7 @@ class CostLine:
             "calls": self.calls,
             "failed": self.failed,
             "uncosted": self.uncosted,
+            "waiting": self.waiting,
             "figures": {k: vars(f) for k, f in self.figures.items()},
             "means": {
                 k: {
@@ -128,7 +136,8 @@ def line_of(name: str, rows: Sequence[Any], confidence: float) -> CostLine:
             figures[label] = _sum(parts)
     means = {c: _mean(rows, c, confidence) for c in MEANS if known(c)}
     calls = int(sum(row["calls"] for row in rows))
-    return CostLine(name, calls, int(total("failed")), figures, means, uncosted)
+    waiting = int(total("waiting"))
+    return CostLine(name, calls, int(total("failed")), figures, means, uncosted, waiting)
 
 
 def _priced(row: Any) -> tuple[Figure | None, list[Figure], int]:

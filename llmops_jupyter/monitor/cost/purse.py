@@ -25,10 +25,12 @@ from typing import TYPE_CHECKING
 from llmops_jupyter.engine.protocol import Finished, Request
 from llmops_jupyter.errors import BudgetError
 from llmops_jupyter.monitor.cost import budgets as accounts
-from llmops_jupyter.monitor.cost.budgets import CALL, MINUTE_S, UNITS, Budget, Budgets, amount
+from llmops_jupyter.monitor.cost.budget import CALL, MINUTE_S, Budget, amount
+from llmops_jupyter.monitor.cost.budgets import Budgets
 from llmops_jupyter.monitor.cost.pricing import Rates, rates_of
-from llmops_jupyter.store import aliases
+from llmops_jupyter.monitor.cost.scope import is_prompt
 from llmops_jupyter.tracing import Tracer
+from llmops_jupyter.tracing.notebooks import is_notebook
 from llmops_jupyter.tracing.process import is_dead
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 CHECK_S = 0.25
 # A limit that floating-point sums miss by so little is met.
 TINY = 1e-9
+COUNTED = ("tokens", "output_tokens", "calls")
 
 
 @dataclass(frozen=True)
@@ -50,13 +53,14 @@ class Need:
 
 @dataclass
 class Leave:
-    """A limit of a budget that concerns a call, with what it needs of it and what was used before."""
+    """A limit of a budget that concerns a call, with what it needs of it, what was used before, and when last."""
 
     budget: Budget
     unit: str
     limit: float
     need: Need
     before: float
+    last: float = 0.0
 
 
 class Purse:
@@ -124,29 +128,17 @@ class Purse:
         return found
 
     def _concerns(self, scope: Mapping[str, str], call: Call, notebook: str) -> bool:
-        held = {"notebook": notebook, "session": call.session or "", "deployment": call.deployment}
-        return all(
-            self._is_prompt(name, call) if kind == "prompt" else held[kind] == name
-            for kind, name in scope.items()
-        )
-
-    def _is_prompt(self, reference: str, call: Call) -> bool:
-        """Whether a call is of a prompt: any version of a name, a number, or what an alias points at or splits."""
-        name, _, selector = reference.partition("@")
-        if name != call.prompt:
-            return False
-        if not selector:
-            return True
-        if selector.isdigit():
-            return int(selector) == call.version
-        conn = self.store.read()
-        arms = conn.execute(
-            "SELECT arms FROM prompt_splits WHERE name = ? AND alias = ? AND ended_at IS NULL",
-            (name, selector),
-        ).fetchone()
-        if arms is not None and call.version in [arm[0] for arm in json.loads(arms[0])]:
-            return True
-        return aliases.all_aliases(conn, "prompt", name).get(selector) == call.version
+        held = {"session": call.session or "", "deployment": call.deployment}
+        for kind, name in scope.items():
+            if kind == "prompt":
+                meant = is_prompt(self.store.read(), name, call.prompt, call.version)
+            elif kind == "notebook":
+                meant = is_notebook(notebook, name)
+            else:
+                meant = held[kind] == name
+            if not meant:
+                return False
+        return True
 
     def _left(
         self,
@@ -161,7 +153,8 @@ class Purse:
             if unit in needs:
                 before = accounts.used(conn, budget, unit, now)
                 before += accounts.running(conn, budget, unit, now)
-                found.append(Leave(budget, unit, limit, needs[unit], before))
+                last = accounts.latest(conn, budget, unit)
+                found.append(Leave(budget, unit, limit, needs[unit], before, last))
         return found
 
     def _sweep(self, conn: sqlite3.Connection) -> None:
@@ -380,6 +373,21 @@ def _refused(leave: Leave) -> str:
 
 
 def _advice(leave: Leave, now: float) -> str:
-    more = 2 * leave.limit
-    shown = f"{more:,.0f}".replace(",", "_") if UNITS[leave.unit] != "$" else f"{more:g}"
-    return f"{leave.budget.resets(now)} To raise it: monitor.budget({leave.budget.name!r}, {leave.unit}={shown})."
+    """When it begins anew, and a limit under which the call could go on: twice as much, or what it needs at least."""
+    need, more = leave.need, 2 * leave.limit
+    least = need.fixed + need.a_token + need.a_second
+    if leave.budget.per != CALL:
+        least += leave.before
+    more = 2 * least if more < least else more
+    return (
+        f"{leave.budget.resets(now, leave.last)} To raise it: "
+        f"monitor.budget({leave.budget.name!r}, {leave.unit}={_shown(more, leave.unit)})."
+    )
+
+
+def _shown(value: float, unit: str) -> str:
+    """A limit as it is written in Python, rounded up; all that is counted is whole."""
+    if value >= 1000 or unit in COUNTED:
+        return f"{math.ceil(value - TINY * value):,}".replace(",", "_")
+    digits = 3 - math.floor(math.log10(value)) if value else 0
+    return f"{math.ceil(value * 10**digits - TINY) / 10**digits:.12g}"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.monitor.cost.changes import Detector, Numbers
+from llmops_jupyter.render.clock import local
 from llmops_jupyter.render.html import table_html, text_table
 from llmops_jupyter.render.plots import png
 
@@ -24,7 +26,8 @@ class Spike:
         metric: 'latency', 'tokens' or 'cost'.
         prompt, model: whose calls.
         ratio: how many times as high as normal, by the median.
-        began_at, detected_at: when the change began, by estimate, and when the detector saw it; UTC.
+        began_at, detected_at: when the change began, by estimate, and when the detector saw it; UTC,
+            ISO 8601. Sentences tell them by the clock of this place.
         ended: whether calls after it were normal again.
         calls: how many calls it holds, and `delay` how many passed before it was seen.
         trace_ids: of its calls, the highest first.
@@ -45,10 +48,11 @@ class Spike:
     alarm: int = 0
 
     def sentence(self) -> str:
-        """What it says."""
+        """What it says, with times by the clock of this place."""
+        began = local(round(datetime.fromisoformat(self.began_at).timestamp() * 1e9))
         state = "and ended" if self.ended else "and goes on"
         return (
-            f"{self.prompt} on {self.model}: {self.metric} × {self.ratio:.2f} from {self.began_at[:19]}, seen after "
+            f"{self.prompt} on {self.model}: {self.metric} × {self.ratio:.2f} from {began}, seen after "
             f"{self.delay} calls, {self.calls} calls so far, {state}"
         )
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from llmops_jupyter.monitor.cost.budgets import BudgetList, Budgets, BudgetState
+from llmops_jupyter.monitor.cost.budget import BudgetList, BudgetState
+from llmops_jupyter.monitor.cost.budgets import Budgets
 from llmops_jupyter.monitor.cost.purse import Purse
 from llmops_jupyter.monitor.plugged import Plugged
+from llmops_jupyter.store import aliases
 
 if TYPE_CHECKING:
     from llmops_jupyter.monitor.cost.costs import CostReport
@@ -32,11 +35,12 @@ class Spending(Plugged):
         Args:
             by: 'prompt', 'version', 'model', 'notebook', 'session', 'day' or 'status'.
             confidence: of the intervals of the means.
-            filters: prompt ("name" or "name@2"), model, session, notebook, since, until.
+            filters: prompt ("name", "name@2" or "name@production", the version that it points at), model, session,
+                notebook (its path or the end of it, such as "analysis.ipynb"), since, until.
         """
         from llmops_jupyter.monitor.cost.costs import cost_report
 
-        return cost_report(self.store, by, filters, confidence=confidence)
+        return cost_report(self.store, by, self._numbered(filters), confidence=confidence)
 
     def budget(
         self,
@@ -69,15 +73,16 @@ class Spending(Plugged):
             per: 'call', 'day', 'total', or hours such as '24h', the last so many.
             prompt: that it is for, "name", "name@2" or "name@production"; without this and the following it is for
                 all calls of the workspace.
-            notebook: that it is for, as traces name it.
+            notebook: that it is for: its path or the end of it, such as "analysis.ipynb".
             session: that it is for.
-            deployment: that it is for.
+            deployment: that it is for; no release sets one yet.
             warn: the share at which an answer gets a note.
             fresh: forget what was used so far.
 
         Raises:
             OptionError: something cannot be used; nothing has changed.
-            UnknownNameError: only a name was given, and there is no such budget.
+            UnknownNameError: only a name was given, and there is no such budget; or a prompt has no such version or
+                alias.
         """
         limits = {
             "tokens": tokens,
@@ -117,12 +122,25 @@ class Spending(Plugged):
         """Where latency, tokens or cost of a prompt version went up and stayed up; see `monitor.spikes`.
 
         Args:
-            prompt: "name" or "name@2"; None looks at all.
+            prompt: "name", "name@2" or "name@production"; None looks at all.
             per_thousand: false alarms that are accepted in 1,000 calls without a change.
             baseline: calls that each version's normal is learnt from; None takes the older half.
             filters: model, session, notebook, since, until.
         """
         from llmops_jupyter.monitor.cost.spikes import spike_report
 
-        wanted = {"prompt": prompt, **filters}
+        wanted = self._numbered({"prompt": prompt, **filters})
         return spike_report(self.store, wanted, per_thousand=per_thousand, baseline=baseline)
+
+    def _numbered(self, filters: Mapping[str, Any]) -> dict[str, Any]:
+        """Filters with an alias of a prompt as the number of the version that it points at.
+
+        Raises:
+            UnknownNameError: there is no such prompt or alias.
+        """
+        found = dict(filters)
+        if found.get("prompt") is not None:
+            name, selector = aliases.parse_reference(found["prompt"])
+            if selector is not None and not selector.isdigit():
+                found["prompt"] = f"{name}@{self._prompts().get(found['prompt']).version}"
+        return found
