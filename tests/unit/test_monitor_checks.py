@@ -230,6 +230,46 @@ def test_pictures_are_drawn(shop, kind):
     assert str(made) == ""
 
 
+def in_time(made, begin, step):
+    return [
+        {**row, "at": f"{begin}T{i // 60:02d}:{i % 60:02d}:{step:02d}"}
+        for i, row in enumerate(made)
+    ]
+
+
+def test_a_timeline_of_sides_far_apart_is_drawn_by_the_rows_with_their_dates():
+    with lo.open(":memory:") as ws:
+        ws.monitor.baseline("usual", in_time(rows(200), "2026-01-01", 0), embedder="none")
+        for day, label in (("2026-03-01", "with their time"), ("2026-01-01", "time (UTC)")):
+            window = in_time(rows(60, seed=1), day, 30)
+            (axes,) = check(ws, window).timeline("latency").figure().axes
+            assert label in axes.get_xlabel()
+            lines = [line for line in axes.lines if line.get_label() in ("before", "now")]
+            spans = [np.ptp(line.get_xdata().astype(float)) for line in lines]
+            assert min(spans) > 0.1 * max(spans)
+        window = in_time(rows(60, seed=1), "2026-03-01", 30)
+        (axes,) = check(ws, window).timeline("latency").figure().axes
+        labels = [text.get_text() for text in axes.get_xticklabels()]
+        assert labels[0] == "01-01 00:00"
+        assert labels[-1] == "03-01 00:59"
+
+
+def test_kinds_beyond_ten_are_drawn_as_others_and_new_ones_are_among_the_shown(shop):
+    made = rows(60, seed=6)
+    given = [{**row, "channel": f"new {i}"} for i, row in enumerate(made)]
+    for row in given[:20]:
+        row["channel"] = "fax"
+    (axes,) = check(shop, given).distribution("channel").figure().axes
+    labels = [text.get_text() for text in axes.get_yticklabels()]
+    assert labels[-1] == "34 others"
+    assert len(labels) == 11
+    assert {"web", "mail", "phone", "fax"} <= set(labels)
+    others = sorted(p.get_width() for p in axes.patches if round(p.get_y()) == 0)
+    assert others == pytest.approx([0.0, 100 * 34 / 60])
+    legend = axes.get_legend().get_window_extent()
+    assert legend.y0 >= axes.get_window_extent().y1 - 1
+
+
 def test_a_picture_of_what_is_not_there_is_refused(shop):
     for draw in (shop.report.timeline, shop.report.distribution, shop.report.map):
         with pytest.raises(LLMOpsError, match="no feature"):

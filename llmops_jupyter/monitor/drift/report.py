@@ -159,7 +159,11 @@ class Report:
     def summary(self) -> str:
         """What may be said, on one line."""
         rows = f"{len(self.window):,} rows against {self.baseline.ref}"
-        many = f"{len(self.tests)} tests at a level of {self.level:.0%} together"
+        many = (
+            f"{len(self.tests)} tests at a level of {self.level:.0%} together"
+            if len(self.tests) > 1
+            else f"1 test at a level of {self.level:.0%}"
+        )
         if not self.can_alarm:
             few = f"{self.window.n_sessions:,} session{'s' if self.window.n_sessions > 1 else ''}"
             return f"Nothing can be said of {rows}: they are of {few}, with which no test can alarm ({many})"
