@@ -79,7 +79,9 @@ def stream_(context: Context, values: Mapping[str, Any]) -> Result:
         stream = stage.stream(values["baseline"], **options)
         if values["reset"]:
             stream.reset()
-        if values["data"] is not None or not values["reset"]:
+        # A stream of rows gets them from whoever has them; it can be looked at without any.
+        seen = bool(stream.rows) and not stream.baseline.sample.from_traces
+        if values["data"] is not None or not (values["reset"] or seen):
             stream.update(**data_of(context, values))
     views = [stream, stream.chart()] if stream.rows else [stream]
     return _ending(stream, values, ALARM if stream.alarm else OK, *views)

@@ -61,10 +61,10 @@ def test_a_variable_has_its_name_and_a_feature_of_that_name_gives_way(ws):
 
 
 def test_a_variable_called_input_is_whole(ws):
-    long = "word " * 1_000
-    report = drifted(ws, "{{ input }}", lambda r: {"input": long + r["input"]})
+    long = "x" * 5_000
+    report = drifted(ws, "{{ input }}", lambda r: {"input": f"{r['input']} {long}"})
     row = next(row for _, row in report.to_data("strange", limit=1).items())
-    assert row["input"].startswith(long)
+    assert row["input"].endswith(long)
     assert "trace input" not in row
 
 
