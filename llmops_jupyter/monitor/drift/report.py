@@ -9,7 +9,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter import render
-from llmops_jupyter.errors import DataError, OptionError, unknown_name
+from llmops_jupyter.errors import DataError, OptionError
+from llmops_jupyter.monitor.drift import choosing
 from llmops_jupyter.monitor.drift.baselines import Baseline
 from llmops_jupyter.monitor.drift.sample import Sample
 from llmops_jupyter.store import aliases
@@ -22,12 +23,6 @@ if TYPE_CHECKING:
     from llmops_jupyter.prompts import Prompts
 
 NUMBER, CATEGORY, TEXT = "number", "category", "text"
-PICTURES = {
-    "numbers": "distribution",
-    "categories": "distribution",
-    "texts": "map",
-    "vectors": "map",
-}
 
 
 @dataclass(frozen=True)
@@ -293,7 +288,7 @@ class Report:
         """A feature over time, with the band in which the baseline's windows lie."""
         from llmops_jupyter.monitor.drift.plots import Timeline
 
-        return Timeline(self, self._seen(feature, ("numbers",), "timeline"))
+        return Timeline(self, choosing.drawable(self, feature, ("numbers",), "timeline"))
 
     def distribution(self, feature: str | None = None) -> Distribution:
         """A feature before and after; that which changed most if none is named."""
@@ -304,7 +299,9 @@ class Report:
             if not watched:
                 raise OptionError("Only texts were compared. report.map() shows these.")
             feature = watched[0]
-        return Distribution(self, self._seen(feature, ("numbers", "categories"), "distribution"))
+        return Distribution(
+            self, choosing.drawable(self, feature, ("numbers", "categories"), "distribution")
+        )
 
     def map(self, text: str | None = None) -> Map:
         """The texts on a plane, coloured by where there are more or fewer than before."""
@@ -319,7 +316,7 @@ class Report:
             OptionError: none has.
         """
         if name is not None:
-            return self._seen(name, ("vectors",), "map")
+            return choosing.drawable(self, name, ("vectors",), "map")
         ordered = [t.feature for t in self.tests if t.kind == TEXT]
         if not ordered:
             raise OptionError("No texts were compared, so there is no map of them.")
@@ -355,29 +352,6 @@ class Report:
         page += "".join(f"<p><em>{html.escape(fact)}</em></p>" for fact in self.facts())
         return {"text/html": page, "text/plain": str(self)}
 
-    def _seen(self, name: str, kinds: Sequence[str], picture: str) -> str:
-        """The name itself, if both sides have values of it, and of a kind that the picture shows."""
-        before, now = kinds_of(self.reference, name), kinds_of(self.window, name)
-        if any(kind in before and kind in now for kind in kinds):
-            return name
-        shown = [n for k in kinds for n in _named(self.reference, k) & _named(self.window, k)]
-        listed = f"Features here: {', '.join(sorted(shown)) or 'none'}."
-        if not before and not now:
-            raise unknown_name("feature", name, shown, listed)
-        if not before or not now:
-            side = "baseline" if not before else "window"
-            raise DataError(
-                f"The {side} has no values of {name!r}, so they cannot be drawn. {listed}"
-            )
-        both = next((kind for kind in before if kind in now), None)
-        if both is None:
-            raise DataError(
-                f"{name!r} is of {before[0]} in the baseline and of {now[0]} in the window, so they cannot be drawn "
-                f"together. {listed}"
-            )
-        other = f"report.{PICTURES[both]}({name!r})"
-        raise OptionError(f"report.{picture} does not show {both} such as {name!r}: {other} does.")
-
     def _standing_out(self, feature: str | None) -> list[int]:
         from llmops_jupyter.monitor.drift.explaining import standing_out
 
@@ -393,24 +367,6 @@ class Report:
             del row["input"]  # which is that variable, and may be cut
         named = {f"trace {key}" if key in variables else key: value for key, value in row.items()}
         return {k: v for k, v in {**variables, **named}.items() if v is not None}
-
-
-def kinds_of(sample: Sample, name: str) -> list[str]:
-    """As what a sample has values of a feature: 'numbers', 'categories', 'texts', 'vectors'."""
-    return [kind for kind in PICTURES if name in _named(sample, kind)]
-
-
-def _named(sample: Sample, kind: str) -> set[str]:
-    """Features of a kind of which a sample has values."""
-    import numpy as np
-
-    there: dict[str, Callable[[Any], Any]] = {
-        "numbers": lambda values: np.isfinite(values).any(),
-        "categories": lambda values: any(v is not None for v in values),
-        "texts": any,
-        "vectors": lambda vectors: len(vectors.rows),
-    }
-    return {name for name, values in getattr(sample, kind).items() if there[kind](values)}
 
 
 def _p(value: float) -> str:
