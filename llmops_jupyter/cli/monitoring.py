@@ -18,6 +18,8 @@ HELP = (
     "warning, 2 an alert, 3 no data for a rule, 4 an error"
 )
 EXIT_ERROR = 4
+# Commands that end as a look does: 0, 2 where something changed, 3 where nothing can be said, 4 an error.
+AS_LOOKS = ("drift", "stream")
 # Seconds that webhooks are waited for before the command ends.
 FLUSH_S = 60.0
 TICK_S = 1.0
@@ -52,8 +54,8 @@ def joined(values: dict[str, Any]) -> dict[str, Any]:
 
 def error_code(arguments: Sequence[str]) -> int:
     """The exit code of errors: 1, but for looks, where that means a warning."""
-    looks = list(arguments[:1]) == ["monitor"] and not any(
-        not word.startswith("-") for word in arguments[1:2]
+    looks = list(arguments[:1]) == ["monitor"] and all(
+        word.startswith("-") or word in AS_LOOKS for word in arguments[1:2]
     )
     return EXIT_ERROR if looks else 1
 

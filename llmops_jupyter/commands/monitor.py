@@ -1,11 +1,21 @@
-"""`%monitor` and `llmops monitor`; rules are in `alerting`, golden sets and watching in `watching`."""
+"""`%monitor` and `llmops monitor`; rules are in `alerting`, drift in `drifting`, golden sets and watching in `watching`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from llmops_jupyter.commands.alerting import alerts_
+from llmops_jupyter.commands.drifting import (
+    FILTERS,
+    baseline_,
+    drift_,
+    filters_of,
+    reports_,
+    result_of,
+    rows_of,
+    stream_,
+)
 from llmops_jupyter.commands.scheduling import golden_, watch_
 from llmops_jupyter.commands.view import Advice, Context, Result, Rows, told
 from llmops_jupyter.errors import OptionError
@@ -19,16 +29,16 @@ __all__ = [
     "drift_",
     "golden_",
     "redteam_",
+    "reports_",
     "safety_",
     "spikes_",
     "status_",
+    "stream_",
     "watch_",
 ]
 
-FILTERS = ("prompt", "model", "session", "notebook", "since", "until")
 LIMITS = ("tokens", "output_tokens", "seconds", "calls", "dollars", "joules")
 SCOPES = ("prompt", "session", "notebook", "deployment")
-NO_BASELINES = "There are no baselines yet. Make one: %monitor baseline NAME --since 30d"
 NO_BUDGETS = (
     "There are no budgets yet. Make one: %monitor budget NAME --output-tokens 100000 --per day"
 )
@@ -41,33 +51,7 @@ def status_(context: Context, values: Mapping[str, Any]) -> Result:
         views.append(
             Advice("Add rules: %monitor alerts add FILE, or NAME --metric error_rate --alert 0.1")
         )
-    return _result(found, values, *views)
-
-
-def baseline_(context: Context, values: Mapping[str, Any]) -> Result:
-    stage: Any = context.workspace.monitor
-    if not values["name"]:
-        rows = _rows(stage.baselines())
-        return Result(rows, (Rows(rows),) if rows else (Advice(NO_BASELINES),))
-    with told(context, ""):
-        made = stage.baseline(values["name"], **_data(context, values), **_filters(values))
-    return _result(made, values, made)
-
-
-def drift_(context: Context, values: Mapping[str, Any]) -> Result:
-    stage: Any = context.workspace.monitor
-    with told(context, ""):
-        options = {key: values[key] for key in ("limit", "level") if values[key] is not None}
-        if values["feature"]:
-            options["features"] = values["feature"]
-        report = stage.check(
-            values["baseline"], **_data(context, values), **options, **_filters(values)
-        )
-        views: list[Any] = [report]
-        if values["to_data"]:
-            kept = report.to_data(values["to_data"])
-            views.append(f"{len(kept)} rows were kept as {kept.ref}")
-    return _result(report, values, *views)
+    return result_of(found, values, *views)
 
 
 def safety_(context: Context, values: Mapping[str, Any]) -> Result:
@@ -76,13 +60,13 @@ def safety_(context: Context, values: Mapping[str, Any]) -> Result:
     report = context.workspace.monitor.safety(
         values["window"] or "24h", examples=examples, **filters
     )
-    return _result(report, values, report)
+    return result_of(report, values, report)
 
 
 def cost_(context: Context, values: Mapping[str, Any]) -> Result:
     stage: Any = context.workspace.monitor
-    report = stage.costs(by=values["by"] or "prompt", **_filters(values))
-    return _result(report, values, report)
+    report = stage.costs(by=values["by"] or "prompt", **filters_of(values))
+    return result_of(report, values, report)
 
 
 def budget_(context: Context, values: Mapping[str, Any]) -> Result:
@@ -94,20 +78,20 @@ def budget_(context: Context, values: Mapping[str, Any]) -> Result:
     if not name:
         if wanted or values["end"] or values["fresh"]:
             raise OptionError("Name the budget: %monitor budget NAME --output-tokens N --per day")
-        rows = _rows(stage.budgets())
+        rows = rows_of(stage.budgets())
         return Result(rows, (Rows(rows),) if rows else (Advice(NO_BUDGETS),))
     if values["end"]:
         stage.end_budget(name)
         return Result({"ended": name}, (f"the budget {name} is no longer in force",))
     made = stage.budget(name, fresh=values["fresh"], **wanted)
-    return _result(made, values, made)
+    return result_of(made, values, made)
 
 
 def spikes_(context: Context, values: Mapping[str, Any]) -> Result:
     options = {} if values["per_thousand"] is None else {"per_thousand": values["per_thousand"]}
     stage: Any = context.workspace.monitor
-    report = stage.spikes(**options, **_filters(values))
-    return _result(report, values, report)
+    report = stage.spikes(**options, **filters_of(values))
+    return result_of(report, values, report)
 
 
 def redteam_(context: Context, values: Mapping[str, Any]) -> Result:
@@ -133,7 +117,7 @@ def redteam_(context: Context, values: Mapping[str, Any]) -> Result:
     if values["to_data"]:
         kept = report.to_data(values["to_data"])
         views.append(f"{len(kept)} attacks were kept as {kept.ref}")
-    return _result(report, values, *views)
+    return result_of(report, values, *views)
 
 
 def bias_(context: Context, values: Mapping[str, Any]) -> Result:
@@ -148,26 +132,4 @@ def bias_(context: Context, values: Mapping[str, Any]) -> Result:
             progress=tell,
             **options,
         )
-    return _result(report, values, report)
-
-
-def _result(found: Any, values: Mapping[str, Any], *views: Any) -> Result:
-    """A result that a variable gets as it is, and a terminal as JSON."""
-    plain = getattr(found, "as_dict", None)
-    return Result(found if values.get("out") or plain is None else plain(), views)
-
-
-def _filters(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: values[key] for key in FILTERS if values[key] is not None}
-
-
-def _data(context: Context, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The rows that are given instead of traces: a variable's, or a data set."""
-    given = values["data"]
-    return {} if given is None else {"data": context.variables.get(given, given)}
-
-
-def _rows(found: Any) -> Sequence[Mapping[str, Any]]:
-    from llmops_jupyter.monitor.alerts.overview import rows_of
-
-    return rows_of(found)
+    return result_of(report, values, report)

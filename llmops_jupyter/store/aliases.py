@@ -36,8 +36,9 @@ def check_name(kind: str, name: str) -> str:
         return name
     proposal = re.sub(r"[^a-z0-9._-]+", "-", name.casefold()).strip("-._")
     hint = f" For example {proposal!r}." if NAME.fullmatch(proposal) else ""
+    what = "data set" if kind == "data" else kind
     raise OptionError(
-        f"{name!r} cannot be the name of a {kind}: use small letters, digits, '.', '_' and '-', "
+        f"{name!r} cannot be the name of a {what}: use small letters, digits, '.', '_' and '-', "
         f"beginning with a letter or digit.{hint}"
     )
 

@@ -110,7 +110,7 @@ class DriftReport:
     """What a check of drift comes to."""
 
     def __init__(self, alarm, n=200):
-        self.alarm, self.window = alarm, range(n)
+        self.alarm, self.window, self.can_alarm = alarm, range(n), True
 
     def summary(self):
         return "more about refunds" if self.alarm else "no drift found"

@@ -9,6 +9,8 @@ from monitor_rows import rows, trace
 
 import llmops_jupyter as lo
 from llmops_jupyter.errors import DataError, LLMOpsError, OptionError, UnknownNameError
+from llmops_jupyter.monitor.drift.comparing import comparable
+from llmops_jupyter.monitor.drift.tabular import from_rows
 
 
 @pytest.fixture(scope="module")
@@ -93,18 +95,6 @@ def test_one_call_goes_from_an_alarm_to_rows_to_data_to_a_gate(shop):
     assert shop.evaluation.suites()[0]["name"] == "no-drift"
     outcome = shop.evaluation.gate("no-drift")
     assert outcome.outcome in ("passed", "failed", "undecided")
-    with pytest.raises(OptionError, match="variant"):
-        shop.report.gate("another")
-
-
-def test_demands_of_a_gate_may_be_given(shop):
-    suite = shop.report.gate(
-        "own",
-        variant="column=output",
-        data="no-such@1",
-        gates=[{"metric": "length", "at_least": 1}],
-    )
-    assert [gate.metric for gate in suite.gates] == ["length"]
 
 
 def test_a_report_of_traces_leads_to_traces(ws):
@@ -120,7 +110,6 @@ def test_a_report_of_traces_leads_to_traces(ws):
     assert {one.trace_id for one in found} <= set(ids)
     data = report.to_data("strange", limit=7)
     assert "trace_id" in data.columns
-    assert report.gate("again").variant.prompt == "support"
     assert ws.monitor.reports("usual")[0]["alarm"] is True
 
 
@@ -144,7 +133,10 @@ def test_sessions_are_permuted_whole_and_too_few_of_them_are_said():
         assert any("80 sessions" in note for note in report.notes)
         alone = check(ws, rows(40, seed=1, session=40, new=1.0))
         assert not alone.alarm
-        assert any("no test can alarm" in note for note in alone.notes)
+        assert not alone.can_alarm
+        assert any("no test can alarm: 1 session in the window" in note for note in alone.notes)
+        assert alone.summary().startswith("Nothing can be said of 40 rows against usual@1")
+        assert report.can_alarm
 
 
 @pytest.mark.parametrize(
@@ -195,6 +187,10 @@ def test_only_wanted_features_are_tested(shop):
     assert report.permutations == 199
     with pytest.raises(UnknownNameError, match="Did you mean 'latency'"):
         check(shop, rows(40, seed=4), features=["latencyy"])
+    alone = check(shop, rows(40, seed=4), features="latency")
+    assert [test.feature for test in alone.tests] == ["latency"]
+    with pytest.raises(OptionError, match="at least one"):
+        check(shop, rows(40, seed=4), features=[])
 
 
 @pytest.mark.parametrize("level", [0, 1, -0.1, "5%", None, True])
@@ -234,10 +230,159 @@ def test_pictures_are_drawn(shop, kind):
     assert str(made) == ""
 
 
+def in_time(made, begin, step):
+    return [
+        {**row, "at": f"{begin}T{i // 60:02d}:{i % 60:02d}:{step:02d}"}
+        for i, row in enumerate(made)
+    ]
+
+
+def test_a_timeline_of_sides_far_apart_is_drawn_by_the_rows_with_their_dates():
+    with lo.open(":memory:") as ws:
+        ws.monitor.baseline("usual", in_time(rows(200), "2026-01-01", 0), embedder="none")
+        for day, label in (("2026-03-01", "with their time"), ("2026-01-01", "time (UTC)")):
+            window = in_time(rows(60, seed=1), day, 30)
+            (axes,) = check(ws, window).timeline("latency").figure().axes
+            assert label in axes.get_xlabel()
+            lines = [line for line in axes.lines if line.get_label() in ("before", "now")]
+            spans = [np.ptp(line.get_xdata().astype(float)) for line in lines]
+            assert min(spans) > 0.1 * max(spans)
+        window = in_time(rows(60, seed=1), "2026-03-01", 30)
+        (axes,) = check(ws, window).timeline("latency").figure().axes
+        labels = [text.get_text() for text in axes.get_xticklabels()]
+        assert labels[0] == "01-01 00:00"
+        assert labels[-1] == "03-01 00:59"
+
+
+def test_kinds_beyond_ten_are_drawn_as_others_and_new_ones_are_among_the_shown(shop):
+    made = rows(60, seed=6)
+    given = [{**row, "channel": f"new {i}"} for i, row in enumerate(made)]
+    for row in given[:20]:
+        row["channel"] = "fax"
+    (axes,) = check(shop, given).distribution("channel").figure().axes
+    labels = [text.get_text() for text in axes.get_yticklabels()]
+    assert labels[-1] == "34 others"
+    assert len(labels) == 11
+    assert {"web", "mail", "phone", "fax"} <= set(labels)
+    others = sorted(p.get_width() for p in axes.patches if round(p.get_y()) == 0)
+    assert others == pytest.approx([0.0, 100 * 34 / 60])
+    legend = axes.get_legend().get_window_extent()
+    assert legend.y0 >= axes.get_window_extent().y1 - 1
+
+
 def test_a_picture_of_what_is_not_there_is_refused(shop):
     for draw in (shop.report.timeline, shop.report.distribution, shop.report.map):
         with pytest.raises(LLMOpsError, match="no feature"):
             draw("nothing")
+
+
+def test_a_picture_names_the_side_that_lacks_a_feature_or_the_picture_that_shows_it(shop):
+    report = check(shop, [{**row, "latency": None} for row in rows(40, seed=4)])
+    for draw in (report.timeline, report.distribution):
+        with pytest.raises(DataError, match="The window has no values of 'latency'"):
+            draw("latency")
+    new = check(shop, [{**row, "cost": 0.1 * i} for i, row in enumerate(rows(40, seed=4))])
+    with pytest.raises(DataError, match="The baseline has no values of 'cost'"):
+        new.timeline("cost")
+    with pytest.raises(OptionError, match=r"report\.map\('input'\) does"):
+        report.distribution("input")
+    with pytest.raises(OptionError, match=r"report\.distribution\('channel'\) does"):
+        report.timeline("channel")
+
+
+def test_a_feature_that_disappears_is_told(shop):
+    gone = [{**row, "latency": None, "channel": None} for row in rows(40, seed=4)]
+    report = check(shop, gone)
+    said = next(note for note in report.notes if "values are missing" in note)
+    assert "latency 0% → 100%" in said
+    assert "channel 0% → 100%" in said
+    assert "input" not in said
+    (row,) = [r for r in report.explanation.numbers if r["feature"] == "latency"]
+    assert row["missing"] == "0% → 100%"
+    assert row["50%"].endswith(" → –")
+    shares = {r["value"]: r for r in report.explanation.kinds if r["feature"] == "channel"}
+    assert (shares["web"]["now"], shares["(missing)"]["now"]) == ("–", "100.0%")
+    assert "–" in str(report.explanation)
+    few = [{**row, "latency": row["latency"] if i % 3 else None} for i, row in enumerate(gone)]
+    assert not any("values are missing" in n for n in check(shop, rows(40, seed=4)).notes)
+    assert any("latency 0% → 100%" in n for n in check(shop, few).notes)
+
+
+def test_rows_that_were_asked_together_have_no_times_and_the_report_says_why(ws):
+    for row in rows(60):
+        trace(ws, row)
+    ws.monitor.baseline("usual", prompt="support", embedder="none")
+    for row in rows(30, seed=1):
+        trace(ws, row, together=30)
+    report = check(ws, None)
+    said = next(note for note in report.notes if "values are missing" in note)
+    assert "latency s 0% → 100%" in said
+    assert "asked together" in said
+    assert "latency s" not in {test.feature for test in report.tests}
+    assert "latency s" in str(report.explanation)
+    with pytest.raises(DataError, match="The window has no values of 'latency s'"):
+        report.timeline("latency s")
+
+
+def test_numbers_against_words_are_said_to_be_that(ws):
+    made = [{"speed": float(i), "grade": i % 5} for i in range(60)]
+    numbers = from_rows(made, ws.data, 100)
+    words = from_rows([{**row, "grade": str(row["grade"])} for row in made], ws.data, 100)
+    for before, now, said in (
+        (numbers, words, "grade (numbers before, words now)"),
+        (words, numbers, "grade (words before, numbers now)"),
+    ):
+        found, notes = comparable(before, now, None)
+        assert [feature.name for feature in found] == ["speed"]
+        assert any(said in note for note in notes)
+        assert not any("fewer than" in note and "grade" in note for note in notes)
+
+
+@pytest.mark.parametrize("size", [1e300, 1.7e308])
+def test_numbers_near_the_largest_are_checked(size):
+    with lo.open(":memory:") as ws:
+        given = [{"huge": size * ((-1) ** i * (i + 1) / 60), "x": float(i)} for i in range(60)]
+        ws.monitor.baseline("usual", given, embedder="none")
+        report = ws.monitor.check("usual", given[:20])
+        assert {test.feature for test in report.tests} == {"huge", "x"}
+        assert {one.what.split()[1] for one in report.power} == {"x"}
+        assert str(report.explanation)
+        only = ws.monitor.check("usual", given[:20], features=["huge"])
+        assert only.power == ()
+
+
+def test_where_only_the_window_has_sessions_its_rows_count_and_that_is_warned_of():
+    with lo.open(":memory:") as ws:
+        ws.monitor.baseline("usual", rows(600), embedder="none")
+        report = ws.monitor.check("usual", rows(60, seed=1, session=20))
+        assert "windows of 60 rows" in str(report.false_alarms)
+        assert any("a window of 60 rows finds with 80 % power" in note for note in report.notes)
+        assert any("of 3 sessions, and the baseline has single rows" in n for n in report.notes)
+
+
+def test_where_only_the_baseline_has_sessions_windows_of_as_many_rows_are_tried():
+    with lo.open(":memory:") as ws:
+        ws.monitor.baseline("usual", rows(600, session=5), embedder="none")
+        report = ws.monitor.check("usual", rows(60, seed=1))
+        assert "windows of 12 sessions (about 60 rows)" in str(report.false_alarms)
+        assert any("and the window has single rows" in note for note in report.notes)
+
+
+def test_a_baseline_of_less_than_two_windows_says_what_was_tried():
+    with lo.open(":memory:") as ws:
+        ws.monitor.baseline("usual", rows(200), embedder="none")
+        report = ws.monitor.check("usual", rows(300, seed=1))
+        said = "windows of 100 rows, since the baseline has only 200 rows"
+        assert any(f"measured on {said}" in note for note in report.notes)
+        assert "since the baseline has only 200 rows" in str(report.false_alarms)
+        assert not any("a window of 300 rows" in note for note in report.notes)
+        again = ws.monitor.check("usual", rows(300, seed=1))
+        assert again.notes == report.notes
+
+
+def test_a_data_set_of_another_name_than_allowed_is_refused(shop):
+    with pytest.raises(OptionError, match="'Bad Name' cannot be the name of a data set"):
+        shop.report.to_data("Bad Name")
 
 
 def test_false_alarms_over_fresh_baselines_keep_the_level():

@@ -9,10 +9,13 @@ from types import SimpleNamespace
 
 import pytest
 from monitor_fakes import DriftReport, Traffic
+from monitor_rows import rows, trace
 from shells import Notebook
 
 import llmops_jupyter as lo
 from llmops_jupyter.cli.program import run as llmops
+from llmops_jupyter.commands.drifting import stream_
+from llmops_jupyter.commands.parsing import parse_magic
 from llmops_jupyter.errors import LLMOpsError, OptionError, UnknownNameError
 from llmops_jupyter.magics.completion import candidates
 from llmops_jupyter.monitor import Monitor
@@ -120,6 +123,14 @@ def test_a_rule_is_added_by_its_options(notebook):
         ("golden add x", "needs what is run, rows and a metric"),
         ("golden shwo", "Did you mean 'show'?"),
         ("budget --calls 3", "Name the budget"),
+        ("baseline --note why", "Name the baseline"),
+        ("baseline x --remove", "no baseline 'x'"),
+        ("baseline x --alias production", "no baseline 'x'"),
+        ("baseline x --remove --alias production", "--alias does not go with --remove"),
+        ("baseline x --alias production --since 3d", "--since does not go with --alias"),
+        ("stream x", "no baseline 'x'"),
+        ("stream x --rset", "Did you mean '--reset'?"),
+        ("reports x", "no baseline 'x'"),
         ("safety --window soon", "A window is a time"),
         ("panel gone", "no rule 'gone'"),
         ("panel", "%monitor status"),
@@ -263,6 +274,7 @@ def test_other_parts_are_asked_as_the_line_says(notebook, others, ws):
     for line in (
         "baseline support --prompt ask --since 30d",
         "baseline support --data rows",
+        "baseline support --limit 50 --embedder none --note spring",
         "drift support --since 24h --model m",
         "cost --by day --since 7d",
         "budget daily --calls 100 --per day --prompt ask",
@@ -277,6 +289,9 @@ def test_other_parts_are_asked_as_the_line_says(notebook, others, ws):
     calls = {name: (given, options) for name, given, options in reversed(others)}
     assert calls["baseline"] == (("support",), {"prompt": "ask", "since": "30d"})
     assert ("baseline", ("support",), {"data": [{"input": "a"}]}) in others
+    assert (
+        *("baseline", ("support",), {"limit": 50, "embedder": "none", "note": "spring"}),
+    ) in others
     assert calls["check"] == (("support",), {"since": "24h", "model": "m"})
     assert calls["costs"] == ((), {"by": "day", "since": "7d"})
     assert calls["budget"] == (
@@ -290,6 +305,43 @@ def test_other_parts_are_asked_as_the_line_says(notebook, others, ws):
     given, options = calls["bias"]
     assert given == ("ask", ["a", "b"])
     assert (options["attributes"], options["variable"]) == (["names"], "q")
+
+
+def test_baselines_are_named_removed_and_their_reports_listed(notebook, ws, capsys):
+    notebook.names["rows"], notebook.names["later"] = rows(60), rows(60, seed=1, slower=9.0)
+    notebook.run("%monitor reports")
+    assert "Nothing was compared yet" in capsys.readouterr().out
+    notebook.run("%monitor baseline usual --data rows --embedder none --note spring")
+    notebook.run("%monitor baseline usual@1 --alias production --note checked")
+    notebook.run("%monitor drift usual@production --data later --feature latency -o report")
+    notebook.run("%monitor drift usual --data rows --feature latency")
+    notebook.run("%monitor reports usual -n 1 -o found")
+    shown = capsys.readouterr().out
+    assert "usual@production → version 1" in shown
+    assert notebook.names["report"].alarm
+    assert [one["alarm"] for one in notebook.names["found"]] == [False]
+    assert ws.monitor.get("usual@production").note == "spring"
+    notebook.run("%monitor reports")
+    assert "Drift in 60 rows" in capsys.readouterr().out
+    notebook.run("%monitor baseline usual@1 --remove")
+    assert "usual@1 was removed" in capsys.readouterr().out
+    assert ws.monitor.baselines() == []
+
+
+def test_a_stream_is_updated_shown_and_reset(notebook, ws, capsys):
+    notebook.names["rows"], notebook.names["later"] = rows(100), rows(80, seed=1, slower=9.0)
+    ws.monitor.baseline("usual", notebook.names["rows"], embedder="none")
+    notebook.run("%monitor stream usual --data later --name mine --level 0.01 -o found")
+    assert "Changed since usual@1" in capsys.readouterr().out
+    assert notebook.names["found"].rows == 80
+    command, values = parse_magic("monitor", "stream usual --name mine --level 0.01")
+    assert command.name == "stream"
+    result = stream_(notebook.shell._llmops_session, values)
+    assert result.value["exit"] == 2
+    assert result.views[1]._repr_png_().startswith(b"\x89PNG")
+    notebook.run("%monitor stream usual --name mine --level 0.01 --reset -o found")
+    assert notebook.names["found"].rows == 0
+    assert not notebook.names["found"].alarm
 
 
 def test_completion_knows_actions_rules_and_measures(notebook, rules, others, ws):
@@ -322,6 +374,33 @@ def test_once_ends_with_a_code_for_cron(ws, traffic, rules, capsys):
     assert [r["state"] for r in found["rules"]] == ["alert", "ok"]
     assert found["exit"] == 2
     assert llmops(["monitor", "--once", "--rule", "speed"]) == 0
+
+
+def test_drift_and_streams_end_with_the_codes_of_a_look(ws, capsys):
+    assert llmops(["monitor", "drift", "usual"]) == 4
+    assert llmops(["monitor", "stream", "usual"]) == 4
+    for row in rows(60):
+        trace(ws, row)
+    ws.monitor.baseline("usual", prompt="support", embedder="none")
+    assert llmops(["monitor", "drift", "usual"]) == 4  # nothing has come yet
+    for row in rows(40, seed=1):
+        trace(ws, row)
+    alone = ["--feature", "latency s"]
+    assert llmops(["monitor", "drift", "usual", *alone]) == 0
+    assert llmops(["monitor", "stream", "usual"]) == 0
+    for row in rows(40, seed=2, slower=9.0):
+        trace(ws, row)
+    capsys.readouterr()
+    assert llmops(["monitor", "drift", "usual", *alone, "--limit", "40", "--json"]) == 2
+    found = json.loads(capsys.readouterr().out)
+    assert (found["alarm"], found["exit"]) == (True, 2)
+    assert llmops(["monitor", "--json", "stream", "usual"]) == 2
+    assert json.loads(capsys.readouterr().out)["exit"] == 2
+    for row in rows(30, seed=3, slower=9.0):
+        trace(ws, row, session="one")
+    assert llmops(["monitor", "drift", "usual", "--session", "one"]) == 3
+    assert "Nothing can be said of 30 rows" in capsys.readouterr().out
+    assert llmops(["monitor", "reports"]) == 0
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmops_jupyter.commands.arguments import LIMIT, METRIC, MODEL, OUT, SAMPLING
+from llmops_jupyter.commands.arguments import LIMIT, METRIC, MODEL, NOTE, OUT, SAMPLING
 from llmops_jupyter.commands.command import Argument, Command, Option
 
 SEVERITIES = ("low", "normal", "high")  # as in monitor.rules, which is not loaded for the table
@@ -23,6 +23,7 @@ UNTIL = Option(("--until",), "only older ones", "text", "WHEN")
 DATA = Option(
     ("--data",), "data set, or variable with rows, instead of traces", "text", "DATA", "rows"
 )
+NEWEST = Option(("-n", "--limit"), "only so many of the newest traces", "int", "N")
 BASELINE = Argument("baseline", "name of the baseline", complete="baseline")
 WHY = Option(("--why",), "why, for the log", "text", "TEXT")
 RULE = (
@@ -54,8 +55,32 @@ COMMANDS: tuple[Command, ...] = (
         "monitor",
         "baseline",
         "Freeze traces, or rows, as what drift is compared with; without a name, show all baselines.",
-        (Argument("name", "name of the baseline; all are shown if left out", "?", "baseline"),),
-        (DATA, *FILTERS, SINCE, UNTIL, OUT),
+        (
+            Argument(
+                "name",
+                "name of the baseline, with @VERSION for --alias and --remove; all are shown if left out",
+                "?",
+                "baseline",
+            ),
+        ),
+        (
+            DATA,
+            *FILTERS,
+            SINCE,
+            UNTIL,
+            NEWEST,
+            Option(
+                ("--embedder",),
+                "model for vectors of texts; none to compare them by their words",
+                "text",
+                "MODEL",
+                "model",
+            ),
+            NOTE,
+            Option(("--alias",), "point this alias at the version", "text", "ALIAS"),
+            Option(("--remove",), "delete the version, with its checks and streams", "flag"),
+            OUT,
+        ),
         "%monitor baseline support --prompt support --since 30d",
     ),
     Command(
@@ -68,7 +93,7 @@ COMMANDS: tuple[Command, ...] = (
             *FILTERS,
             SINCE,
             UNTIL,
-            Option(("-n", "--limit"), "only so many of the newest traces", "int", "N"),
+            NEWEST,
             Option(
                 ("--feature",),
                 "only this one, such as input or 'latency s'; may be repeated",
@@ -81,6 +106,33 @@ COMMANDS: tuple[Command, ...] = (
             OUT,
         ),
         "%monitor drift support --prompt support --since 24h",
+    ),
+    Command(
+        "monitor",
+        "stream",
+        "Take in what came after a baseline, and show whether it has changed; look as often as you like.",
+        (BASELINE,),
+        (
+            DATA,
+            Option(("--name",), "of the stream, where a baseline has several", "text", "NAME"),
+            Option(
+                ("--level",),
+                "probability of any false alarm over all looks; left out: 0.05",
+                "float",
+                "P",
+            ),
+            Option(("--reset",), "forget what has come so far, and begin anew", "flag"),
+            OUT,
+        ),
+        "%monitor stream support",
+    ),
+    Command(
+        "monitor",
+        "reports",
+        "Show what comparisons with baselines came to, newest first.",
+        (Argument("baseline", "only with this one; all if left out", "?", "baseline"),),
+        (LIMIT, OUT),
+        "%monitor reports support -n 5",
     ),
     Command(
         "monitor",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,11 +28,21 @@ TOPICS, MOST_UNITS = 8, 1_000
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was measured on a baseline for windows of a size."""
+    """What was measured on a baseline for windows of a size.
+
+    Args:
+        false_alarms: of windows that were drawn from it.
+        consecutive: alarms of its windows in their order.
+        power: how often planted changes were found.
+        tried: the windows, in words: '100 rows', '20 sessions'.
+        instead: why they are smaller than the one that was checked; '' if they are not.
+    """
 
     false_alarms: Measured
     consecutive: Measured
     power: tuple[Measured, ...]
+    tried: str = ""
+    instead: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The figures as JSON values."""
@@ -39,13 +50,16 @@ class Calibration:
             "false_alarms": vars(self.false_alarms),
             "consecutive": vars(self.consecutive),
             "power": [vars(one) for one in self.power],
+            "tried": self.tried,
+            "instead": self.instead,
         }
 
     @classmethod
     def of(cls, kept: Any) -> Calibration:
         """What `as_dict` made."""
         power = tuple(Measured(**one) for one in kept["power"])
-        return cls(Measured(**kept["false_alarms"]), Measured(**kept["consecutive"]), power)
+        alarms, runs = Measured(**kept["false_alarms"]), Measured(**kept["consecutive"])
+        return cls(alarms, runs, power, kept["tried"], kept["instead"])
 
 
 def measured(what: str, outcomes: Sequence[bool]) -> Measured:
@@ -73,18 +87,27 @@ def calibrate(
     rng = np.random.default_rng(20_260_129)
     units = sample.n_sessions
     taken = min(size, units // 2)
-    rows = f"{taken:,} {'sessions' if units < len(sample) else 'rows'}"
+    noun = "sessions" if units < len(sample) else "rows"
+    rows = f"{taken:,} {noun}"
+    if units < len(sample):
+        rows += f" (about {round(taken * len(sample) / units):,} rows)"
+    instead = f"since the baseline has only {units:,} {noun}" if taken < size else ""
     if taken < 2:
         nothing = measured("false alarms", ())
         return Calibration(nothing, nothing, ())
+    why = f", {instead}" if instead else ""
     alarms, runs = _own_windows(sample, features, taken, level, permutations, rng)
     return Calibration(
-        measured(f"false alarms among windows of {rows} drawn from the baseline itself", alarms),
+        measured(
+            f"false alarms among windows of {rows} drawn from the baseline itself{why}", alarms
+        ),
         measured(f"alarms among the baseline's consecutive windows of {rows}", runs),
         (
             *_topics(sample, features, taken, level, rng),
             *_shifts(sample, features, taken, level, rng),
         ),
+        rows,
+        instead,
     )
 
 
@@ -198,13 +221,16 @@ def _shifts(
     """How often a number that has moved by a part of its standard deviation is found."""
     import numpy as np
 
-    numeric = [f.name for f in features if f.kind == NUMBER]
+    numeric = {
+        f.name: spread
+        for f in features
+        if f.kind == NUMBER and (spread := _spread(sample.numbers[f.name])) is not None
+    }
     if not numeric:
         return []
     # Of values that repeat, any part of a step would show.
     name = max(numeric, key=lambda n: len(np.unique(sample.numbers[n])))
-    values = sample.numbers[name]
-    spread = float(np.nanstd(values))
+    values, spread = sample.numbers[name], numeric[name]
     of_row = alone(sample, []).units.of_row
     count = int(of_row.max()) + 1
     limit = level / _tests(features)
@@ -221,6 +247,17 @@ def _shifts(
             outcomes.append(p_value(row) <= limit)
         found.append(measured(f"finds {name} moved by {shift:g} standard deviations", outcomes))
     return found
+
+
+def _spread(values: NDArray[np.float64]) -> float | None:
+    """The standard deviation; None where that, or a value that moved by it, is beyond what numbers can be."""
+    import numpy as np
+
+    there = values[np.isfinite(values)]
+    with np.errstate(over="ignore", invalid="ignore"):
+        spread = float(np.std(there))
+        moved = float(np.abs(there).max(initial=0.0)) + spread * max(SHIFTS)
+    return spread if math.isfinite(moved) else None
 
 
 def _step(values: NDArray[np.float64], wanted: float) -> float:
@@ -240,13 +277,19 @@ def _enough(level: float) -> int:
     return round(2 / level) - 1
 
 
-def power_words(power: Sequence[Measured], rows: int) -> str:
-    """The smallest changes that are found with 80 % power."""
+def power_words(measured_on: Calibration) -> str:
+    """The smallest changes that are found with 80 % power, by windows of the size that was tried."""
     found: dict[str, str] = {}
-    for one in power:
+    for one in measured_on.power:
         kind = "topic" if "topic" in one.what else "shift"
         if one.rate >= 0.8 and kind not in found:
             found[kind] = one.what.removeprefix("finds ")
-    if not found:
-        return f"a window of {rows:,} rows finds none of the planted changes with 80 % power: make it larger"
-    return f"a window of {rows:,} rows finds with 80 % power: {'; '.join(found.values())}"
+    window = f"a window of {measured_on.tried}"
+    said = (
+        f"{window} finds with 80 % power: {'; '.join(found.values())}"
+        if found
+        else f"{window} finds none of the planted changes with 80 % power"
+    )
+    if measured_on.instead:
+        return f"{said}; measured on windows of {measured_on.tried}, {measured_on.instead}"
+    return said if found else f"{said}: make it larger"

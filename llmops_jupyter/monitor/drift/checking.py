@@ -15,6 +15,7 @@ from llmops_jupyter.monitor.drift.comparing import (
     Feature,
     comparable,
     in_words,
+    missing_note,
     pool_of,
     values_there,
     without_shared,
@@ -80,11 +81,17 @@ def check(
     pool = pool_of(before, window, chosen)
     tests = len(pool.tests)
     permutations = permutations_for(tests, level)
-    notes = [*_remarks(baseline, window, pool, level / tests), *notes, *more, *window.notes]
+    can_alarm = pool.units.least_p(10**9) <= level / tests
+    notes = [
+        *missing_note(before, window, features),
+        *_remarks(baseline, window, pool, can_alarm=can_alarm),
+        *_kinds_of_sessions(before, window),
+        *(*notes, *more, *window.notes),
+    ]
     p_values = pool.p_values(permutations, _rng(baseline, window))
     found = _calibration(kept, baseline, before, window, chosen, level, calibrated=calibrated)
     if found.power:
-        notes.insert(0, power_words(found.power, len(window)))
+        notes.insert(0, power_words(found))
     if found.consecutive.trials >= 3 and _unlikely(found, level):
         notes.insert(
             0,
@@ -104,6 +111,7 @@ def check(
         at=kept.store.now(),
         reference=before,
         _plugs=plugs,
+        can_alarm=can_alarm,
     )
 
 
@@ -134,7 +142,7 @@ def _tests(
     return tuple(sorted(found, key=lambda test: test.p_value))
 
 
-def _remarks(baseline: Baseline, window: Sample, pool: Pool, strictest: float) -> list[str]:
+def _remarks(baseline: Baseline, window: Sample, pool: Pool, *, can_alarm: bool) -> list[str]:
     said = []
     if baseline.n_rows < TIMES * len(window):
         said.append(
@@ -147,11 +155,10 @@ def _remarks(baseline: Baseline, window: Sample, pool: Pool, strictest: float) -
         said.append(
             f"{pool.units.shared} sessions lie on both sides; each side's rows count as a session of their own"
         )
-    least = pool.units.least_p(10**9)
-    if least > strictest:
+    if not can_alarm:
         said.append(
-            f"no test can alarm: {int(pool.units.window.sum())} sessions in the window are too few, whatever is in them. Give "
-            "more sessions"
+            f"no test can alarm: {_sessions(int(pool.units.window.sum()))} in the window, which is too few, whatever is in "
+            "them. Give more sessions"
         )
     elif pool.units.grouped:
         said.append(
@@ -175,15 +182,50 @@ def _calibration(
         nothing = measured("false alarms", ())
         return Calibration(nothing, nothing, ())
     tests = sum(2 if f.kind == "text" else 1 for f in chosen)
-    size = _rounded(window.n_sessions)
+    size = _rounded(_size(before, window))
     names = hashlib.sha256("\n".join(f"{f.kind} {f.name}" for f in chosen).encode())
-    key = f"1 {size} {level:g} {names.hexdigest()[:16]}"
+    key = f"2 {size} {level:g} {names.hexdigest()[:16]}"
     known = kept.calibration(baseline, key)
     if known is not None:
         return Calibration.of(known)
     found = calibrate(before, chosen, size, level, permutations_for(tests, level))
     kept.keep_calibration(baseline, key, found.as_dict())
     return found
+
+
+def _sessions(count: int) -> str:
+    return f"{count:,} session{'' if count == 1 else 's'}"
+
+
+def _grouped(sample: Sample) -> bool:
+    return sample.n_sessions < len(sample)
+
+
+def _kinds_of_sessions(before: Sample, window: Sample) -> list[str]:
+    """A warning where only one side has rows in sessions."""
+    if _grouped(before) == _grouped(window):
+        return []
+    if _grouped(window):
+        return [
+            (
+                f"the window's {len(window):,} rows are of {_sessions(window.n_sessions)}, and the baseline has single rows, "
+                "which cannot show how alike rows of a session are: false alarms may be more frequent than said. Make a "
+                "baseline of sessions"
+            )
+        ]
+    return [
+        (
+            f"the baseline's {len(before):,} rows are of {_sessions(before.n_sessions)}, and the window has single rows: if "
+            "these are of sessions, too, say of which, else false alarms may be more frequent than said"
+        )
+    ]
+
+
+def _size(before: Sample, window: Sample) -> int:
+    """Units of the baseline that make a window like this one: as many rows where only one side has sessions."""
+    if _grouped(before) == _grouped(window):
+        return window.n_sessions
+    return max(1, round(len(window) * before.n_sessions / len(before)))
 
 
 def _rounded(size: int) -> int:

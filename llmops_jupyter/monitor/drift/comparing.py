@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from llmops_jupyter.errors import DataError, unknown_name
+from llmops_jupyter.errors import DataError, OptionError, unknown_name
 from llmops_jupyter.monitor.drift.report import CATEGORY, NUMBER, TEXT
 from llmops_jupyter.monitor.drift.sample import Sample
 from llmops_jupyter.monitor.drift.statistics.clouds import Cloud, cloud_of
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 # Values that a feature needs on each side.
 LEAST = 5
+WORDS = {NUMBER: "numbers", CATEGORY: "words"}
+# Shares of missing values that differ by so much, and by more than chance would have it, are told.
+MISSING, BY_CHANCE = 0.1, 0.01
+# What rows that were asked together have not.
+TIMES = ("latency s", "time to first token s", "tokens per s")
 
 
 @dataclass(frozen=True)
@@ -41,18 +46,23 @@ def comparable(
         UnknownNameError: a wanted feature is not in the baseline.
         DataError: none can be compared.
     """
+    wanted = _wanted(wanted)
     kinds = dict.fromkeys(before.numbers, NUMBER) | dict.fromkeys(before.categories, CATEGORY)
     kinds |= dict.fromkeys(before.vectors, TEXT)
     for name in wanted or ():
         if name not in kinds:
             known = ", ".join(kinds)
             raise unknown_name("feature", name, kinds, f"The baseline has: {known}.")
-    found, absent, constant = [], [], []
+    found: list[Feature] = []
+    absent: list[str] = []
+    constant: list[str] = []
+    other: list[str] = []
     for name, kind in kinds.items():
         if wanted is not None and name not in wanted:
             continue
         if min(_there(before, name, kind), _there(now, name, kind)) < LEAST:
-            absent.append(name)
+            turned = _turned(before, now, name)
+            (other if turned else absent).append(f"{name} ({turned})" if turned else name)
         elif _is_constant(before, now, name, kind):
             constant.append(name)
         else:
@@ -61,6 +71,10 @@ def comparable(
     if absent:
         notes.append(
             f"not compared, since one side has fewer than {LEAST} values: {', '.join(absent)}"
+        )
+    if other:
+        notes.append(
+            f"not compared, since numbers and words do not compare: {', '.join(other)}. Write both sides alike"
         )
     if constant:
         notes.append(f"not compared, since all values are equal: {', '.join(constant)}")
@@ -75,6 +89,29 @@ def comparable(
     return found, notes
 
 
+def _wanted(names: Sequence[str] | None) -> Sequence[str] | None:
+    """The features that are asked for; one alone may be given as a text.
+
+    Raises:
+        OptionError: they are none.
+    """
+    if isinstance(names, str):
+        return [names]
+    if names is not None and not len(names):
+        raise OptionError(
+            "features names at least one, as in features=['input']. Leave it out for all."
+        )
+    return names
+
+
+def _turned(before: Sample, now: Sample, name: str) -> str:
+    """How a column that is of numbers on one side and of words on the other changed; '' if it did not."""
+    for first, second in ((NUMBER, CATEGORY), (CATEGORY, NUMBER)):
+        if _there(before, name, first) >= LEAST and _there(now, name, second) >= LEAST:
+            return f"{WORDS[first]} before, {WORDS[second]} now"
+    return ""
+
+
 def _there(sample: Sample, name: str, kind: str) -> int:
     import numpy as np
 
@@ -83,6 +120,72 @@ def _there(sample: Sample, name: str, kind: str) -> int:
     if kind == CATEGORY:
         return sum(v is not None for v in sample.categories.get(name, ()))
     return len(sample.vectors[name].rows) if name in sample.vectors else 0
+
+
+def missing_of(sample: Sample, name: str) -> int | None:
+    """How many rows lack a number, a category or a text; None where the sample has nothing of that name."""
+    import numpy as np
+
+    if name in sample.numbers:
+        return int((~np.isfinite(sample.numbers[name])).sum())
+    if name in sample.categories:
+        return sum(v is None for v in sample.categories[name])
+    if name in sample.texts:
+        return sum(not text for text in sample.texts[name])
+    return None
+
+
+def missing_shares(before: Sample, now: Sample, name: str) -> tuple[float, float]:
+    """The shares of rows without a value; of what a side has not at all, that is every row."""
+    first, second = missing_of(before, name), missing_of(now, name)
+    return (
+        1.0 if first is None else first / max(1, len(before)),
+        1.0 if second is None else second / max(1, len(now)),
+    )
+
+
+def gone_missing(before: Sample, now: Sample, name: str) -> bool:
+    """Whether a feature of the baseline has many more missing values, or fewer, by Fisher's test of the rows."""
+    from scipy.stats import fisher_exact
+
+    shares = missing_shares(before, now, name)
+    if abs(shares[1] - shares[0]) < MISSING:
+        return False
+    counts = [
+        [round(share * len(side)), len(side) - round(share * len(side))]
+        for share, side in zip(shares, (before, now), strict=True)
+    ]
+    return bool(fisher_exact(counts)[1] < BY_CHANCE)
+
+
+def missing_note(before: Sample, now: Sample, wanted: Sequence[str] | None) -> list[str]:
+    """What is missing more often than before, or more rarely, in words."""
+    wanted = _wanted(wanted)
+    names = dict.fromkeys((*before.numbers, *before.categories, *before.texts))
+    found = [
+        name
+        for name in names
+        if (wanted is None or name in wanted)
+        and not _turned(before, now, name)
+        and gone_missing(before, now, name)
+    ]
+    if not found:
+        return []
+    said = [f"{n} {missing_words(before, now, n)}" for n in found]
+    why = ""
+    if now.from_traces and any(
+        name in TIMES and _there(now, name, NUMBER) < LEAST for name in found
+    ):
+        why = ". Rows that were asked together, as by --over or map, have no times of their own"
+    return [
+        f"values are missing otherwise than before, which no test looks at: {', '.join(said)}{why}"
+    ]
+
+
+def missing_words(before: Sample, now: Sample, name: str) -> str:
+    """Shares of missing values for people."""
+    first, second = missing_shares(before, now, name)
+    return f"{first:.0%} → {second:.0%}"
 
 
 def _is_constant(before: Sample, now: Sample, name: str, kind: str) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter import render
 from llmops_jupyter.errors import unknown_name
+from llmops_jupyter.monitor.drift.comparing import gone_missing, missing_shares, missing_words
 from llmops_jupyter.monitor.drift.statistics.clusters import clusters_of
 from llmops_jupyter.monitor.drift.vectors import weighted
 from llmops_jupyter.render.html import cut
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 MOST_CLUSTERS, ROWS_A_CLUSTER = 12, 25
 WORDS, EXAMPLES = 6, 3
+ABSENT = "–"
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 _WORD = re.compile(r"[^\W\d_][\w'’-]+")
 
@@ -77,8 +79,8 @@ class Explanation:
         clusters: by text, those that changed most first.
         words: by text, that are more frequent than before, and less; with their log-odds in standard errors.
         strange: by text, the window's rows that speak most for a change, as (id, text).
-        numbers: quantiles before and now, by feature.
-        kinds: shares before and now, by feature.
+        numbers: quantiles before and now, by feature; '–' where a side has no value.
+        kinds: shares before and now, by feature; of those that changed, or are missing otherwise than before.
     """
 
     clusters: dict[str, tuple[Cluster, ...]]
@@ -134,14 +136,18 @@ def explain(report: Report) -> Explanation:
         if name in now.texts:
             words[name] = _words(before.texts[name], now.texts[name])
     changed = {test.feature for test in report.changed}
-    numbers = [_quantiles(before, now, n, n in changed) for n in before.numbers if n in now.numbers]
+    numbers = [
+        _quantiles(before, now, n, n in changed)
+        for n in before.numbers
+        if n in now.numbers or n not in now.categories
+    ]
     kinds = [
         row
         for n in before.categories
-        if n in now.categories and n in changed
+        if n not in now.numbers and (n in changed or gone_missing(before, now, n))
         for row in _shares(before, now, n)
     ]
-    return Explanation(clusters, words, strange, tuple(n for n in numbers if n), tuple(kinds))
+    return Explanation(clusters, words, strange, tuple(numbers), tuple(kinds))
 
 
 def _text(sample: Sample, name: str, place: int) -> str:
@@ -235,40 +241,41 @@ def log_odds(
     return [(words[i], float(z[i])) for i in order]
 
 
-def _quantiles(before: Sample, now: Sample, name: str, changed: bool) -> dict[str, Any] | None:
+def _quantiles(before: Sample, now: Sample, name: str, changed: bool) -> dict[str, Any]:
     import numpy as np
 
-    first, second = before.numbers[name], now.numbers[name]
-    first, second = first[np.isfinite(first)], second[np.isfinite(second)]
-    if not len(first) or not len(second):
-        return None
+    sides = [s.numbers.get(name, np.empty(0)) for s in (before, now)]
+    sides = [values[np.isfinite(values)] for values in sides]
     row: dict[str, Any] = {"feature": name, "changed": "yes" if changed else ""}
     for q in QUANTILES:
-        row[f"{q:.0%}"] = f"{np.quantile(first, q):.4g} → {np.quantile(second, q):.4g}"
-    missing = (
-        1 - len(first) / max(1, len(before)),
-        1 - len(second) / max(1, len(now)),
-    )
-    row["missing"] = f"{missing[0]:.0%} → {missing[1]:.0%}"
+        found = [f"{np.quantile(v, q):.4g}" if len(v) else ABSENT for v in sides]
+        row[f"{q:.0%}"] = " → ".join(found)
+    row["missing"] = missing_words(before, now, name)
     return row
 
 
 def _shares(before: Sample, now: Sample, name: str) -> list[dict[str, Any]]:
+    """Shares of the rows with a value; those without one are told in a row of their own."""
     first = Counter(v for v in before.categories[name] if v is not None)
-    second = Counter(v for v in now.categories[name] if v is not None)
+    second = Counter(v for v in now.categories.get(name, ()) if v is not None)
     totals = max(1, first.total()), max(1, second.total())
     kinds = sorted(
         {*first, *second}, key=lambda k: -abs(second[k] / totals[1] - first[k] / totals[0])
     )
-    return [
+    rows = [
         {
             "feature": name,
             "value": kind,
-            "before": f"{first[kind] / totals[0]:.1%}",
-            "now": f"{second[kind] / totals[1]:.1%}",
+            "before": f"{first[kind] / totals[0]:.1%}" if first else ABSENT,
+            "now": f"{second[kind] / totals[1]:.1%}" if second else ABSENT,
         }
         for kind in kinds[:8]
     ]
+    missing = missing_shares(before, now, name)
+    if any(missing):
+        said = [f"{share:.1%}" for share in missing]
+        rows.append({"feature": name, "value": "(missing)", "before": said[0], "now": said[1]})
+    return rows
 
 
 def standing_out(report: Report, feature: str) -> list[int]:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 from llmops_jupyter.data.preparing.languages import guesser
 from llmops_jupyter.guard.refusing import refuses
-from llmops_jupyter.tracing import names, values
+from llmops_jupyter.tracing import Traces, names, values
 
 # Characters of a text that are kept; lengths are of the whole.
 KEPT_TEXT = 2_000
@@ -23,6 +23,8 @@ MEAN_LOGPROB = "llmops.mean_logprob"
 SUPPORTED = "llmops.rag.supported"
 VARIABLES = "llmops.prompt.variables"
 DOCUMENTS = "gen_ai.retrieval.documents"
+# Traces that are read at once.
+BATCH = 500
 
 
 @dataclass
@@ -156,3 +158,20 @@ def input_of(attributes: Mapping[str, Any], last_user: str | None) -> str | None
     if given is None:
         return None
     return given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
+
+
+def variables_of(traces: Traces, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The values of the prompt's variables by trace, whole and with their names; traces without any are left out."""
+    found: dict[str, dict[str, Any]] = {}
+    for begin in range(0, len(ids), BATCH):
+        part = list(ids[begin : begin + BATCH])
+        rows = traces.store.rows(
+            "SELECT trace_id, attributes FROM spans WHERE parent_id IS NULL "
+            f"AND trace_id IN ({','.join('?' * len(part))})",
+            part,
+        )
+        for row in rows:
+            variables = values.read(row["attributes"]).get(VARIABLES)
+            if isinstance(variables, Mapping) and variables:
+                found[str(row["trace_id"])] = {str(k): v for k, v in variables.items()}
+    return found

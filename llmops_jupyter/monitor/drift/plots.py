@@ -21,6 +21,10 @@ WIDTH, HEIGHT = 7.0, 3.2
 BEFORE, NOW = "before", "now"
 # Points of a picture, and kinds of a category, at most.
 POINTS, KINDS = 2_000, 10
+# A side that takes less of the whole time than this cannot be read against time; dates that are then named.
+NARROW, TICKS = 0.05, 7
+# Words on a white halo, which both a light and a dark page show.
+HALOED = "#303030"
 LINES = ("-", "--", "-.", ":", (0, (1, 1)))
 
 
@@ -32,15 +36,20 @@ class Timeline(Picture):
         self.description = f"{feature} over time"
 
     def figure(self) -> Figure:
-        """One point for each group of rows as they came, with the quarter to three quarters of its rows."""
+        """One point for each group of rows as they came, with the quarter to three quarters of its rows.
+
+        Where a side is too short to be seen in the time of both, it is drawn against the rows' order, with dates.
+        """
         import numpy as np
 
         before, now = self.report.reference, self.report.window
-        timed = bool((before.times > 0).all() and (now.times > 0).all())
+        known = bool((before.times > 0).all() and (now.times > 0).all())
+        sides = [np.sort(s.times) if known else s.times for s in (before, now)]
+        timed = known and not _is_narrow(*sides)
         groups = []
         for side, sample in ((BEFORE, before), (NOW, now)):
             values = sample.numbers[self.feature]
-            places = sample.times / 1e9 if timed else np.arange(len(sample), dtype=float)
+            places = sample.times / 1e9 if timed else _ranks(sample.times)
             if side == NOW and not timed:
                 places = places + len(before)
             groups.append((side, *_grouped(places, values, max(10, len(now) // 6))))
@@ -68,13 +77,25 @@ class Timeline(Picture):
                     label=side,
                 )
         axes.set_ylabel(self.feature)
-        axes.set_xlabel("time (UTC)" if timed else "rows in their order")
-        axes.set_title(
-            "medians; quarters of the rows; band: 95 % of the baseline's medians", fontsize=9
+        if known and not timed:
+            axes.axvline(len(before) - 0.5, color=INK, linestyle=":", linewidth=1)
+            _date_ticks(axes, np.concatenate(sides))
+        axes.set_xlabel(
+            "time (UTC)"
+            if timed
+            else "rows in their order, with their time (UTC)"
+            if known
+            else "rows in their order"
         )
-        _legend(axes)
+        axes.set_title(
+            "medians; quarters of the rows; band: 95 % of the baseline's medians",
+            fontsize=9,
+            loc="left",
+            color=INK,
+        )
+        _legend(axes, above=True)
         paint(axes)
-        if timed:
+        if known:
             axes.tick_params(axis="x", labelsize=8, labelrotation=20)
         return found
 
@@ -94,6 +115,33 @@ def _grouped(
     return middles, quarters.reshape(-1, 3)
 
 
+def _ranks(times: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The place of each row in time; rows of one time, or without one, as they came."""
+    import numpy as np
+
+    found = np.empty(len(times))
+    found[np.argsort(times, kind="stable")] = np.arange(len(times))
+    return found
+
+
+def _is_narrow(before: NDArray[np.int64], now: NDArray[np.int64]) -> bool:
+    """Whether one side's time is too short a part of that of both to be seen."""
+    whole = max(before[-1], now[-1]) - min(before[0], now[0])
+    return bool(min(before[-1] - before[0], now[-1] - now[0]) < NARROW * whole)
+
+
+def _date_ticks(axes: Any, times: NDArray[np.int64]) -> None:
+    """Name the times of some rows, which lie in the order of `times`: with the day, and the year, where they differ."""
+    import numpy as np
+
+    places = np.unique(np.linspace(0, len(times) - 1, TICKS).round().astype(int))
+    stamps = [str(np.datetime64(int(times[place]), "ns"))[:16].split("T") for place in places]
+    days, years = ({stamp[0][:end] for stamp in stamps} for end in (10, 4))
+    begin = 0 if len(years) > 1 else 5
+    labels = [f"{day[begin:]} {minute}" if len(days) > 1 else minute for day, minute in stamps]
+    axes.set_xticks(places, labels)
+
+
 def _dates(places: NDArray[np.float64], *, timed: bool) -> Any:
     import numpy as np
 
@@ -111,11 +159,12 @@ class Distribution(Picture):
         """Shares of the rows in equal steps, or by category."""
         found = new_figure(WIDTH, HEIGHT)
         axes = found.add_subplot()
-        if self.feature in self.report.reference.numbers:
+        sides = (self.report.reference, self.report.window)
+        if all(self.feature in side.numbers for side in sides):
             self._numbers(axes)
         else:
             self._kinds(axes)
-        _legend(axes)
+        _legend(axes, above=True)
         paint(axes)
         return found
 
@@ -145,14 +194,29 @@ class Distribution(Picture):
             Counter(v for v in s.categories[self.feature] if v is not None)
             for s in (self.report.reference, self.report.window)
         ]
-        most = (sides[0] + sides[1]).most_common(KINDS)
-        names = [name for name, _ in reversed(most)]
-        places = np.arange(len(names))
-        pairs = ((sides[0], NEUTRAL, BEFORE, 0.2), (sides[1], BAD, NOW, -0.2))
-        for counts, colour, label, shift in pairs:
-            shares = [100 * counts[name] / max(1, counts.total()) for name in names]
+        totals = [max(1, counts.total()) for counts in sides]
+        ordered = sorted(
+            {*sides[0], *sides[1]},
+            key=lambda kind: (
+                -max(c[kind] / n for c, n in zip(sides, totals, strict=True)),
+                kind,
+            ),
+        )
+        # One more is shown rather than called "1 others".
+        shown = ordered if len(ordered) <= KINDS + 1 else ordered[:KINDS]
+        others = ordered[len(shown) :]
+        labels = [
+            *(cut(name, 30) for name in shown),
+            *([f"{len(others)} others"] if others else []),
+        ]
+        places = np.arange(len(labels))[::-1]
+        pairs = ((NEUTRAL, BEFORE, 0.2), (BAD, NOW, -0.2))
+        for counts, total, (colour, label, shift) in zip(sides, totals, pairs, strict=True):
+            bars = [counts[name] for name in shown]
+            bars += [sum(counts[name] for name in others)] if others else []
+            shares = [100 * count / total for count in bars]
             axes.barh(places + shift, shares, 0.38, color=colour, label=label)
-        axes.set_yticks(places, [cut(name, 30) for name in names])
+        axes.set_yticks(places, labels)
         axes.set_xlabel(f"share of the rows, % ({self.feature})")
 
 
@@ -224,22 +288,25 @@ class Map(Picture):
 
     def _name(self, axes: Any, plane: NDArray[np.float64]) -> None:
         import numpy as np
+        from matplotlib.patheffects import withStroke
 
         rows = self.report.window.vectors[self.text].rows
         place = {self.report.window.ids[row]: i for i, row in enumerate(rows)}
         for cluster in self.report.explanation.clusters.get(self.text, ())[:4]:
             if cluster.change == "about the same" or not cluster.ids:
                 continue
-            middle = np.median(plane[[place[i] for i in cluster.ids]], axis=0)
+            dots = plane[[place[i] for i in cluster.ids]]
             axes.annotate(
                 f"{', '.join(cluster.words[:3])} ({cluster.change})",
-                middle,
-                xytext=(0, 12),
+                (np.median(dots[:, 0]), np.quantile(dots[:, 1], 0.9)),
+                xytext=(0, 10),
                 textcoords="offset points",
                 ha="center",
                 fontsize=8,
-                color=INK,
+                color=HALOED,
                 fontweight="bold",
+                path_effects=[withStroke(linewidth=3, foreground="white")],
+                zorder=5,
             )
 
 
@@ -286,7 +353,9 @@ class Capital(Picture):
         return found
 
 
-def _legend(axes: Any) -> None:
-    made = axes.legend(frameon=False, fontsize=8)
+def _legend(axes: Any, *, above: bool = False) -> None:
+    """The legend where there is room, or above the axes, where nothing lies below it."""
+    place = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "ncols": 2, "borderpad": 0.2}
+    made = axes.legend(frameon=False, fontsize=8, **(place if above else {}))
     for text in made.get_texts():
         text.set_color(INK)

@@ -9,16 +9,19 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter import render
-from llmops_jupyter.errors import DataError, OptionError, unknown_name
+from llmops_jupyter.errors import DataError, OptionError
+from llmops_jupyter.monitor.drift import choosing
 from llmops_jupyter.monitor.drift.baselines import Baseline
 from llmops_jupyter.monitor.drift.collecting import check_limit
 from llmops_jupyter.monitor.drift.sample import Sample
+from llmops_jupyter.store import aliases
 
 if TYPE_CHECKING:
-    from llmops_jupyter.data import Dataset
+    from llmops_jupyter.data import Dataset, Datasets
     from llmops_jupyter.evaluation.suites import Suite
     from llmops_jupyter.monitor.drift.explaining import Explanation
     from llmops_jupyter.monitor.drift.plots import Distribution, Map, Timeline
+    from llmops_jupyter.prompts import Prompts
 
 NUMBER, CATEGORY, TEXT = "number", "category", "text"
 
@@ -102,6 +105,9 @@ class Plugs:
     traces: Callable[[Sequence[str]], list[Any]]
     to_data: Callable[[str, Sequence[tuple[str, Mapping[str, Any]]], str], Dataset]
     save_suite: Callable[[str, str], Suite]
+    variables: Callable[[Sequence[str]], Mapping[str, Mapping[str, Any]]]
+    prompts: Callable[[], Prompts]
+    data: Callable[[], Datasets]
 
 
 @dataclass(frozen=True)
@@ -119,6 +125,7 @@ class Report:
         permutations: that p-values rest on.
         notes: what a reader should know.
         reference: the baseline's rows, as they were compared.
+        can_alarm: whether any rows at all could alarm; not so where the window has too few sessions.
     """
 
     baseline: Baseline
@@ -133,6 +140,7 @@ class Report:
     at: str
     reference: Sample = field(repr=False)
     _plugs: Plugs = field(repr=False, compare=False)
+    can_alarm: bool = True
 
     @property
     def alarm(self) -> bool:
@@ -147,7 +155,14 @@ class Report:
     def summary(self) -> str:
         """What may be said, on one line."""
         rows = f"{len(self.window):,} rows against {self.baseline.ref}"
-        many = f"{len(self.tests)} tests at a level of {self.level:.0%} together"
+        many = (
+            f"{len(self.tests)} tests at a level of {self.level:.0%} together"
+            if len(self.tests) > 1
+            else f"1 test at a level of {self.level:.0%}"
+        )
+        if not self.can_alarm:
+            few = f"{self.window.n_sessions:,} session{'s' if self.window.n_sessions > 1 else ''}"
+            return f"Nothing can be said of {rows}: they are of {few}, with which no test can alarm ({many})"
         if not self.alarm:
             return f"No drift found in {rows}: {many}"
         names = dict.fromkeys(test.feature for test in self.changed)
@@ -203,7 +218,10 @@ class Report:
         return self._plugs.traces([self.window.ids[i] for i in places])
 
     def to_data(self, name: str, *, feature: str | None = None, limit: int = 200) -> Dataset:
-        """Those rows as a data set: input, output, and the features of each.
+        """Those rows as a data set: input, output, the prompt's variables, and the features of each.
+
+        A variable has the column of its own name, so that the prompt runs on the rows; a feature of the same name is
+        then called ``trace NAME``.
 
         Args:
             name: of the data set.
@@ -211,9 +229,25 @@ class Report:
             limit: at most so many.
         """
         check_limit(limit)
+        aliases.check_name("data set", name)
+        pairs = self.data_rows(feature, limit)
+        return self._plugs.to_data(name, pairs, self.origin)
+
+    def data_rows(
+        self, feature: str | None = None, limit: int | None = None
+    ) -> list[tuple[str, dict[str, Any]]]:
+        """The rows that stand out, as `to_data` writes them, with their ids; all rows where there is no limit."""
         places = self._standing_out(feature)[:limit]
-        pairs = [(self.window.ids[i], self._data_row(i)) for i in places]
-        return self._plugs.to_data(name, pairs, f"drift against {self.baseline.ref}, {self.at}")
+        ids = [self.window.ids[i] for i in places]
+        variables = self._plugs.variables(ids) if self.window.from_traces else {}
+        return [
+            (i, self._data_row(p, variables.get(i, {}))) for i, p in zip(ids, places, strict=True)
+        ]
+
+    @property
+    def origin(self) -> str:
+        """Where data sets of its rows come from, on one line."""
+        return f"drift against {self.baseline.ref}, {self.at}"
 
     def gate(
         self,
@@ -229,42 +263,49 @@ class Report:
         Args:
             name: of the suite, and of its data set if none is given.
             variant: what is gated, such as ``support@production``; the baseline's prompt if left out.
-            data: rows to gate on; made by `to_data` if left out.
+            data: a data set to gate on; made by `to_data` if left out, of rows that the variant can run on.
             gates: demands as in a suite's file; made from what the baseline was like if left out.
             limit: rows of the data set that is made.
 
         Raises:
-            OptionError: there is nothing to gate, or no demand follows from what changed.
+            OptionError: there is nothing to gate, the rows lack what the variant needs, or no demand follows from what
+                changed. Nothing is kept then.
+            UnknownNameError: there is no such prompt or data set.
         """
-        from llmops_jupyter.monitor.drift.gating import suite_text
+        from llmops_jupyter.monitor.drift.gating import gated
 
+        check_limit(limit)
         prompt = variant or self.baseline.filters.get("prompt")
         if prompt is None:
             raise OptionError(
                 "The baseline is of no one prompt. Name what is to be gated: variant='support@production'."
             )
-        made = data if data is not None else self.to_data(name, limit=limit)
-        reference = made if isinstance(made, str) else made.ref
-        text = suite_text(name, reference, str(prompt), self, gates)
-        return self._plugs.save_suite(name, text)
+        return gated(
+            *(self, self._plugs, name),
+            variant=str(prompt),
+            data=data,
+            gates=gates,
+            limit=limit,
+        )
 
     def timeline(self, feature: str) -> Timeline:
         """A feature over time, with the band in which the baseline's windows lie."""
         from llmops_jupyter.monitor.drift.plots import Timeline
 
-        return Timeline(self, self._known(feature, self.reference.numbers, self.window.numbers))
+        return Timeline(self, choosing.drawable(self, feature, ("numbers",), "timeline"))
 
     def distribution(self, feature: str | None = None) -> Distribution:
         """A feature before and after; that which changed most if none is named."""
         from llmops_jupyter.monitor.drift.plots import Distribution
 
-        named = [*self.reference.numbers, *self.reference.categories]
         if feature is None:
             watched = [t.feature for t in self.tests if t.kind != TEXT]
             if not watched:
                 raise OptionError("Only texts were compared. report.map() shows these.")
             feature = watched[0]
-        return Distribution(self, self._known(feature, named, named))
+        return Distribution(
+            self, choosing.drawable(self, feature, ("numbers", "categories"), "distribution")
+        )
 
     def map(self, text: str | None = None) -> Map:
         """The texts on a plane, coloured by where there are more or fewer than before."""
@@ -278,9 +319,8 @@ class Report:
         Raises:
             OptionError: none has.
         """
-        both = [n for n in self.reference.vectors if n in self.window.vectors]
         if name is not None:
-            return self._known(name, both, both)
+            return choosing.drawable(self, name, ("vectors",), "map")
         ordered = [t.feature for t in self.tests if t.kind == TEXT]
         if not ordered:
             raise OptionError("No texts were compared, so there is no map of them.")
@@ -292,6 +332,7 @@ class Report:
             "baseline": self.baseline.ref,
             "at": self.at,
             "alarm": self.alarm,
+            "can_alarm": self.can_alarm,
             "summary": self.summary(),
             "level": self.level,
             "rows": len(self.window),
@@ -315,13 +356,6 @@ class Report:
         page += "".join(f"<p><em>{html.escape(fact)}</em></p>" for fact in self.facts())
         return {"text/html": page, "text/plain": str(self)}
 
-    def _known(self, name: str, first: Any, second: Any) -> str:
-        if name not in first or name not in second:
-            raise unknown_name(
-                "feature", name, [*first], f"Features here: {', '.join(first) or 'none'}."
-            )
-        return name
-
     def _standing_out(self, feature: str | None) -> list[int]:
         from llmops_jupyter.monitor.drift.explaining import standing_out
 
@@ -329,11 +363,14 @@ class Report:
             raise DataError("Nothing was compared, so no row stands out.")
         return standing_out(self, feature or self.tests[0].feature)
 
-    def _data_row(self, place: int) -> dict[str, Any]:
+    def _data_row(self, place: int, variables: Mapping[str, Any]) -> dict[str, Any]:
         row = self.window.row(place)
         if self.window.from_traces:
             row = {"trace_id": self.window.ids[place], **row}
-        return {key: value for key, value in row.items() if value is not None}
+        if len(variables) == 1 and "input" in variables:
+            del row["input"]  # which is that variable, and may be cut
+        named = {f"trace {key}" if key in variables else key: value for key, value in row.items()}
+        return {k: v for k, v in {**variables, **named}.items() if v is not None}
 
 
 def _p(value: float) -> str:

@@ -275,6 +275,7 @@ class Drift(Plugged):
         return self._embedding(NONE if hashed else made[0].embedder)
 
     def _plugs(self) -> Plugs:
+        from llmops_jupyter.monitor.drift.features import variables_of
         from llmops_jupyter.monitor.drift.report import Plugs
 
         def to_data(
@@ -287,7 +288,12 @@ class Drift(Plugged):
         def save_suite(name: str, text: str) -> Suite:
             return self._evaluation().save_suite(name, text)
 
-        return Plugs(self.traces.summaries, to_data, save_suite)
+        def variables(ids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+            return variables_of(self.traces, ids)
+
+        return Plugs(
+            self.traces.summaries, to_data, save_suite, variables, self._prompts, self._data
+        )
 
 
 def _says_when(filters: Mapping[str, Any]) -> bool:
