@@ -27,7 +27,8 @@ from llmops_jupyter.monitor.alerts.states import (
     failed,
     telling,
 )
-from llmops_jupyter.monitor.alerts.traffic import Pause, collect, no_pause, resolved
+from llmops_jupyter.monitor.alerts.traffic import Pause, collect, no_pause
+from llmops_jupyter.monitor.alerts.windows import resolved
 
 if TYPE_CHECKING:
     from llmops_jupyter.evaluation.answering import Tell

@@ -45,7 +45,7 @@ class Alerting(Plugged):
             DataError, OptionError: the window or a filter cannot be used.
         """
         from llmops_jupyter.monitor.alerts.safety import report
-        from llmops_jupyter.monitor.alerts.traffic import resolved
+        from llmops_jupyter.monitor.alerts.windows import resolved
 
         found = resolved(filters, self._prompts)
         return report(self.store, window, found, now_ns=time.time_ns(), examples=examples)
