@@ -128,7 +128,7 @@ class Traffic:
 def alerts_of(ws, clock, **stage):
     """The alerts of a workspace at the time of a clock; `stage` has fakes of what the stage is asked for."""
     monitor = SimpleNamespace(store=ws.store, golden=ws.monitor.golden, **stage)
-    return Alerts(ws.store, monitor, lambda: ws.prompts, ws.tracer.clean_text, clock)
+    return Alerts(ws.store, monitor, lambda: ws.prompts, ws.tracer, clock)
 
 
 class DriftReport:

@@ -24,7 +24,7 @@ class Alerting(Plugged):
         """The rules of the workspace: ``add``, ``look``, ``board``, ``silence``, ``acknowledge``."""
         from llmops_jupyter.monitor.alerts.alerts import Alerts
 
-        return Alerts(self.store, self, self._prompts, self.tracer.clean_text, time.time_ns)
+        return Alerts(self.store, self, self._prompts, self.tracer, time.time_ns)
 
     @cached_property
     def golden(self) -> Golden:

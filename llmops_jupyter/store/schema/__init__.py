@@ -47,4 +47,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     baselines.m023_baselines,
     alerts.m024_alerts,
     redteam.m025_redteam,
+    alerts.m026_waiting_notices,
 )
