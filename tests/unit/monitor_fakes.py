@@ -12,9 +12,37 @@ from llmops_jupyter.tracing import names
 
 S = 1_000_000_000
 COLUMNS = (
-    *("trace_id", "span_id", "parent_id", "name", "op", "kind", "start_ns", "end_ns", "first_token_ns"),
-    *("status", "error_type", "provider", "model", "prompt_name", "prompt_version", "session", "notebook"),
-    *("input_tokens", "output_tokens", "cost", "busy_s", "process_id", "partial", "attributes", "schema_url"),
+    *(
+        "trace_id",
+        "span_id",
+        "parent_id",
+        "name",
+        "op",
+        "kind",
+        "start_ns",
+        "end_ns",
+        "first_token_ns",
+    ),
+    *(
+        "status",
+        "error_type",
+        "provider",
+        "model",
+        "prompt_name",
+        "prompt_version",
+        "session",
+        "notebook",
+    ),
+    *(
+        "input_tokens",
+        "output_tokens",
+        "cost",
+        "busy_s",
+        "process_id",
+        "partial",
+        "attributes",
+        "schema_url",
+    ),
 )
 
 
@@ -100,7 +128,9 @@ class Traffic:
             f"INSERT INTO spans({', '.join(COLUMNS)}) VALUES ({marks})",
             [row.get(name) for name in COLUMNS],
         )
-        if calls and any(given.get(k) is not None for k in ("input_tokens", "output_tokens", "cost")):
+        if calls and any(
+            given.get(k) is not None for k in ("input_tokens", "output_tokens", "cost")
+        ):
             self.calls(conn, row, given)
         return row
 

@@ -46,7 +46,9 @@ ASK = {"prompt_name": "ask", "prompt_version": 1, "model": "m", "session": "s"}
 
 
 def test_a_prompt_in_a_function_is_found_by_its_name_model_and_session(alerts, traffic):
-    traffic.add(3, **ASK, within="agent", runs=2, status="error", output_tokens=5, notebook="a.ipynb")
+    traffic.add(
+        3, **ASK, within="agent", runs=2, status="error", output_tokens=5, notebook="a.ipynb"
+    )
     traffic.add(6, **ASK, output_tokens=5)
     traffic.add(6, prompt_name="other", prompt_version=1, output_tokens=7)
     for filters in ({"prompt": "ask"}, {"prompt": "ask@1"}, {"model": "m"}, {"session": "s"}):
@@ -70,7 +72,8 @@ def test_a_prompt_that_runs_itself_through_a_tool_counts_once(alerts, traffic, w
     outer = ws.store.row("SELECT * FROM spans WHERE prompt_name = 'ask' AND parent_id IS NULL")
     with ws.store.write() as conn:
         tool = traffic._insert(
-            conn, {"trace_id": outer["trace_id"], "parent_id": outer["span_id"], "op": "execute_tool"}
+            conn,
+            {"trace_id": outer["trace_id"], "parent_id": outer["span_id"], "op": "execute_tool"},
         )
         inner = {"trace_id": outer["trace_id"], "parent_id": tool["span_id"]}
         traffic._insert(conn, {**ASK, **inner, "output_tokens": 4}, calls=True)
@@ -152,7 +155,10 @@ def test_dollars_of_models_on_this_machine_are_what_the_user_says(
     found = value(alerts, metric="cost_usd")
     assert (found.state, found.value) == ("no data", None)
     said = alerts.looks("r")[-1]["note"]
-    assert said == "nothing says what all 4 calls cost; say watts and prices in prices.json (docs: cost)"
+    assert (
+        said
+        == "nothing says what all 4 calls cost; say watts and prices in prices.json (docs: cost)"
+    )
     local = {"dollars_per_hour": 2.0, "watts": 1000, "dollars_per_kwh": 0.5}
     (tmp_path / "own.json").write_text(json.dumps({"date": "2026-11-01", "local": local}))
     monkeypatch.setenv("LLMOPS_PRICES", str(tmp_path / "own.json"))

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.errors import OptionError, UnknownNameError, unknown_name
 from llmops_jupyter.monitor.alerts import ledger, outbox
+from llmops_jupyter.monitor.alerts.ages import age
 from llmops_jupyter.monitor.alerts.board import Board, Entry, Looked
 from llmops_jupyter.monitor.alerts.bodies import body_of, reason_of
 from llmops_jupyter.monitor.alerts.deciding import decide
 from llmops_jupyter.monitor.alerts.notifying import Notifier
 from llmops_jupyter.monitor.alerts.readings import Reading, read
-from llmops_jupyter.monitor.alerts.rules import Rule, age, read_rules
+from llmops_jupyter.monitor.alerts.rules import ALL, Rule, read_rules
 from llmops_jupyter.monitor.alerts.states import (
     BAD,
     NO_DATA,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from llmops_jupyter.store import Store
     from llmops_jupyter.tracing import Tracer
 
-ALL = "all"
 NOTHING = "There are no rules yet. Add some: %monitor alerts add FILE"
 
 
@@ -91,6 +91,7 @@ class Alerts:
 
         Raises:
             DataError: a rule cannot be used; none was kept.
+            UnknownNameError: there is no such prompt, baseline or golden set; none was kept.
         """
         if (rules is None) == (not rule):
             raise OptionError(
@@ -102,7 +103,7 @@ class Alerts:
             rules = [rule]
         found = read_rules(rules)
         for one in found:
-            self._filters(one)
+            self._check(one)
         ledger.keep_rules(self.store, found)
         return found
 
@@ -357,6 +358,15 @@ class Alerts:
             process = self._tracer.register_process(conn)
         self._tracer.registered()
         return process
+
+    def _check(self, rule: Rule) -> None:
+        """Raise an UnknownNameError for a rule of something that is not there."""
+        if "prompt" in self._filters(rule):
+            self._prompts().get(rule.filters["prompt"])
+        if rule.measure.name == "golden":
+            self._monitor.golden.get(rule.measure.argument)
+        if rule.measure.name == "drift":
+            self._monitor.get(rule.measure.argument)
 
     def _filters(self, rule: Rule) -> dict[str, str]:
         """The filters of a rule, with an alias as the version that it stands for now.

@@ -12,9 +12,10 @@ from llmops_jupyter.monitor.alerts.states import UNKNOWN, Standing
 
 def reason_of(rule: Rule, reading: Reading) -> str:
     """Why a rule is where it is, for its history."""
-    if reading.note:
+    if reading.note and (rule.measure.own or reading.value is None):
         return reading.note
-    return f"{rule.metric} {rule.measure.text(reading.value)}"
+    said = f"{rule.metric} {rule.measure.text(reading.value)}"
+    return f"{said}; {reading.note}" if reading.note else said
 
 
 def body_of(

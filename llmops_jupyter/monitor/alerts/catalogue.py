@@ -97,10 +97,18 @@ _ALL = (
         unit="tokens/s",
         q=0.5,
     ),
-    Measure("cost_usd", "dollars of all calls of models, of those that have a price (see cost)", "sum", unit="$", at_least=1),
+    Measure(
+        "cost_usd",
+        "dollars of all calls of models, of those that have a price (see cost)",
+        "sum",
+        unit="$",
+        at_least=1,
+    ),
     Measure("calls", "number of traces, or runs of a prompt", "sum", at_least=1),
     Measure("input_tokens", "tokens read by all calls of models", "sum", unit="tokens", at_least=1),
-    Measure("output_tokens", "tokens written by all calls of models", "sum", unit="tokens", at_least=1),
+    Measure(
+        "output_tokens", "tokens written by all calls of models", "sum", unit="tokens", at_least=1
+    ),
     Measure(
         "score",
         "mean of a score, such as score:thumb",

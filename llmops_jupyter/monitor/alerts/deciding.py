@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.errors import DataError
+from llmops_jupyter.monitor.alerts.ledger import parse
 from llmops_jupyter.monitor.alerts.readings import Reading
 from llmops_jupyter.monitor.alerts.rules import Rule
 from llmops_jupyter.monitor.alerts.states import NO_DATA, S, Standing
@@ -118,10 +119,14 @@ def _golden(
     monitor: Any, rule: Rule, standing: Standing, now_ns: int, tell: Tell | None
 ) -> Reading | None:
     golden, name = monitor.golden, rule.measure.argument
-    fresh = golden.is_due(name, now_ns)
-    if not fresh and standing.looked_ns and not standing.error and standing.state != NO_DATA:
-        return None
-    made = golden.run(name, tell=tell) if fresh else golden.series(name)[-1]
+    if golden.is_due(name, now_ns):
+        made = golden.run(name, tell=tell)
+    else:
+        made = golden.series(name)[-1]
+        unread = standing.error or standing.state == NO_DATA or not standing.looked_ns
+        # Somebody else may have run it, by hand or for another rule.
+        if not unread and not parse(made.at) > standing.looked_ns:
+            return None
     first = made.results[0] if made.results else None
     return Reading(
         first.value if first else None,
@@ -129,6 +134,6 @@ def _golden(
         first.low if first else None,
         first.high if first else None,
         alarm=made.dropped,
-        enough=first is not None and first.value is not None,
+        enough=made.dropped or made.comparable,
         note=made.sentence(),
     )

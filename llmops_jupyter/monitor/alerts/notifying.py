@@ -95,7 +95,10 @@ class Notifier:
             self._stop.set()
             self.flush(GRACE_S)
             with self._changed:
-                left = [*self._under_way.values(), *(p for lane in self._lanes.values() for p in lane)]
+                left = [
+                    *self._under_way.values(),
+                    *(p for lane in self._lanes.values() for p in lane),
+                ]
                 for lane in self._lanes.values():
                     lane.clear()
             if left and not self.store.closed:

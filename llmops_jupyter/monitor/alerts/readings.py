@@ -78,7 +78,11 @@ def _summed(rule: Rule, found: Values, values: Any) -> Reading:
     """A sum; of calls of which some do not say it, what the others come to, which is said."""
     value, missing, note = float(values.sum()), found.traces - len(values), ""
     if rule.measure.of_calls and missing:
-        many = f"all {missing:,} calls" if not len(values) else f"{missing:,} of {found.traces:,} calls"
+        many = (
+            f"all {missing:,} calls"
+            if not len(values)
+            else f"{missing:,} of {found.traces:,} calls"
+        )
         note = f"nothing says what {many} {_SAYS[rule.measure.name]}"
     enough = rule.measure.name == "calls" or (found.traces >= rule.at_least and len(values) > 0)
     if found.traces < rule.at_least and not enough:

@@ -11,9 +11,9 @@ from llmops_jupyter import render
 from llmops_jupyter.errors import OptionError
 from llmops_jupyter.evaluation.statistics import adjusted, rate, separate_rates
 from llmops_jupyter.evaluation.summary import number
+from llmops_jupyter.monitor.alerts.ages import age
 from llmops_jupyter.monitor.alerts.board import local
 from llmops_jupyter.monitor.alerts.guarded import GUARDRAIL, verdicts_of
-from llmops_jupyter.monitor.alerts.rules import age
 from llmops_jupyter.monitor.alerts.states import S
 from llmops_jupyter.monitor.alerts.traffic import BATCH
 from llmops_jupyter.monitor.alerts.windows import first_id, traces_of

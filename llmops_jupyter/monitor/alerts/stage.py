@@ -63,7 +63,7 @@ class Alerting(Plugged):
             DataError: the time cannot be read.
             StoreReadOnlyError: the store is open for reading only.
         """
-        from llmops_jupyter.monitor.alerts.rules import age
+        from llmops_jupyter.monitor.alerts.ages import age
 
         seconds = age(every, "every")
         watcher = self.watcher

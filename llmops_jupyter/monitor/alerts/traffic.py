@@ -11,9 +11,9 @@ from typing import Any
 
 from llmops_jupyter.guard.refusing import refuses
 from llmops_jupyter.models.prices import Assumptions, assumptions_of
+from llmops_jupyter.monitor.alerts.ages import Window
 from llmops_jupyter.monitor.alerts.catalogue import Measure
 from llmops_jupyter.monitor.alerts.guarded import GUARDRAIL, verdicts_of
-from llmops_jupyter.monitor.alerts.rules import Window
 from llmops_jupyter.monitor.alerts.windows import Clause, bounds
 from llmops_jupyter.monitor.cost.pricing import dollars_of, energy_of
 from llmops_jupyter.records import Figure

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.errors import OptionError, did_you_mean
+from llmops_jupyter.monitor.alerts.ages import Window
 from llmops_jupyter.monitor.alerts.catalogue import Measure
-from llmops_jupyter.monitor.alerts.rules import FILTERS, Window
+from llmops_jupyter.monitor.alerts.rules import FILTERS
 from llmops_jupyter.store import Store, aliases
 from llmops_jupyter.tracing import names
 
@@ -25,7 +26,9 @@ SLACK = 1_000
 RUN, CALL = "invoke_workflow", "chat"
 OVER = "({s}.end_ns IS NOT NULL OR {s}.status = 'interrupted')"
 NO_TEST = "s.trace_id NOT IN (SELECT trace_id FROM evaluation_outputs)"
-NOTEBOOK = "(SELECT r.notebook FROM spans r WHERE r.trace_id = s.trace_id AND r.parent_id IS NULL LIMIT 1)"
+NOTEBOOK = (
+    "(SELECT r.notebook FROM spans r WHERE r.trace_id = s.trace_id AND r.parent_id IS NULL LIMIT 1)"
+)
 # Whether a run stands in another one that fits as well; only few spans have to be asked.
 INSIDE = (
     "EXISTS (WITH RECURSIVE up(span) AS (SELECT s.parent_id UNION SELECT o.parent_id FROM up JOIN spans o "
@@ -114,9 +117,7 @@ def traces_of(filters: Mapping[str, Any], *, walk: bool = False, runs: bool = Fa
     inside = INSIDE.format(fits=f"a.op = '{RUN}' AND {around.where}")
     inner = Clause(f"s.parent_id IS NOT NULL AND s.op = '{RUN}'") & fits
     inner = inner & Clause(f"NOT {inside}", around.parameters)
-    found = Clause(
-        f"(({roots.where}) OR ({inner.where}))", (*roots.parameters, *inner.parameters)
-    )
+    found = Clause(f"(({roots.where}) OR ({inner.where}))", (*roots.parameters, *inner.parameters))
     return found & _of_notebook(filters)
 
 
