@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import heapq
 import json
 import sqlite3
@@ -29,6 +30,9 @@ COLUMNS = (
     "s.id, s.trace_id, s.start_ns, s.end_ns, s.first_token_ns, s.status, s.error_type, s.input_tokens, "
     "s.output_tokens, s.cost"
 )
+# Whether a text declines takes a millisecond; windows overlap, so the next look asks again of most texts.
+REMEMBERED = 200_000
+_decided: dict[bytes, float] = {}
 TEXT = "(SELECT m.parts FROM messages m WHERE m.hash = s.output_message) AS parts"
 Pause = Callable[[], None]
 
@@ -208,7 +212,14 @@ def _cut(row: sqlite3.Row) -> float:
 
 def _refused(row: sqlite3.Row) -> float | None:
     text = text_of(row)
-    return float(refuses(text)) if text.strip() else None
+    if not text.strip():
+        return None
+    key = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()
+    if key not in _decided:
+        if len(_decided) >= REMEMBERED:
+            _decided.clear()
+        _decided[key] = float(refuses(text))
+    return _decided[key]
 
 
 def _seconds(begin: int | None, end: int | None) -> float | None:
