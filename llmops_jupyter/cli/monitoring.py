@@ -76,14 +76,20 @@ def run_monitor(terminal: Terminal, values: Mapping[str, Any]) -> Result:
 def _once(terminal: Terminal, values: Mapping[str, Any]) -> Result:
     from llmops_jupyter.monitor.alerts.board import Looked
     from llmops_jupyter.monitor.alerts.lease import holder_of
+    from llmops_jupyter.monitor.alerts.watching import silence
 
     alerts = terminal.workspace.monitor.alerts
     holder = holder_of(terminal.workspace.store)
     notes: list[str] = []
-    if holder is None or values["rule"]:
+    silent = "" if holder is None else silence(holder)
+    if holder is None or silent or values["rule"]:
         looked = alerts.look(values["rule"], tell=terminal.progress())
+        if holder is not None and silent:
+            notes.append(
+                f"process {holder.pid} on {holder.host} holds the watch of this store{silent}: this look is another one"
+            )
         if not alerts.notifier.flush(FLUSH_S):
-            notes.append("some webhooks have not answered yet and may not have been told")
+            notes.append("some webhooks have not answered yet; the next look tells them again")
     else:
         # Looking twice as often would count looks in a row twice, and tell everything twice.
         looked = Looked(alerts.board().entries)

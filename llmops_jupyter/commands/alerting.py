@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.commands.table.monitor import ALERT_ACTIONS
-from llmops_jupyter.commands.view import Advice, Context, Result, Rows, table, told
+from llmops_jupyter.commands.view import Advice, Context, Result, Rows, told
 from llmops_jupyter.errors import OptionError, did_you_mean
 
 if TYPE_CHECKING:
@@ -189,18 +189,22 @@ def _history(context: Context, alerts: Alerts, values: Mapping[str, Any]) -> Res
     found = [(c.at, c.rule, c.before, c.state, c.reason) for c in alerts.changes(rule, limit)]
     if rule:
         found += [(m.at, m.rule, m.who, m.kind, m.why) for m in alerts.marks(rule)]
-    names = ("rule", "from", "to", "why")
-    rows = [
-        {"at": _time(at), **dict(zip(names, rest, strict=True))}
-        for at, *rest in sorted(found, reverse=True)
-    ]
-    return table(rows, "No state has changed yet. %monitor alerts look looks at the rules.")
+    names = ("at", "rule", "from", "to", "why")
+    rows = [dict(zip(names, one, strict=True)) for one in sorted(found, reverse=True)]
+    return _timed(rows, "No state has changed yet. %monitor alerts look looks at the rules.")
 
 
 def _notices(context: Context, alerts: Alerts, values: Mapping[str, Any]) -> Result:
     del context
-    rows = [{**n, "at": _time(n["at"])} for n in alerts.notices(values["limit"] or LIMIT)]
-    return table(rows, "No channel was told anything yet. %monitor alerts shows the rules.")
+    rows = alerts.notices(values["limit"] or LIMIT)
+    return _timed(rows, "No channel was told anything yet. %monitor alerts shows the rules.")
+
+
+def _timed(rows: Sequence[Mapping[str, Any]], empty: str) -> Result:
+    """A table with times by the clock of this place for people, and as they are kept for programs."""
+    if not rows:
+        return Result([], (Advice(empty),))
+    return Result(list(rows), (Rows([{**row, "at": _time(row["at"])} for row in rows]),))
 
 
 _ACTIONS: Mapping[str, Callable[[Context, Any, Mapping[str, Any]], Result]] = {

@@ -98,8 +98,9 @@ def _show(golden: Any, values: Mapping[str, Any]) -> Result:
         return Result([], (Advice(f"{made.name} was never run: %monitor golden run {made.name}"),))
     rows = [row for run in reversed(runs) for row in run.rows()]
     charts = [QualityOverTime(runs, metric, made.margin) for metric in made.metrics]
+    many = f"all {len(runs)} runs" if len(runs) > 1 else "this run and all later ones"
     note = (
-        f"intervals hold for all {len(runs)} runs together; the first run is the reference, and a loss of more than "
+        f"intervals hold for {many} together; the first run is the reference, and a loss of more than "
         f"{made.margin:g} counts"
     )
     return Result(list(runs), (Rows(rows), *charts, note))

@@ -57,7 +57,9 @@ def run(session: Session, command: options.Command, values: dict[str, Any]) -> A
     name = f"{command.name.replace('-', '_')}_"
     if (command.magic, command.name) in IN_NOTEBOOK:
         module = import_module(f"llmops_jupyter.magics.{command.magic}")
-        return getattr(module, name)(session, values)
+        made = getattr(module, name)(session, values)
+        session.ran(command.magic, command.name, values)
+        return made
     from llmops_jupyter.magics.display import show_result
 
     module = import_module(f"llmops_jupyter.commands.{command.magic}")
@@ -67,4 +69,5 @@ def run(session: Session, command: options.Command, values: dict[str, Any]) -> A
         session.end_progress()
     session.assign(values.get("out"), result.value)
     show_result(session.shell, result)
+    session.ran(command.magic, command.name, values)
     return None

@@ -141,14 +141,19 @@ class Session:
         self._cell_id = getattr(info, "cell_id", None)
         explain_lost_questions(getattr(info, "raw_cell", None) or "")
 
+    def ran(self, magic: str, command: str, values: Mapping[str, Any]) -> None:
+        """Note that a command has run and shown what it does."""
+        if magic == "monitor":
+            self._notices.ran(command, values)
+
     def _after_cell(self, result: Any) -> None:
+        del result
         workspace = sys.modules.get("llmops_jupyter.workspace")
         if workspace is None:
             return
         from llmops_jupyter.magics.display import say
 
-        cell = getattr(getattr(result, "info", None), "raw_cell", None) or ""
-        self._notices.after_cell(workspace.opened_workspace(), cell, say)
+        self._notices.after_cell(workspace.opened_workspace(), say)
 
 
 _QUESTION = re.compile(

@@ -11,7 +11,6 @@ from llmops_jupyter.errors import LLMOpsError
 from llmops_jupyter.monitor.alerts.board import Board, Entry
 from llmops_jupyter.monitor.alerts.timelines import Timeline, thinned
 from llmops_jupyter.render.clock import local
-from llmops_jupyter.tracing.records import iso
 
 if TYPE_CHECKING:
     from llmops_jupyter.monitor import Monitor
@@ -70,7 +69,7 @@ def traces_of(monitor: Monitor, looks: Sequence[Mapping[str, Any]]) -> list[dict
         found.append(
             {
                 "id": trace_id,
-                "at": iso(root.start_ns)[:16].replace("T", " "),
+                "at": local(root.start_ns),
                 "prompt": root.prompt or root.name,
                 "status": root.status,
                 "took": "" if root.duration_s is None else f"{root.duration_s:.2f} s",

@@ -12,9 +12,37 @@ from llmops_jupyter.tracing import names
 
 S = 1_000_000_000
 COLUMNS = (
-    *("trace_id", "span_id", "name", "op", "kind", "start_ns", "end_ns", "first_token_ns"),
-    *("status", "error_type", "model", "prompt_name", "prompt_version", "session", "notebook"),
-    *("input_tokens", "output_tokens", "cost", "process_id", "partial", "attributes", "schema_url"),
+    *(
+        "trace_id",
+        "span_id",
+        "parent_id",
+        "name",
+        "op",
+        "kind",
+        "start_ns",
+        "end_ns",
+        "first_token_ns",
+    ),
+    *(
+        "status",
+        "error_type",
+        "provider",
+        "model",
+        "prompt_name",
+        "prompt_version",
+        "session",
+        "notebook",
+    ),
+    *(
+        "input_tokens",
+        "output_tokens",
+        "cost",
+        "busy_s",
+        "process_id",
+        "partial",
+        "attributes",
+        "schema_url",
+    ),
 )
 
 
@@ -42,7 +70,11 @@ class Traffic:
             self.process = ws.tracer.register_process(conn)
 
     def add(self, n=1, *, every=0.0, **values):
-        """So many traces that end now; returns their ids. Values are columns, `text`, `took`, `first` and `rows`."""
+        """So many traces that end now; returns their ids. Values are columns, `text`, `took`, `first` and `rows`.
+
+        One with tokens or a cost has a call of a model below it, as runs of prompts have; with `within`, a function
+        is around it.
+        """
         ids = []
         with self.ws.store.write() as conn:
             for _ in range(n):
@@ -50,8 +82,27 @@ class Traffic:
                 self.clock.move(every)
         return ids
 
+    def calls(self, conn, root, values):
+        """The call of a model that a run of a prompt made."""
+        self._insert(
+            conn,
+            {**values, "trace_id": root["trace_id"], "parent_id": root["span_id"], "op": "chat"},
+        )
+
     def _one(self, conn, values):
+        within = values.pop("within", None)
+        if within is None:
+            return self._insert(conn, values, calls=True)["trace_id"]
+        notebook = {"notebook": values.pop("notebook", None)}
+        outer = self._insert(conn, {"op": "function", "name": within, **notebook})
+        for _ in range(values.pop("runs", 1)):
+            inner = {"trace_id": outer["trace_id"], "parent_id": outer["span_id"]}
+            self._insert(conn, {**dict(values), **inner}, calls=True)
+        return outer["trace_id"]
+
+    def _insert(self, conn, values, *, calls=False):
         self.count += 1
+        given = dict(values)
         took, first = values.pop("took", 0.1), values.pop("first", 0.02)
         attributes = {names.FINISH_REASONS: [values.pop("finish", "stop")]}
         if "rows" in values:
@@ -66,7 +117,7 @@ class Traffic:
             "start_ns": self.clock.ns - int(took * S),
             "status": "ok",
             "process_id": self.process,
-            "partial": values.pop("text", "fine"),
+            "partial": values.pop("text", "fine") if "op" not in values else None,
             "attributes": json.dumps(attributes),
             "schema_url": names.SCHEMA_URL,
             **values,
@@ -77,7 +128,11 @@ class Traffic:
             f"INSERT INTO spans({', '.join(COLUMNS)}) VALUES ({marks})",
             [row.get(name) for name in COLUMNS],
         )
-        return row["trace_id"]
+        if calls and any(
+            given.get(k) is not None for k in ("input_tokens", "output_tokens", "cost")
+        ):
+            self.calls(conn, row, given)
+        return row
 
     def guard(self, trace_id, *verdicts):
         """A guard's span in a trace; a verdict is a check with its decision."""
@@ -102,8 +157,9 @@ class Traffic:
 
 def alerts_of(ws, clock, **stage):
     """The alerts of a workspace at the time of a clock; `stage` has fakes of what the stage is asked for."""
+    stage = {"get": lambda baseline: baseline, **stage}  # all baselines are there
     monitor = SimpleNamespace(store=ws.store, golden=ws.monitor.golden, **stage)
-    return Alerts(ws.store, monitor, lambda: ws.prompts, ws.tracer.clean_text, clock)
+    return Alerts(ws.store, monitor, lambda: ws.prompts, ws.tracer, clock)
 
 
 class DriftReport:

@@ -322,6 +322,7 @@ def test_a_spike_that_goes_on_alerts_and_one_that_ended_does_not(ws, clock):
         return report
 
     alerts = alerts_of(ws, clock, spikes=spikes)
+    ws.prompts.save("ask", "{{ q }}")
     alerts.add(name="slow", metric="spike:latency", prompt="ask", window="7d")
     entry = alerts.look().entries[0]
     assert (entry.standing.state, entry.standing.value, entry.standing.n) == ("alert", 1.7, 400)
@@ -363,6 +364,65 @@ def test_a_new_version_goes_on_and_a_removed_rule_keeps_its_history(alerts, traf
         alerts.look()
     alerts.add(name="r", metric="error_rate", alert=0.2)
     assert alerts.board().entries[0].standing.state == "no data"
+
+
+def test_rules_of_what_is_not_there_are_refused_and_none_is_kept(ws):
+    fine = {"metric": "error_rate", "alert": 0.1}
+    ws.prompts.save("ask", "{{ q }}")
+    for wrong, said in (
+        ({"metric": "drift:gone"}, "no baseline 'gone'"),
+        ({"metric": "golden:gone"}, "no golden set 'gone'"),
+        ({**fine, "name": "p", "prompt": "aks"}, "Did you mean 'ask'"),
+        ({**fine, "name": "p", "prompt": "ask@7"}, "ask"),
+    ):
+        with pytest.raises(UnknownNameError, match=said):
+            ws.monitor.alerts.add([fine, wrong])
+    assert ws.monitor.alerts.rules() == []
+
+
+def test_why_there_is_no_data_is_on_the_board(alerts, traffic):
+    traffic.add(3)
+    entry = one(alerts, metric="error_rate", alert=0.1)
+    assert entry.remarks() == "3 of 3 traces have a value; 10 are needed"
+    assert entry.as_dict()["note"] == entry.remarks()
+    traffic.add(30)
+    assert alerts.look().entries[0].remarks() == ""
+
+
+def test_two_looks_at_once_are_not_two_looks_in_a_row(ws, alerts, traffic, clock):
+    """One look begins, another one begins and ends, and then the first one ends: it knows nothing newer."""
+    traffic.add(40)
+    alerts.add(name="r", metric="error_rate", alert=0.1, at_least=10, **{"for": 2})
+    alerts.look()
+    traffic.add(40, status="error")
+    other = alerts_of(ws, clock)
+
+    def meanwhile(_):
+        clock.move(1)
+        other.look()
+        clock.move(1)
+
+    clock.move(1)
+    entry = alerts.look(tell=meanwhile).entries[0]
+    assert (entry.standing.state, entry.standing.pending, entry.standing.count) == (
+        *("ok", "alert", 1),
+    )
+    assert len(alerts.looks("r")) == 2
+    clock.move(1)
+    assert alerts.look().entries[0].standing.state == "alert"
+
+
+def test_an_interrupted_look_changes_nothing_and_the_next_one_goes_on(alerts, traffic):
+    traffic.add(1200, status="error")
+    alerts.add([{"name": n, "metric": "error_rate", "alert": 0.1} for n in ("a", "b")])
+
+    def stop():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        alerts.look(pause=stop)
+    assert alerts.looks("a") == []
+    assert [e.standing.state for e in alerts.look(wait=False).entries] == ["alert", "alert"]
 
 
 def test_unknown_names_are_refused_with_the_nearest(alerts):

@@ -123,8 +123,12 @@ def test_a_rule_runs_it_when_it_is_due_and_alerts_on_a_drop(golden, ws, wrong):
 
 def test_a_rule_for_a_set_that_is_not_there_says_so(golden, ws):
     alerts = alerts_of(ws, Clock())
-    alerts.add(name="quality", metric="golden:gone")
-    assert "no golden set 'gone'" in alerts.look().entries[0].standing.error
+    with pytest.raises(UnknownNameError, match="no golden set 'gone'"):
+        alerts.add(name="quality", metric="golden:gone")
+    add(golden)
+    alerts.add(name="quality", metric="golden:qa")
+    golden.remove("qa")
+    assert "no golden set 'qa'" in alerts.look().entries[0].standing.error
 
 
 @pytest.mark.parametrize(
@@ -135,6 +139,17 @@ def test_a_rule_for_a_set_that_is_not_there_says_so(golden, ws):
         ({"metrics": "exakt"}, OptionError, "Did you mean 'exact'?"),
         ({"metrics": []}, OptionError, "needs metrics"),
         ({"margin": -1}, OptionError, "margin is a loss"),
+        ({"margin": "x"}, OptionError, "margin is a loss"),
+        ({"margin": float("nan")}, OptionError, "margin is a loss"),
+        ({"level": "x"}, OptionError, "level is above 0"),
+        ({"modle": "x"}, OptionError, "Did you mean 'model'?"),
+        ({"fresh": False}, OptionError, "no setting 'fresh'"),
+        ({"temperature": object()}, OptionError, "kept as text"),
+        ({"variant": "column=nope"}, DataError, "the column 'nope'"),
+        ({"variant": "ask@production:modle=x"}, OptionError, "Did you mean 'model'?"),
+        ({"expected": "nope"}, DataError, "the column 'nope'"),
+        ({"cluster": "nope"}, DataError, "the column 'nope'"),
+        ({"labels": "correct"}, OptionError, "none of the metrics is one: exact"),
         ({"level": 0}, OptionError, "level is above 0"),
         ({"every": "daily"}, DataError, "every is a time"),
         ({"name": "Über"}, OptionError, "cannot be the name"),
@@ -223,6 +238,97 @@ def test_the_difference_is_of_rows_that_both_have(golden, ws, wrong):
     third = golden.run("qa")
     assert third.results[0].difference is None
     assert not third.dropped
+
+
+def test_labels_that_look_mistyped_are_refused_and_new_ones_are_not(golden, ws, monkeypatch):
+    kind = Metric("kind", each=lambda _: True, digest="kind", source="judge", bounds=(0, 1))
+    monkeypatch.setattr(ws.evaluation, "metric", lambda _: kind)
+    first = golden.add("qa", "ask@1", "qa", "kind", labels="correct")
+    assert first.labels == "correct"
+    run = golden.run("qa").run
+    all_of(ws.evaluation.label(run, name="correct", by="ann", limit=5), lambda _: "good")
+    with pytest.raises(OptionError, match="Did you mean 'correct'"):
+        golden.add("qa", "ask@1", "qa", "kind", labels="corect")
+    golden.add("qa", "ask@1", "qa", "kind", labels="another")
+
+
+def test_a_column_that_is_added_does_not_make_it_blind(golden, ws, wrong):
+    add(golden)
+    golden.run("qa")
+    ws.data.add("qa", [{**row, "topic": "t"} for row in ROWS])
+    wrong.update(str(n) for n in range(20))
+    second = golden.run("qa")
+    assert second.dropped
+    assert second.results[0].common == 60
+    assert "rows in common" not in second.sentence()
+
+
+def test_answers_of_a_column_are_compared_though_they_changed(golden, ws):
+    rows = [{**row, "answer": row["expected"]} for row in ROWS]
+    ws.data.add("given", rows)
+    golden.add("given", "column=answer", "given", "exact")
+    golden.run("given")
+    ws.data.add("given", [{**row, "answer": "?"} for row in rows])
+    assert golden.run("given").dropped
+
+
+def test_what_cannot_be_compared_is_said_and_is_no_data(golden, ws, wrong):
+    clock = Clock()
+    golden.clock = clock
+    alerts = alerts_of(ws, clock)
+    add(golden, every="1h")
+    alerts.add(name="quality", metric="golden:qa")
+    assert alerts.look().entries[0].standing.state == "ok"
+    ws.data.add("qa", [{**row, "id": f"y{row['id']}"} for row in ROWS])
+    clock.move(3600)
+    entry = alerts.look().entries[0]
+    assert entry.standing.state == "no data"
+    said = "cannot be compared with the reference: 0 rows in common"
+    assert said in entry.remarks()
+    assert said in golden.series("qa")[-1].rows()[0]["against reference"]
+    clock.move(60)
+    golden.run("qa", renew=True)
+    assert alerts.look().entries[0].standing.state == "ok"
+    ws.data.add("qa", [*({**row, "id": f"y{row['id']}"} for row in ROWS[:20]), *ROWS[20:]])
+    clock.move(3600)
+    assert alerts.look().entries[0].standing.state == "ok"
+    assert "on 20 of 60 rows, which both have" in golden.series("qa")[-1].sentence()
+
+
+def test_a_rule_takes_in_runs_that_it_did_not_begin(golden, ws, wrong):
+    clock = Clock()
+    golden.clock = clock
+    alerts = alerts_of(ws, clock)
+    add(golden, every="1d")
+    alerts.add([{"name": "a", "metric": "golden:qa"}, {"name": "b", "metric": "golden:qa"}])
+
+    def states():
+        clock.move(60)
+        return [e.standing.state for e in alerts.look().entries]
+
+    assert states() == ["ok", "ok"]
+    wrong.update(str(n) for n in range(30))
+    clock.move(60)
+    golden.run("qa")
+    assert states() == ["alert", "alert"]
+    assert states() == ["alert", "alert"]
+    wrong.clear()
+    golden.run("qa")
+    assert states() == ["ok", "ok"]
+    assert len(golden.series("qa")) == 3
+    assert len(alerts.looks("a")) == 3
+
+
+def test_a_run_that_is_interrupted_leaves_nothing_half_done(golden, ws):
+    add(golden)
+
+    def stop(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        golden.run("qa", tell=stop)
+    assert golden.series("qa") == []
+    assert golden.run("qa").results[0].value == 1.0
 
 
 def test_quality_over_time_is_drawn_with_and_without_labels(golden):

@@ -202,6 +202,63 @@ def test_what_a_cell_has_shown_itself_is_silenced_or_known_is_not_said(
     assert lines(capsys) == []
 
 
+def test_only_commands_that_show_alarms_take_the_place_of_the_line(
+    notebook, traffic, rules, ws, capsys, others
+):
+    ws.monitor.alerts.add(rules)
+    traffic.add(20, status="error")
+    ws.monitor.alerts.look()
+    notebook.run("'%monitor alerts'  # only a text")
+    assert lines(capsys)
+    for cell, said in (
+        ("%monitor cost", True),
+        ("%monitor alerts show speed", True),
+        ("%monitor alerts notices", True),
+        ("%monitor alerts look speed", True),
+        ("%monitor alerts look errors", False),
+        ("%monitor alerts look", False),
+        ("%monitor status", False),
+        ("%monitor alerts list", False),
+    ):
+        notebook.shell._llmops_session._notices._said = {}
+        notebook.run(cell)
+        assert bool(lines(capsys)) is said, cell
+        notebook.run("1 + 1")
+        assert lines(capsys) == [], cell
+    notebook.shell._llmops_session._notices._said = {}
+    with pytest.raises(OptionError):
+        notebook.run("%monitor alerts lsit")
+    notebook.run("1 + 1")
+    assert "errors is alert" in capsys.readouterr().out
+
+
+def test_what_got_worse_while_it_was_silenced_is_said_after_it(
+    notebook, traffic, rules, ws, capsys
+):
+    ws.monitor.alerts.add(rules)
+    traffic.add(90)
+    traffic.add(10, status="error")
+    ws.monitor.alerts.look()
+    notebook.run("1 + 1")
+    assert "errors is warning" in lines(capsys)[0]
+    ws.monitor.alerts.silence("errors", "1h")
+    traffic.add(100, status="error")
+    ws.monitor.alerts.look()
+    notebook.run("1 + 1")
+    assert lines(capsys) == []
+    ws.monitor.alerts.speak("errors")
+    notebook.run("1 + 1")
+    assert "errors is alert" in lines(capsys)[0]
+    ws.monitor.alerts.silence("errors", "1h")
+    traffic.add(5000)
+    ws.monitor.alerts.look()
+    assert ws.monitor.alerts.board().entries[0].standing.state == "ok"
+    for _ in range(2):
+        notebook.run("1 + 1")
+        assert lines(capsys) == []
+        ws.monitor.alerts.speak("errors")
+
+
 def test_a_closed_workspace_spoils_no_cell(notebook, ws, capsys):
     ws.close()
     assert notebook.run("1 + 1") == 2
@@ -450,6 +507,51 @@ def test_once_leaves_a_watched_store_to_its_watcher(ws, traffic, rules, capsys):
     assert ws.monitor.alerts.looks("errors") == []
     lease.release()
     assert llmops(["monitor", "--once"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("column", "every"), [("beat_at", 60.0), ("looked_at", 60.0), ("since", 60.0)]
+)
+def test_once_looks_itself_where_the_watcher_hangs(ws, traffic, rules, capsys, column, every):
+    ws.monitor.alerts.add(rules)
+    traffic.add(40, status="error")
+    lease = Lease(ws.tracer, every)
+    assert lease.hold()
+    with ws.store.write() as conn:
+        conn.execute(f"UPDATE watchers SET {column} = '2020-01-01T00:00:00.000+00:00'")
+    assert llmops(["monitor", "--once"]) == 2
+    said = capsys.readouterr().out
+    assert "which has not looked since" in said
+    assert "this look is another one" in said
+    assert len(ws.monitor.alerts.looks("errors")) == 1
+    assert "which has not looked since" in ws.monitor.watcher.status().sentence()
+    assert lease.hold()  # it was not taken away
+
+
+def test_times_are_local_for_people_and_whole_for_programs(ws, traffic, rules, capsys, monkeypatch):
+    import time
+
+    if not hasattr(time, "tzset"):
+        pytest.skip("this system has no zones of its own for a process")
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    try:
+        ws.monitor.alerts.add(
+            name="errors", metric="error_rate", alert=0.1, channels=["log"], at_least=1
+        )
+        traffic.add(40, status="error")
+        ws.monitor.alerts.look()
+        stamp = ws.monitor.alerts.notices()[0]["at"]
+        assert llmops(["monitor", "alerts", "notices", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)[0]["at"] == stamp
+        assert llmops(["monitor", "alerts", "history", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)[0]["at"].endswith("+00:00")
+        hour = (int(stamp[11:13]) * 60 + int(stamp[14:16]) + 330) % 1440
+        assert llmops(["monitor", "alerts", "notices"]) == 0
+        assert f"{hour // 60:02}:{hour % 60:02}" in capsys.readouterr().out
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_once_waits_for_its_webhooks(ws, traffic, capsys):

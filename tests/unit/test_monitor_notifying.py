@@ -5,14 +5,19 @@ from __future__ import annotations
 import http.server
 import json
 import stat
+import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from monitor_fakes import Clock, DriftReport, Traffic, alerts_of
 
+import llmops_jupyter as lo
+from llmops_jupyter.monitor.alerts import outbox, posting
 from llmops_jupyter.monitor.alerts.channels import Channel
-from llmops_jupyter.monitor.alerts.notifying import TRIES, post
+from llmops_jupyter.monitor.alerts.notifying import TRIES
+from llmops_jupyter.monitor.alerts.posting import post
 
 
 class Hook(http.server.ThreadingHTTPServer):
@@ -172,8 +177,9 @@ def test_the_log_has_a_line_of_json_for_each_change_and_is_private(alerts, ws, c
     path = ws.path.with_name("alerts.jsonl")
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [(line["kind"], line["state"]) for line in lines] == [
-        *(("raised", "alert"), ("over", "no data")),
+        *(("raised", "alert"), ("no data", "no data")),
     ]
+    assert lines[1]["message"] == "errors has no data (was alert)"
     if sys.platform != "win32":
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
@@ -241,3 +247,164 @@ def test_what_texts_are_about_does_not_leave_with_a_webhook(ws, clock, hook):
     assert alerts.notifier.flush(30)
     assert "refunds" not in json.dumps(server.got[0][1])
     assert alerts.changes("drift")[0].reason == "more about refunds"
+
+
+class Drip(http.server.ThreadingHTTPServer):
+    """A webhook that answers with a byte every now and then, of the head or of the body, until it is told to stop."""
+
+    def __init__(self, part):
+        self.part, self.end, self.got = part, threading.Event(), []
+        super().__init__(("127.0.0.1", 0), _Dripping)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server_address[1]}/"
+
+
+class _Dripping(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.server.got.append(self.rfile.read(int(self.headers["Content-Length"])))
+        begin = b"HTTP/1.1 200 OK\r\nX-Slow: "
+        if self.server.part == "body":
+            begin = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
+        try:
+            self.wfile.write(begin)
+            while not self.server.end.wait(0.05):
+                self.wfile.write(b"x")
+        except OSError:
+            return
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def drip():
+    made = []
+
+    def start(part):
+        made.append(Drip(part))
+        return made[-1]
+
+    yield start
+    for server in made:
+        server.end.set()
+        server.shutdown()
+        server.server_close()
+
+
+def test_of_an_answer_only_the_status_is_read(drip):
+    assert post(Channel("webhook", drip("body").url), {}) == ("", False)
+
+
+def test_an_answer_that_drips_is_over_after_a_while(drip, monkeypatch):
+    monkeypatch.setattr(posting, "WHOLE_S", 0.5)
+    error, again = post(Channel("webhook", drip("head").url), {})
+    assert "did not answer: not within" in error
+    assert again
+
+
+def test_a_slow_address_keeps_no_other_one_waiting(alerts, hook):
+    slow, quick = hook(), hook()
+    slow.hold.clear()
+    for name, server in (("a", slow), ("b", quick)):
+        alerts.add(name=name, metric="error_rate", alert=0.1, channels=[{"webhook": server.url}])
+    alerts.look()
+    end = time.monotonic() + 30
+    while not quick.got:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert slow.got == []
+    outcomes = {n["rule"]: n["outcome"] for n in alerts.notices()}
+    assert outcomes["a"] == "waiting"
+    assert [n["rule"] for n in alerts.notices(failed=True)][-1] == "a"
+    slow.hold.set()
+    assert alerts.notifier.flush(30)
+    assert {n["outcome"] for n in alerts.notices()} == {"sent"}
+
+
+def test_closing_a_workspace_waits_for_its_webhooks(own_home, hook):
+    server = hook()
+    server.hold.clear()
+    with lo.open() as ws:
+        Traffic(ws).add(40, status="error")
+        ws.monitor.alerts.add(
+            name="errors", metric="error_rate", alert=0.1, channels=[{"webhook": server.url}]
+        )
+        ws.monitor.alerts.look()
+        threading.Timer(0.5, server.hold.set).start()
+    assert len(server.got) == 1
+    with lo.open() as ws:
+        assert [n["outcome"] for n in ws.monitor.alerts.notices()] == ["sent"]
+
+
+def test_what_closing_could_not_deliver_is_delivered_by_the_next_look(ws, alerts, hook):
+    server = hook()
+    server.hold.clear()
+    alerts.add(name="errors", metric="error_rate", alert=0.1, channels=[{"webhook": server.url}])
+    alerts.look()
+    alerts.notifier.close(0.1)
+    assert [(n["outcome"], n["error"]) for n in alerts.notices()] == [
+        ("waiting", "the process ended before it was delivered")
+    ]
+    server.hold.set()
+    ws.monitor.alerts.look()
+    assert ws.monitor.alerts.notifier.flush(30)
+    assert [n["outcome"] for n in alerts.notices()] == ["sent"]
+
+
+DIES = """
+import os, sys
+import llmops_jupyter as lo
+ws = lo.open(sys.argv[1])
+ws.monitor.alerts.notifier.deliver = lambda parcels: os._exit(9)
+ws.monitor.alerts.look()
+"""
+
+
+def test_notices_of_a_process_that_died_are_sent_once_by_one_other(ws, alerts, hook, clock):
+    server = hook()
+    rule = {"name": "errors", "metric": "error_rate", "alert": 0.1}
+    alerts.add(**rule, channels=[{"webhook": server.url}, "log"])
+    done = subprocess.run([sys.executable, "-c", DIES, str(ws.path)], check=False, timeout=120)
+    assert done.returncode == 9
+    assert [n["outcome"] for n in alerts.notices()] == ["waiting", "waiting"]
+    with lo.open(ws.path) as other:
+        looks = [threading.Thread(target=one.monitor.alerts.look, kwargs={}) for one in (ws, other)]
+        for look in looks:
+            look.start()
+        for look in looks:
+            look.join()
+        assert ws.monitor.alerts.notifier.flush(30)
+        assert other.monitor.alerts.notifier.flush(30)
+    assert len(server.got) == 1
+    assert server.got[0][1]["rule"] == "errors"
+    assert {n["outcome"] for n in alerts.notices()} == {"sent"}
+    lines = ws.path.with_name("alerts.jsonl").read_text().splitlines()
+    assert [json.loads(line)["kind"] for line in lines] == ["raised"]
+    kept = ws.store.rows("SELECT body, target FROM alert_notices")
+    assert {tuple(row) for row in kept} == {("", "")}  # nothing of it stays
+
+
+def test_what_two_processes_could_not_deliver_has_failed(ws, alerts):
+    alerts.add(name="errors", metric="error_rate", alert=0.1, channels=[{"webhook": "http://a/"}])
+    alerts.notifier.deliver = lambda parcels: None
+    alerts.look()
+    with ws.store.write() as conn:
+        conn.execute("UPDATE alert_notices SET process_id = ''")
+    assert len(outbox.adopt(ws.store, "x")) == 1
+    assert not outbox.adopt(ws.store, "x")  # nobody knows a process x: it has failed now
+    (notice,) = alerts.notices()
+    assert (notice["outcome"], notice["error"]) == (
+        *("failed", "two processes ended before it was delivered"),
+    )
+
+
+def test_a_function_that_is_interrupted_is_kept_as_failed(alerts):
+    def function(_):
+        raise KeyboardInterrupt
+
+    alerts.on("mine", function)
+    alerts.add(name="errors", metric="error_rate", alert=0.1, channels=[{"python": "mine"}])
+    with pytest.raises(KeyboardInterrupt):
+        alerts.look()
+    assert alerts.notices()[0]["outcome"] == "failed"
+    assert alerts.board().entries[0].standing.state == "alert"

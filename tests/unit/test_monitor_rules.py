@@ -6,15 +6,9 @@ import pytest
 
 from llmops_jupyter.commands.table.monitor import SEVERITIES as TOLD
 from llmops_jupyter.errors import DataError, OptionError
+from llmops_jupyter.monitor.alerts.ages import age, read_window, spoken
 from llmops_jupyter.monitor.alerts.catalogue import MEASURES, measure_of
-from llmops_jupyter.monitor.alerts.rules import (
-    SEVERITIES,
-    Rule,
-    age,
-    read_rules,
-    read_window,
-    spoken,
-)
+from llmops_jupyter.monitor.alerts.rules import SEVERITIES, Rule, read_rules
 
 RULES = """
 channels:
@@ -92,6 +86,15 @@ def test_words_and_promise_say_what_the_rule_does():
         ("metric: error_rate\nalert: 0.1\nname: Über\n", "cannot be the name of a rule"),
         ("metric: error_rate\nalert: 0.1\nchannels: tema\n", "there is no channel 'tema'"),
         ("metric: error_rate\nmetric: calls\n", "a second time"),
+        ("metric: error_rate\nalert: 0.1\nname: all\n", "stands for all rules"),
+        (
+            "metric: error_rate\nalert: 0.1\nwindow: 20 traces\nat_least: 30\n",
+            "20 traces never has the 30",
+        ),
+        ("metric: p95_latency_s\nalert: -5\n", "is never below 0"),
+        ("metric: output_tokens\nalert: 5\nwarn: -5\n", "warn is 0 or more"),
+        ("metric: error_rate\nalert: 1\n", "never above 100.0 %, so alert would never be reached"),
+        ("metric: tokens_per_s\nwarn: 0\n", "warn would never be reached"),
         ("- 3\n- 4\n", "a rule is a mapping"),
         ("rules: []\n", "has no rules"),
         ("rulse: []\n", "Did you mean 'rules'?"),
@@ -103,6 +106,16 @@ def test_what_cannot_be_used_is_refused_with_the_next_step(text, said):
         read_rules(text)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_short_window_asks_for_no_more_than_it_has():
+    (short,) = read_rules({"metric": "error_rate", "alert": 0.1, "window": "20 traces"})
+    assert short.at_least == 20
+    (calls,) = read_rules(
+        {"metric": "output_tokens", "alert": 9, "window": "2 traces", "at_least": 9}
+    )
+    assert calls.at_least == 9  # a trace may have many calls
+    assert read_rules({"metric": "score:x", "alert": -0.5, "window": "5h"})[0].alert == -0.5
 
 
 def test_the_line_of_a_wrong_rule_is_named():

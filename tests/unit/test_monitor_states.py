@@ -9,6 +9,7 @@ import pytest
 from llmops_jupyter.monitor.alerts.readings import Reading
 from llmops_jupyter.monitor.alerts.rules import read_rules
 from llmops_jupyter.monitor.alerts.states import S, Standing, after, begin, epoch_of, telling
+from llmops_jupyter.monitor.alerts.states import told as was_told
 
 NOW = 1_800_000_000 * S
 
@@ -73,7 +74,7 @@ def told(one, values, step_s, *, silenced=lambda n: False, acknowledged=lambda n
         before, standing = standing, after(one, standing, reading(one, value), now)
         kind = telling(one, before, standing, now, acknowledged=acknowledged(n))
         if kind and not silenced(n):
-            standing = Standing(**{**vars(standing), "told_ns": now})
+            standing = was_told(standing, kind, now)
             said.append(kind)
         else:
             said.append("")
@@ -85,6 +86,21 @@ def test_an_alarm_is_told_once_and_again_only_if_asked_for():
     again = rule(renotify="2h")
     assert told(again, [0.2] * 5, 3600) == ["raised", "", "again", "", "again"]
     assert told(again, [0.2] * 5, 3600, acknowledged=lambda n: n >= 1) == ["raised", "", "", "", ""]
+
+
+def test_traffic_that_stops_is_no_end_of_an_alarm():
+    assert told(rule(), [0.2, None, None, 0.0, None, 0.0], 60) == [
+        *("raised", "no data", "", "over", "", ""),
+    ]
+    assert told(rule(), [0.2, None, 0.2, 0.0], 60) == ["raised", "no data", "raised", "over"]
+    assert told(rule(), [None, 0.0, None, 0.0], 60) == [""] * 4
+    # The end of one that nobody was told of is not told, later either.
+    quiet = {"silenced": lambda n: n < 2}
+    assert told(rule(), [0.2, None, 0.0, None, 0.0], 60, **quiet) == [""] * 5
+    # What became good while it was silenced is not told to be over once it is good again.
+    assert told(rule(), [0.2, 0.0, None, 0.0], 60, silenced=lambda n: n == 1) == [
+        *("raised", "", "", ""),
+    ]
 
 
 def test_a_silenced_alarm_is_told_when_the_silence_ends_and_its_end_only_if_it_was():

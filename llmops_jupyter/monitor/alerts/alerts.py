@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import getpass
+import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.errors import OptionError, UnknownNameError, unknown_name
-from llmops_jupyter.monitor.alerts import ledger
+from llmops_jupyter.monitor.alerts import ledger, outbox
+from llmops_jupyter.monitor.alerts.ages import age
 from llmops_jupyter.monitor.alerts.board import Board, Entry, Looked
+from llmops_jupyter.monitor.alerts.bodies import body_of, reason_of
 from llmops_jupyter.monitor.alerts.deciding import decide
-from llmops_jupyter.monitor.alerts.notifying import Notice, Notifier
+from llmops_jupyter.monitor.alerts.notifying import Notifier
 from llmops_jupyter.monitor.alerts.readings import Reading, read
-from llmops_jupyter.monitor.alerts.rules import Rule, age, read_rules
+from llmops_jupyter.monitor.alerts.rules import ALL, Rule, read_rules
 from llmops_jupyter.monitor.alerts.states import (
     BAD,
     NO_DATA,
@@ -26,24 +29,27 @@ from llmops_jupyter.monitor.alerts.states import (
     epoch_of,
     failed,
     telling,
+    told,
 )
-from llmops_jupyter.monitor.alerts.traffic import Pause, collect, no_pause, resolved
+from llmops_jupyter.monitor.alerts.traffic import Pause, collect, no_pause
+from llmops_jupyter.monitor.alerts.windows import resolved
 
 if TYPE_CHECKING:
     from llmops_jupyter.evaluation.answering import Tell
     from llmops_jupyter.prompts import Prompts
     from llmops_jupyter.store import Store
+    from llmops_jupyter.tracing import Tracer
 
-ALL = "all"
 NOTHING = "There are no rules yet. Add some: %monitor alerts add FILE"
 
 
 @dataclass(frozen=True)
 class _Found:
-    """What a look at one rule found: a reading, nothing new, or an error."""
+    """What a look at one rule found, and when it began to read: a reading, nothing new, or an error."""
 
     rule: Rule
     reading: Reading | None
+    read_ns: int
     error: str = ""
 
 
@@ -54,7 +60,7 @@ class Alerts:
         store: that keeps them.
         monitor: the stage, which is asked for drift, golden sets and spikes.
         prompts: that say which version an alias stands for.
-        clean: takes out of texts what is not to be written.
+        tracer: which registers this process, and takes out of texts what is not to be written.
         clock: the time now in nanoseconds since 1970.
     """
 
@@ -63,14 +69,14 @@ class Alerts:
         store: Store,
         monitor: Any,
         prompts: Callable[[], Prompts],
-        clean: Callable[[str], str],
+        tracer: Tracer,
         clock: Callable[[], int],
     ) -> None:
         self.store = store
         self.clock = clock
         self._monitor = monitor
         self._prompts = prompts
-        self._clean = clean
+        self._tracer, self._clean = tracer, tracer.clean_text
         self._functions: dict[str, Callable[[Mapping[str, Any]], Any]] = {}
         self._looking = threading.Lock()
         self.notifier = Notifier(store, self._functions)
@@ -85,6 +91,7 @@ class Alerts:
 
         Raises:
             DataError: a rule cannot be used; none was kept.
+            UnknownNameError: there is no such prompt, baseline or golden set; none was kept.
         """
         if (rules is None) == (not rule):
             raise OptionError(
@@ -96,7 +103,7 @@ class Alerts:
             rules = [rule]
         found = read_rules(rules)
         for one in found:
-            self._filters(one)
+            self._check(one)
         ledger.keep_rules(self.store, found)
         return found
 
@@ -151,6 +158,7 @@ class Alerts:
         if not self._looking.acquire(blocking=wait):
             return Looked((), skipped=True)
         try:
+            self.notifier.adopt(self._process())
             return Looked(tuple(self._look_at(rule, tell, pause) for rule in rules))
         finally:
             self._looking.release()
@@ -181,8 +189,8 @@ class Alerts:
         return ledger.marks_of(self.store, rule)
 
     def notices(self, limit: int = 50, *, failed: bool = False) -> list[Mapping[str, Any]]:
-        """What channels were told lately, newest first; only what failed, if asked for."""
-        return ledger.notices_of(self.store, limit, failed=failed)
+        """What channels were told lately, newest first; only what failed or still waits, if asked for."""
+        return outbox.notices_of(self.store, limit, failed=failed)
 
     def silence(
         self, rule: str, for_: str = "1h", *, why: str = "", by: str | None = None
@@ -262,7 +270,8 @@ class Alerts:
         try:
             filters = self._filters(rule)
             if rule.measure.own:
-                return _Found(rule, decide(self._monitor, rule, standing, filters, now, tell))
+                reading = decide(self._monitor, rule, standing, filters, now, tell)
+                return _Found(rule, reading, now)
             values = collect(
                 self.store,
                 rule.measure,
@@ -272,62 +281,92 @@ class Alerts:
                 bad_above=rule.direction == "above",
                 pause=pause,
             )
-            return _Found(rule, read(rule, values, epoch_of(rule, standing, now)))
+            return _Found(rule, read(rule, values, epoch_of(rule, standing, now)), now)
         except Exception as e:  # noqa: BLE001 - one rule must not keep others from being looked at
             self.store.check_process()  # that the store was closed is no fault of the rule
-            return _Found(rule, None, f"{type(e).__name__}: {' '.join(str(e).split())}")
+            return _Found(rule, None, now, f"{type(e).__name__}: {' '.join(str(e).split())}")
 
     def _keep(self, found: _Found) -> None:
-        """Move the rule in one transaction, and tell after it."""
+        """Move the rule in one transaction, with the notices of that, and deliver these after it."""
         rule, now = found.rule, self.clock()
         with self.store.write() as conn:
             before = ledger.standing_of(self.store, rule.name) or begin(rule, now)
-            reading = found.reading or Reading(None, enough=False, note=self._clean(found.error))
-            change, reason = ledger.change_now(self.store, rule.name), self._clean(reading.note)
+            if found.read_ns < before.looked_ns <= now:
+                return  # another look has read since what this one knows
+            reading = found.reading or Reading(None, enough=False, note=found.error)
+            reading = replace(reading, note=self._clean(reading.note))
+            change = ledger.change_now(self.store, rule.name)
             if found.error:
-                standing = failed(before, self._clean(found.error), now)
+                standing = failed(before, reading.note, now)
             elif found.reading is None:
                 standing = before
             else:
                 standing = after(rule, before, reading, now)
             if found.error or found.reading is not None:
-                kept = replace(reading, note=reason)
-                word = "error" if found.error else standing.pending or standing.state
-                look = ledger.add_look(conn, rule, kept, word, standing.state, now)
-                if standing.state != before.state:
-                    change = ledger.add_change(
-                        *(conn, rule, before.state, standing.state),
-                        *(_reason(rule, kept), look, ledger.iso(now)),
+                change = self._note_look(conn, found, reading, before, standing, now) or change
+            said = self._telling(rule, before, standing, change, now)
+            parcels = []
+            if said:
+                standing = told(standing, said, now)
+                process = self._tracer.register_process(conn)
+                body = body_of(rule, before, standing, reading, said)
+                parcels = [
+                    outbox.keep(
+                        *(conn, channel, body),
+                        change_id=change,
+                        process=process,
+                        at=self.store.now(),
                     )
-            silenced = ledger.silence_of(self.store, rule.name, now) is not None
-            known = ledger.acknowledgement_of(self.store, rule.name)
-            said: Telling = telling(
-                rule,
-                before,
-                standing,
-                now,
-                acknowledged=known is not None and known.change_id == change,
-            )
-            if said and not silenced:
-                standing = replace(standing, told_ns=now)
+                    for channel in rule.channels
+                ]
             ledger.keep_standing(conn, rule.name, standing, change)
-        if said and not silenced:
-            self._tell(rule, before, standing, reading, said, change)
+        self._tracer.registered()
+        self.notifier.deliver(parcels)
 
-    def _tell(
+    def _note_look(
         self,
-        rule: Rule,
+        conn: sqlite3.Connection,
+        found: _Found,
+        reading: Reading,
         before: Standing,
         standing: Standing,
-        reading: Reading,
-        kind: str,
-        change: int,
-    ) -> None:
-        body = body_of(
-            rule, before, standing, replace(reading, note=self._clean(reading.note)), kind
+        now: int,
+    ) -> int:
+        """Append a look, and the change of state that it made; the number of the change, 0 without one."""
+        rule = found.rule
+        word = "error" if found.error else standing.pending or standing.state
+        look = ledger.add_look(conn, rule, reading, word, standing.state, now)
+        if standing.state == before.state:
+            return 0
+        reason = reason_of(rule, reading)
+        return ledger.add_change(
+            *(conn, rule, before.state, standing.state, reason, look, ledger.iso(now))
         )
-        for channel in rule.channels:
-            self.notifier.tell(channel, Notice(rule.name, change, kind, body))
+
+    def _telling(
+        self, rule: Rule, before: Standing, standing: Standing, change: int, now: int
+    ) -> Telling:
+        """What is to be told now; nothing while the rule is silenced."""
+        if ledger.silence_of(self.store, rule.name, now) is not None:
+            return ""
+        known = ledger.acknowledgement_of(self.store, rule.name)
+        acknowledged = known is not None and known.change_id == change
+        return telling(rule, before, standing, now, acknowledged=acknowledged)
+
+    def _process(self) -> str:
+        with self.store.write() as conn:
+            process = self._tracer.register_process(conn)
+        self._tracer.registered()
+        return process
+
+    def _check(self, rule: Rule) -> None:
+        """Raise an UnknownNameError for a rule of something that is not there."""
+        if "prompt" in self._filters(rule):
+            self._prompts().get(rule.filters["prompt"])
+        if rule.measure.name == "golden":
+            self._monitor.golden.get(rule.measure.argument)
+        if rule.measure.name == "drift":
+            self._monitor.get(rule.measure.argument)
 
     def _filters(self, rule: Rule) -> dict[str, str]:
         """The filters of a rule, with an alias as the version that it stands for now.
@@ -343,43 +382,3 @@ def _user() -> str:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):  # a user id without a name
         return "somebody"
-
-
-def _reason(rule: Rule, reading: Reading) -> str:
-    if reading.note:
-        return reading.note
-    return f"{rule.metric} {rule.measure.text(reading.value)}"
-
-
-def body_of(
-    rule: Rule, before: Standing, standing: Standing, reading: Reading, kind: str
-) -> dict[str, Any]:
-    """What a channel gets: figures, names and ids; no texts of traces."""
-    over = f" (was {before.state})" if kind == "over" else ""
-    value = (
-        "" if reading.value is None else f": {rule.metric} is {rule.measure.text(reading.value)}"
-    )
-    return {
-        "rule": rule.name,
-        "kind": kind,
-        "state": standing.state,
-        "before": before.state,
-        "severity": rule.severity,
-        "message": f"{rule.name} is {standing.state}{over}{value}",
-        "at": ledger.iso(standing.looked_ns or standing.since_ns),
-        "since": ledger.iso(standing.since_ns),
-        "metric": rule.metric,
-        "value": reading.value,
-        "interval": None if reading.low is None else [reading.low, reading.high],
-        "n": reading.n,
-        "warn": rule.warn,
-        "alert": rule.alert,
-        "direction": rule.direction,
-        "window": rule.window.text,
-        "filters": dict(rule.filters),
-        "false_alarms": rule.promise(),
-        # What drifted is told in words of the texts, which stay here.
-        "reason": "" if rule.measure.name == "drift" else reading.note,
-        "note": rule.note,
-        "traces": list(reading.traces),
-    }

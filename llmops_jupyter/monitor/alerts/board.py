@@ -43,13 +43,16 @@ class Entry:
 
     def line(self) -> str:
         """The rule on one line, for the quiet line of a cell."""
-        return f"{self.rule.name} is {self.standing.state} since {local(self.standing.since_ns)}"
+        is_state = "has" if self.standing.state == NO_DATA else "is"
+        return f"{self.rule.name} {is_state} {self.standing.state} since {local(self.standing.since_ns)}"
 
     def remarks(self) -> str:
         """What beside the state is to be known."""
         parts = []
         if self.standing.error:
             parts.append(f"the last look failed: {self.standing.error}")
+        elif self.standing.note and (self.standing.state == NO_DATA or self.rule.measure.of_calls):
+            parts.append(self.standing.note)
         if self.standing.pending:
             looks = f"{self.standing.count} of {self.rule.consecutive} looks"
             parts.append(f"{looks} say {self.standing.pending}")
@@ -93,6 +96,7 @@ class Entry:
             "silenced_until": silence.until if silence else None,
             "acknowledged_by": self.acknowledged.who if self.acknowledged else None,
             "error": standing.error or None,
+            "note": standing.note or None,
             "watches": self.rule.words(),
             "false_alarms": self.rule.promise(),
         }

@@ -51,6 +51,11 @@ class Measure:
         return self.kind == "own"
 
     @property
+    def of_calls(self) -> bool:
+        """Whether it is summed over calls of models, wherever in a trace they stand."""
+        return self.kind == "sum" and self.name != "calls"
+
+    @property
     def rate(self) -> bool:
         """Whether its values are shares from 0 to 1."""
         return self.kind == "share"
@@ -92,10 +97,18 @@ _ALL = (
         unit="tokens/s",
         q=0.5,
     ),
-    Measure("cost_usd", "dollars of all traces", "sum", unit="$", at_least=1),
-    Measure("calls", "number of traces", "sum", at_least=1),
-    Measure("input_tokens", "tokens read by all traces", "sum", unit="tokens", at_least=1),
-    Measure("output_tokens", "tokens written by all traces", "sum", unit="tokens", at_least=1),
+    Measure(
+        "cost_usd",
+        "dollars of all calls of models, of those that have a price (see cost)",
+        "sum",
+        unit="$",
+        at_least=1,
+    ),
+    Measure("calls", "number of traces, or runs of a prompt", "sum", at_least=1),
+    Measure("input_tokens", "tokens read by all calls of models", "sum", unit="tokens", at_least=1),
+    Measure(
+        "output_tokens", "tokens written by all calls of models", "sum", unit="tokens", at_least=1
+    ),
     Measure(
         "score",
         "mean of a score, such as score:thumb",

@@ -11,10 +11,11 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.errors import DataError
+from llmops_jupyter.monitor.alerts.ledger import parse
 from llmops_jupyter.monitor.alerts.readings import Reading
 from llmops_jupyter.monitor.alerts.rules import Rule
 from llmops_jupyter.monitor.alerts.states import NO_DATA, S, Standing
-from llmops_jupyter.monitor.alerts.traffic import clause_of
+from llmops_jupyter.monitor.alerts.windows import NO_TEST, Clause, calls_of, nth_newest, roots_of
 from llmops_jupyter.store import Store
 
 if TYPE_CHECKING:
@@ -32,10 +33,8 @@ def is_new(
         return True
     if rule.window.seconds is not None:
         return now_ns - last >= rule.window.seconds * S
-    where, parameters = clause_of(filters)
-    row = store.row(
-        f"SELECT count(*) FROM spans s WHERE {where} AND s.start_ns >= ?", (*parameters, last)
-    )
+    new = roots_of(filters) & NO_TEST & Clause("s.start_ns >= ?", (last,))
+    row = store.row(f"SELECT count(*) FROM spans s WHERE {new.where}", new.parameters)
     return row is not None and row[0] >= (rule.window.traces or 1)
 
 
@@ -73,11 +72,10 @@ def _since(store: Store, rule: Rule, filters: Mapping[str, Any], now_ns: int) ->
     if rule.window.seconds is not None:
         begin = now_ns - int(rule.window.seconds * S)
     else:
-        where, parameters = clause_of(filters)
-        row = store.row(
-            f"SELECT s.start_ns FROM spans s WHERE {where} ORDER BY s.id DESC LIMIT 1 OFFSET ?",
-            (*parameters, (rule.window.traces or 1) - 1),
-        )
+        # Spikes are looked for in calls of models, drift in whole traces.
+        counted = calls_of(filters) if rule.measure.name == "spike" else roots_of(filters)
+        first = nth_newest(store, counted, rule.window.traces or 1)
+        row = store.row("SELECT start_ns FROM spans WHERE id = ?", (first,))
         begin = 0 if row is None else int(row[0])
     return datetime.fromtimestamp(begin / S, timezone.utc)
 
@@ -121,10 +119,14 @@ def _golden(
     monitor: Any, rule: Rule, standing: Standing, now_ns: int, tell: Tell | None
 ) -> Reading | None:
     golden, name = monitor.golden, rule.measure.argument
-    fresh = golden.is_due(name, now_ns)
-    if not fresh and standing.looked_ns and not standing.error and standing.state != NO_DATA:
-        return None
-    made = golden.run(name, tell=tell) if fresh else golden.series(name)[-1]
+    if golden.is_due(name, now_ns):
+        made = golden.run(name, tell=tell)
+    else:
+        made = golden.series(name)[-1]
+        unread = standing.error or standing.state == NO_DATA or not standing.looked_ns
+        # Somebody else may have run it, by hand or for another rule.
+        if not unread and not parse(made.at) > standing.looked_ns:
+            return None
     first = made.results[0] if made.results else None
     return Reading(
         first.value if first else None,
@@ -132,6 +134,6 @@ def _golden(
         first.low if first else None,
         first.high if first else None,
         alarm=made.dropped,
-        enough=first is not None and first.value is not None,
+        enough=made.dropped or made.comparable,
         note=made.sentence(),
     )

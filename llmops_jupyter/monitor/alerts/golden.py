@@ -9,166 +9,30 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from llmops_jupyter.errors import DataError, LLMOpsError, OptionError, unknown_name
-from llmops_jupyter.evaluation.summary import number
+from llmops_jupyter.errors import DataError, LLMOpsError, OptionError, did_you_mean, unknown_name
+from llmops_jupyter.evaluation.suites import is_number
 from llmops_jupyter.monitor.alerts import ledger
-from llmops_jupyter.monitor.alerts.rules import age
+from llmops_jupyter.monitor.alerts.ages import age
+from llmops_jupyter.monitor.alerts.goldenruns import GoldenRun, GoldenSet, Quality
 from llmops_jupyter.monitor.alerts.states import S
 from llmops_jupyter.store import Store, aliases
-from llmops_jupyter.tracing.messages import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from llmops_jupyter.evaluation import Evaluation, EvaluationRun
     from llmops_jupyter.evaluation.answering import Tell
+    from llmops_jupyter.evaluation.metrics.metric import Metric
 
 KIND = "golden set"
 LEAST = 5
+# Options of a run that are none of the variant.
+OF_RUN = ("expected", "cluster", "repeat", "variables")
 ADVICE = "%monitor golden add NAME PROMPT --data DATA --metric METRIC makes one."
-
-
-@dataclass(frozen=True)
-class GoldenSet:
-    """What is run again, on which rows, and how much worse it may become.
-
-    Args:
-        name: of the set.
-        variant: that is run, such as ``support@production``.
-        data: its rows: the name of a data set, of which the version is the latest at each run unless it is named.
-        metrics: what scores the answers.
-        margin: the loss against the reference that does not matter.
-        labels: people's labels that correct the metrics that are judges; '' for none.
-        every_s: seconds between two runs on a schedule.
-        level: probability of a false alarm, for all runs against one reference and all metrics together.
-        options: settings of the runs: model, temperature, expected, cluster and the like.
-    """
-
-    name: str
-    variant: str
-    data: str
-    metrics: tuple[str, ...]
-    margin: float = 0.0
-    labels: str = ""
-    every_s: float = 86_400.0
-    level: float = 0.05
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    def text(self) -> str:
-        """As it is kept."""
-        return clean(json.dumps(asdict(self), sort_keys=True, ensure_ascii=False))
-
-    @classmethod
-    def from_text(cls, text: str) -> GoldenSet:
-        """What `text` wrote."""
-        value = json.loads(text)
-        return cls(**{**value, "metrics": tuple(value["metrics"])})
-
-
-@dataclass(frozen=True)
-class Quality:
-    """What one metric came to in one run.
-
-    Args:
-        metric: its name.
-        value: its mean over the rows; None if no answer has a score.
-        low: of the interval, which holds for all runs together.
-        high: of the same.
-        n: rows with a score.
-        difference: to the reference on the same rows, so that more is better; None for the reference itself.
-        difference_low: of its interval.
-        difference_high: of the same.
-        dropped: whether the loss is surely more than the margin.
-        corrected: the mean that people would give, its interval, and how it was made; None without enough labels.
-        uncorrected: why there is no corrected mean, where one was asked for.
-        yes_no: whether the value is a rate.
-        unit: of the value.
-    """
-
-    metric: str
-    value: float | None
-    low: float | None = None
-    high: float | None = None
-    n: int = 0
-    difference: float | None = None
-    difference_low: float | None = None
-    difference_high: float | None = None
-    dropped: bool = False
-    corrected: Mapping[str, Any] | None = None
-    uncorrected: str = ""
-    yes_no: bool = False
-    unit: str = ""
-
-
-@dataclass(frozen=True)
-class GoldenRun:
-    """One run of a golden set."""
-
-    golden: str
-    at: str
-    run: int
-    reference: int
-    look: int
-    results: tuple[Quality, ...]
-    label: str = ""
-
-    @property
-    def dropped(self) -> bool:
-        """Whether a metric has surely lost more than the margin."""
-        return any(q.dropped for q in self.results)
-
-    def sentence(self) -> str:
-        """The run on one line."""
-        parts = []
-        for q in self.results:
-            text = f"{q.metric} {'–' if q.value is None else number(q.value, q.yes_no, q.unit)}"
-            if q.difference is not None and q.difference_low is not None:
-                low, high = (_points(x, q) for x in (q.difference_low, q.difference_high))
-                text += f" ({_points(q.difference, q)} against the reference, {low} to {high})"
-            parts.append(f"{text}{', dropped' if q.dropped else ''}")
-        return f"{self.golden}: {'; '.join(parts) or 'nothing was scored'} · run {self.run}"
-
-    def rows(self) -> list[dict[str, Any]]:
-        """One row a metric."""
-        return [
-            {
-                "at": self.at[:16].replace("T", " "),
-                "variant": self.label,
-                "metric": q.metric,
-                "value": "–" if q.value is None else number(q.value, q.yes_no, q.unit),
-                "interval": _span(q.low, q.high, q),
-                "against reference": "reference"
-                if q.difference is None
-                else _points(q.difference, q),
-                "its interval": _span(q.difference_low, q.difference_high, q),
-                "corrected by labels": _corrected_text(q),
-                "": "dropped" if q.dropped else "",
-                "run": self.run,
-            }
-            for q in self.results
-        ]
-
-
-def _points(value: float | None, q: Quality) -> str:
-    return "–" if value is None else number(value, q.yes_no, q.unit, signed=True)
-
-
-def _span(low: float | None, high: float | None, q: Quality) -> str:
-    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
-        return "–"
-    return f"{number(low, q.yes_no, '')} to {number(high, q.yes_no, q.unit)}"
-
-
-def _corrected_text(q: Quality) -> str:
-    if q.corrected is None:
-        return q.uncorrected
-    span = _span(q.corrected["low"], q.corrected["high"], q)
-    return f"{number(q.corrected['value'], q.yes_no, q.unit)} ({span}); {q.corrected['how']}"
 
 
 class Golden:
@@ -217,17 +81,11 @@ class Golden:
             OptionError, DataError, UnknownNameError: something cannot be used; nothing was kept.
         """
         aliases.check_name(KIND, name)
+        _check_numbers(margin, level)
         named = (metrics,) if isinstance(metrics, str) else tuple(metrics)
         made = GoldenSet(
-            name,
-            str(variant),
-            str(data),
-            named,
-            float(margin),
-            labels,
-            age(every, "every"),
-            level,
-            options,
+            *(name, str(variant), str(data), named, float(margin), labels or ""),
+            *(age(every, "every"), float(level), options),
         )
         self._check(made)
         with self.store.write() as conn:
@@ -243,21 +101,48 @@ class Golden:
         return made
 
     def _check(self, made: GoldenSet) -> None:
+        """Raise what a run of it would find to be wrong, before anything is kept."""
+        from llmops_jupyter.evaluation.answering import Work
+        from llmops_jupyter.evaluation.running import check_work
+        from llmops_jupyter.evaluation.variant import as_variant
+
         if not made.metrics or not all(isinstance(m, str) and m for m in made.metrics):
             raise OptionError("A golden set needs metrics by name, such as exact: --metric exact")
-        if not math.isfinite(made.margin) or made.margin < 0:
-            raise OptionError(f"margin is a loss of 0 or more, not {made.margin!r}.")
-        if not 0 < made.level <= 0.5:
-            raise OptionError(f"level is above 0 and at most 0.5, as in 0.05, not {made.level!r}.")
+        _check_kept(made)
         evaluation = self._evaluation()
-        evaluation.metrics(list(made.metrics))
+        metrics = evaluation.metrics(list(made.metrics))
         rows = evaluation.rows(made.data)
         if len(rows.rows) < LEAST:
             raise DataError(
                 f"The golden set {made.name!r} has {len(rows.rows)} rows; {LEAST} are needed. Add rows to {made.data!r}."
             )
-        if not made.variant.startswith("column="):
-            evaluation.prompts.get(made.variant.partition(":")[0])
+        settings = {k: v for k, v in made.options.items() if k not in OF_RUN}
+        work = Work(
+            variant=as_variant(made.variant).with_options(**settings),
+            rows=rows,
+            expected=rows.expected_column(made.options.get("expected")),
+            repeats=made.options.get("repeat", 1),
+            cluster=made.options.get("cluster") or "",
+        )
+        check_work(work, metrics)
+        if work.variant.prompt is not None:
+            evaluation.prompts.get(str(work.variant.prompt))
+        if made.labels:
+            self._check_labels(made.labels, metrics)
+
+    def _check_labels(self, labels: str, metrics: Sequence[Metric]) -> None:
+        """Labels may be given after the first run; ones that could never be used, or look mistyped, are refused."""
+        from llmops_jupyter.evaluation.labelled import known_names
+
+        if not any(metric.source == "judge" for metric in metrics):
+            named = ", ".join(metric.name for metric in metrics)
+            raise OptionError(
+                f"Labels correct judges, and none of the metrics is one: {named}. Leave --labels out."
+            )
+        known = known_names(self.store)
+        near = "" if labels in known else did_you_mean(labels, known)
+        if near:
+            raise OptionError(f"There are no labels {labels!r}.{near} Labels: {', '.join(known)}.")
 
     def list(self) -> list[GoldenSet]:
         """All golden sets by name."""
@@ -347,6 +232,23 @@ class Golden:
             )
         label = _label(run.label, run.variant)
         return GoldenRun(name, at, run.id, reference.id, look, results, label)
+
+
+def _check_numbers(margin: float, level: float) -> None:
+    if not is_number(margin) or margin < 0:
+        raise OptionError(f"margin is a loss of 0 or more, not {margin!r:.60}.")
+    if not is_number(level) or not 0 < level <= 0.5:
+        raise OptionError(f"level is above 0 and at most 0.5, as in 0.05, not {level!r:.60}.")
+
+
+def _check_kept(made: GoldenSet) -> None:
+    """Raise an OptionError for options that cannot be kept as text."""
+    try:
+        json.dumps(dict(made.options))
+    except (TypeError, ValueError) as e:
+        raise OptionError(
+            f"The options of a golden set are kept as text: {e}. Leave out what is no number, text or list."
+        ) from e
 
 
 def _look_of(evaluation: Evaluation, earlier: Sequence[GoldenRun], outcome: str) -> int:

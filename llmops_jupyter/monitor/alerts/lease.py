@@ -11,6 +11,8 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from llmops_jupyter.monitor.alerts.ledger import parse
+from llmops_jupyter.monitor.alerts.states import S
 from llmops_jupyter.store import Store
 from llmops_jupyter.tracing import Tracer
 from llmops_jupyter.tracing.process import is_dead
@@ -18,6 +20,8 @@ from llmops_jupyter.tracing.process import is_dead
 NAME = "rules"
 # Seconds between two beats, and those after which a watcher whose number stands still is taken for gone.
 BEAT_S, GONE_S = 15.0, 90.0
+# So many looks may be late.
+LATE = 3
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,19 @@ class Holder:
     beat: int
     beat_at: str
     looked_at: str
+
+    def is_silent(self, now_ns: int) -> bool:
+        """Whether it neither beats nor looks any more, by the wall clock: its process hangs, or is gone elsewhere.
+
+        One that is late with three looks is silent too. Whoever asks may look itself; the lease is not touched by that.
+        """
+        late_s = max(LATE * self.every_s, GONE_S)
+        last = self.looked_at or self.since
+        return _apart_s(self.beat_at, now_ns) > GONE_S or _apart_s(last, now_ns) > late_s
+
+
+def _apart_s(stamp: str, now_ns: int) -> float:
+    return abs(now_ns - parse(stamp)) / S
 
 
 class Lease:

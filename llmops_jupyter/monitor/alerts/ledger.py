@@ -16,7 +16,6 @@ from llmops_jupyter.monitor.alerts.states import S, Standing
 from llmops_jupyter.store import Store
 
 SILENCE, SPEAK, ACKNOWLEDGE = "silence", "speak", "acknowledge"
-FAILED = "failed"
 
 
 @dataclass(frozen=True)
@@ -221,34 +220,3 @@ def acknowledgement_of(store: Store, rule: str) -> Mark | None:
     return next(
         (m for m in marks_of(store, rule) if m.kind == ACKNOWLEDGE and m.change_id == change), None
     )
-
-
-def add_notice(
-    store: Store,
-    rule: str,
-    change_id: int,
-    channel: str,
-    kind: str,
-    *,
-    outcome: str,
-    tries: int = 1,
-    error: str = "",
-) -> None:
-    """Append that a channel was told, or could not be."""
-    with store.write() as conn:
-        conn.execute(
-            "INSERT INTO alert_notices(rule, change_id, at, channel, kind, outcome, tries, error) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (rule, change_id, store.now(), channel, kind, outcome, tries, error),
-        )
-
-
-def notices_of(store: Store, limit: int, *, failed: bool = False) -> list[Mapping[str, Any]]:
-    """What channels were told lately, newest first; only what failed, if asked for."""
-    where = f"WHERE outcome = '{FAILED}'" if failed else ""
-    rows = store.rows(
-        "SELECT rule, at, channel, kind, outcome, tries, error FROM alert_notices "
-        f"{where} ORDER BY id DESC LIMIT ?",
-        (limit,),
-    )
-    return [dict(row) for row in rows]

@@ -1,42 +1,38 @@
 """Telling the channels of a rule: a line in a log, a JSON body to a webhook, a function of Python.
 
 Nothing leaves the machine unless a rule names a webhook. What is sent are figures, names and trace ids, no texts of
-traces. Webhooks are told by a thread of their own, so that nobody waits for them; what fails is kept and shown.
+traces. Each address has a thread of its own, so that nobody waits for a webhook, and none for another one; what cannot be
+delivered is kept and shown.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
-import queue
+import sqlite3
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import weakref
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from llmops_jupyter.errors import DataError, LLMOpsError, OptionError
-from llmops_jupyter.monitor.alerts import ledger
-from llmops_jupyter.monitor.alerts.channels import LOG_FILE, Channel, check_address, host_of
+from llmops_jupyter.errors import LLMOpsError, OptionError
+from llmops_jupyter.monitor.alerts import outbox
+from llmops_jupyter.monitor.alerts.channels import LOG_FILE, Channel
+from llmops_jupyter.monitor.alerts.outbox import FAILED, SENT, Parcel
+from llmops_jupyter.monitor.alerts.posting import post
 from llmops_jupyter.store import Store
 
 TRIES = 4
 # Seconds before the second try; each later one waits four times as long.
 FIRST_WAIT_S = 1.0
-CONNECT_S, WHOLE_S = 5.0, 10.0
-AGAIN = (408, 425, 429, 500, 502, 503, 504)
 MOST_WAITING = 1_000
-SENT = "sent"
-
-
-@dataclass(frozen=True)
-class Notice:
-    """What a channel is told: the rule and the change it is about, and the body that it gets."""
-
-    rule: str
-    change_id: int
-    kind: str
-    body: Mapping[str, Any]
+# Seconds that closing waits for webhooks: a little more than one try may take.
+CLOSE_S, GRACE_S = 12.0, 0.5
+ENDED = "the process ended before it was delivered"
 
 
 class Notifier:
@@ -53,40 +49,61 @@ class Notifier:
         self.store = store
         self.functions = functions
         self.first_wait_s = FIRST_WAIT_S
-        self._queue: queue.Queue[tuple[Channel, Notice]] = queue.Queue(MOST_WAITING)
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._changed = threading.Condition()
+        # What waits by address, and what is on its way; an address has a thread as long as it is in here.
+        self._lanes: dict[str, deque[Parcel]] = {}
+        self._under_way: dict[str, Parcel] = {}
         self._stop = threading.Event()
+        self._at_exit: Callable[[], None] | None = None
 
-    def tell(self, channel: Channel, notice: Notice) -> None:
-        """Tell a channel; a webhook is told a little later."""
-        if channel.kind == "webhook":
-            self._later(channel, notice)
-            return
-        try:
-            if channel.kind == "log":
-                append(self._log(channel), notice.body)
-            else:
-                self._call(channel, notice)
-        except Exception as e:  # noqa: BLE001 - whatever a function of the user raises
-            self._note(channel, notice, ledger.FAILED, 1, f"{type(e).__name__}: {e}")
-            return
-        self._note(channel, notice, SENT, 1)
+    def deliver(self, parcels: Sequence[Parcel]) -> None:
+        """Deliver notices that are in the store; a webhook is told a little later."""
+        for parcel in parcels:
+            if parcel.channel.kind == "webhook":
+                self._later(parcel)
+                continue
+            try:
+                if parcel.channel.kind == "log":
+                    append(self._log(parcel.channel), parcel.body)
+                else:
+                    self._call(parcel)
+            except BaseException as e:  # whatever a function of the user raises
+                self._settle(parcel, FAILED, 1, f"{type(e).__name__}: {e}")
+                if not isinstance(e, Exception):
+                    raise
+                continue
+            self._settle(parcel, SENT, 1)
+
+    def adopt(self, process: str) -> None:
+        """Deliver what processes that have ended had not delivered yet."""
+        if outbox.left(self.store):
+            self.deliver(outbox.adopt(self.store, process))
 
     def flush(self, timeout_s: float = 60.0) -> bool:
         """Wait until all webhooks were told or have failed; whether that was so in time."""
-        done = threading.Event()
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._lanes, timeout_s)
 
-        def wait() -> None:
-            self._queue.join()
-            done.set()
-
-        threading.Thread(target=wait, daemon=True).start()
-        return done.wait(timeout_s)
-
-    def close(self) -> None:
-        """Try nothing again that has failed once; what waits is kept as failed."""
-        self._stop.set()
+    def close(self, timeout_s: float = CLOSE_S) -> None:
+        """Wait a little for webhooks; what is not delivered then is left to the next look of any process."""
+        if self._at_exit is not None:
+            atexit.unregister(self._at_exit)
+            self._at_exit = None
+        try:
+            self.flush(timeout_s)
+        finally:
+            self._stop.set()
+            self.flush(GRACE_S)
+            with self._changed:
+                left = [
+                    *self._under_way.values(),
+                    *(p for lane in self._lanes.values() for p in lane),
+                ]
+                for lane in self._lanes.values():
+                    lane.clear()
+            if left and not self.store.closed:
+                with suppress(LLMOpsError, sqlite3.Error):
+                    outbox.release(self.store, left, ENDED)
 
     def _log(self, channel: Channel) -> Path:
         if channel.target:
@@ -95,64 +112,86 @@ class Notifier:
             raise OptionError("A store in memory has no folder for a log. Name a file: {log: FILE}")
         return self.store.path.with_name(LOG_FILE)
 
-    def _call(self, channel: Channel, notice: Notice) -> None:
-        function = self.functions.get(channel.target)
+    def _call(self, parcel: Parcel) -> None:
+        name = parcel.channel.target
+        function = self.functions.get(name)
         if function is None:
             raise OptionError(
-                f"No function was given for {channel.target!r}: ws.monitor.alerts.on({channel.target!r}, function)"
+                f"No function was given for {name!r}: ws.monitor.alerts.on({name!r}, function)"
             )
-        function(dict(notice.body))
+        function(dict(parcel.body))
 
-    def _later(self, channel: Channel, notice: Notice) -> None:
-        try:
-            self._queue.put_nowait((channel, notice))
-        except queue.Full:
-            self._note(channel, notice, ledger.FAILED, 0, "too many notices wait for webhooks")
+    def _later(self, parcel: Parcel) -> None:
+        address = parcel.channel.target or f"${parcel.channel.url_env}"
+        with self._changed:
+            waiting = sum(len(lane) for lane in self._lanes.values())
+            if waiting < MOST_WAITING:
+                is_new = address not in self._lanes
+                self._lanes.setdefault(address, deque()).append(parcel)
+        if waiting >= MOST_WAITING:
+            self._settle(parcel, FAILED, 0, "too many notices wait for webhooks")
             return
-        with self._lock:
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(
-                    target=self._work, name="llmops-notify", daemon=True
-                )
-                self._thread.start()
+        if self._at_exit is None:
+            self._at_exit = _closing(self)
+        if is_new:
+            threading.Thread(
+                target=self._work, args=(address,), name="llmops-notify", daemon=True
+            ).start()
 
-    def _work(self) -> None:
+    def _work(self, address: str) -> None:
+        """Deliver what waits for an address, and end when there is nothing left."""
         while True:
-            channel, notice = self._queue.get()
+            with self._changed:
+                lane = self._lanes[address]
+                if not lane or self._stop.is_set():
+                    if not lane:
+                        del self._lanes[address]
+                    self._changed.notify_all()
+                    return
+                parcel = self._under_way[address] = lane.popleft()
             try:
-                tries, error = self._post(channel, notice)
-                self._note(channel, notice, ledger.FAILED if error else SENT, tries, error)
+                self._post(parcel)
+            except Exception as e:  # noqa: BLE001 - a fault of ours must not keep others from being told
+                self._settle(parcel, FAILED, 1, type(e).__name__)
             finally:
-                self._queue.task_done()
+                with self._changed:
+                    if not self._stop.is_set():
+                        self._under_way.pop(address, None)
 
-    def _post(self, channel: Channel, notice: Notice) -> tuple[int, str]:
-        """Post a notice, again after a wait where that may help; how many tries it took, and what went wrong."""
-        wait_s, error = self.first_wait_s, ""
+    def _post(self, parcel: Parcel) -> None:
+        """Post a notice, again after a wait where that may help; what is broken off stays in the store."""
+        wait_s = self.first_wait_s
         for number in range(1, TRIES + 1):
-            error, may_help = post(channel, notice.body)
-            if not error or not may_help or number == TRIES:
-                return number, error
+            error, may_help = post(parcel.channel, parcel.body)
+            if not error:
+                self._settle(parcel, SENT, number)
+                return
+            if not may_help or number == TRIES:
+                self._settle(parcel, FAILED, number, error)
+                return
             if self._stop.wait(wait_s):
-                return number, error
+                return
             wait_s *= 4
-        return TRIES, error
 
-    def _note(
-        self, channel: Channel, notice: Notice, outcome: str, tries: int, error: str = ""
+    def _settle(
+        self, parcel: Parcel, outcome: Literal["sent", "failed"], tries: int, error: str = ""
     ) -> None:
-        try:
-            ledger.add_notice(
-                self.store,
-                notice.rule,
-                notice.change_id,
-                channel.words(),
-                notice.kind,
-                outcome=outcome,
-                tries=tries,
-                error=error,
-            )
-        except LLMOpsError:  # the store was closed, or its disk is full
-            return
+        # The store was closed, or its disk is full.
+        with suppress(LLMOpsError, sqlite3.Error):
+            outbox.settle(self.store, parcel, outcome, tries, error)
+
+
+def _closing(notifier: Notifier) -> Callable[[], None]:
+    """Have a notifier wait for its webhooks when the process ends, if it lives until then."""
+    known = weakref.ref(notifier)
+
+    def close() -> None:
+        found = known()
+        if found is not None:
+            found.close()
+
+    atexit.register(close)
+    return close
 
 
 def append(path: Path, body: Mapping[str, Any]) -> None:
@@ -163,48 +202,3 @@ def append(path: Path, body: Mapping[str, Any]) -> None:
         os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "a", encoding="utf-8"
     ) as file:
         file.write(text)
-
-
-def post(channel: Channel, body: Mapping[str, Any]) -> tuple[str, bool]:
-    """Post a body as JSON once: what went wrong ('' if nothing), and whether another try may help.
-
-    Redirects are not followed, since they would carry the secret elsewhere.
-    """
-    import httpx
-
-    address, error = _address(channel)
-    if error:
-        return error, False
-    headers = {"User-Agent": "llmops-jupyter"}
-    if channel.secret_env:
-        secret = os.environ.get(channel.secret_env)
-        if not secret:
-            return f"the variable {channel.secret_env} is not set, which holds the secret", False
-        headers[channel.header] = secret
-    try:
-        answer = httpx.post(
-            address,
-            content=json.dumps(body, ensure_ascii=False, default=str).encode(),
-            headers={**headers, "Content-Type": "application/json"},
-            timeout=httpx.Timeout(WHOLE_S, connect=CONNECT_S),
-            follow_redirects=False,
-        )
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as e:
-        # Its text may hold the address, and that a secret.
-        return f"{host_of(address)} did not answer: {type(e).__name__}", True
-    if answer.is_success:
-        return "", False
-    return f"{host_of(address)} answered {answer.status_code}", answer.status_code in AGAIN
-
-
-def _address(channel: Channel) -> tuple[str, str]:
-    """The address of a webhook, or what is wrong with it."""
-    if not channel.url_env:
-        return channel.target, ""
-    address = os.environ.get(channel.url_env, "")
-    if not address:
-        return "", f"the variable {channel.url_env} is not set, which holds the address"
-    try:
-        return check_address(address, f"The variable {channel.url_env}"), ""
-    except DataError:
-        return "", f"the variable {channel.url_env} holds no http:// or https:// address"

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmops_jupyter import render
+from llmops_jupyter.monitor.alerts.ages import spoken
 from llmops_jupyter.monitor.alerts.board import Board
-from llmops_jupyter.monitor.alerts.rules import spoken
+from llmops_jupyter.monitor.alerts.ledger import parse
 from llmops_jupyter.monitor.alerts.watching import WatchStatus
+from llmops_jupyter.render.clock import local
 
 FAILED_SHOWN = 5
 
@@ -25,7 +27,7 @@ class Overview:
         golden: golden sets with their last run.
         baselines: what drift is compared with.
         budgets: with what is left of them.
-        failed: notices that could not be delivered lately.
+        failed: notices that could not be delivered lately, or still wait.
     """
 
     board: Board
@@ -42,7 +44,10 @@ class Overview:
             ("golden sets", self.golden),
             ("baselines", self.baselines),
             ("budgets", self.budgets),
-            ("notices that could not be delivered", self.failed),
+            (
+                "notices that are not delivered",
+                tuple({**n, "at": local(parse(n["at"]))} for n in self.failed),
+            ),
         )
         return [(title, rows) for title, rows in named if rows]
 
@@ -118,6 +123,6 @@ def _golden(golden: Any, one: Any) -> Mapping[str, Any]:
         "data": one.data,
         "metrics": ", ".join(one.metrics),
         "every": spoken(one.every_s),
-        "last run": runs[-1].at[:16].replace("T", " ") if runs else "never",
+        "last run": local(parse(runs[-1].at)) if runs else "never",
         "found": runs[-1].sentence() if runs else "",
     }

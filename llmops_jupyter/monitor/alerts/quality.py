@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.errors import LLMOpsError
@@ -16,11 +17,12 @@ from llmops_jupyter.evaluation.statistics import (
 )
 from llmops_jupyter.evaluation.summary import summarise
 from llmops_jupyter.evaluation.tasks import RANDOM
+from llmops_jupyter.monitor.alerts.goldenruns import Quality
 
 if TYPE_CHECKING:
     from llmops_jupyter.evaluation import Evaluation, EvaluationRun
     from llmops_jupyter.evaluation.scoring import ScoredMetric
-    from llmops_jupyter.monitor.alerts.golden import GoldenSet, Quality
+    from llmops_jupyter.monitor.alerts.goldenruns import GoldenSet
 
 # Rows with both scores, from which on a difference is spoken of.
 LEAST = 5
@@ -39,16 +41,15 @@ def results_of(
     look: int,
 ) -> tuple[Quality, ...]:
     """Each metric's value and its difference to the reference, with intervals that hold for all runs together."""
-    from llmops_jupyter.monitor.alerts.golden import Quality
-
     confidence = 1 - share_of(golden.level, look, len(run.metrics))
     found = []
     for metric in run.metrics.values():
         summary = summarise(metric, run.items, run.clusters(), confidence=confidence)
         made = summary.estimate
         low, high = _bounds(made)
-        difference = None
-        if run.id != reference.id and metric.name in reference.metrics:
+        difference, common = None, None
+        if run.id != reference.id:
+            common = len(in_common(reference, run, metric.name))
             difference = difference_to(reference, run, metric.name, confidence)
         diff_low, diff_high = _bounds(difference)
         found.append(
@@ -61,6 +62,7 @@ def results_of(
                 difference=difference.value if difference else None,
                 difference_low=diff_low,
                 difference_high=diff_high,
+                common=common,
                 dropped=diff_high is not None and diff_high < -golden.margin,
                 yes_no=metric.is_yes_no,
                 unit=metric.unit,
@@ -74,11 +76,10 @@ def difference_to(
     reference: EvaluationRun, run: EvaluationRun, name: str, confidence: float
 ) -> Estimate | None:
     """How much better a run is than the reference, on the rows that both have; None where these are too few."""
-    first, second = _scores(reference, name), _scores(run, name)
-    both = [key for key in first if key in second]
-    if len(both) < LEAST:
+    pairs = in_common(reference, run, name)
+    if len(pairs) < LEAST:
         return None
-    a, b = [first[k] for k in both], [second[k] for k in both]
+    a, b = [first for first, _ in pairs], [second for _, second in pairs]
     if not run.metric(name).higher_is_better:
         a, b = b, a
     if all(v in (0.0, 1.0) for v in (*a, *b)):
@@ -86,17 +87,41 @@ def difference_to(
     return paired_means(a, b, confidence=confidence)
 
 
-def _scores(run: EvaluationRun, name: str) -> dict[tuple[str, str], float]:
-    """The mean score of each row; of a metric that says yes or no, an answer that is missing counts as wrong."""
+def in_common(reference: EvaluationRun, run: EvaluationRun, name: str) -> list[tuple[float, float]]:
+    """The scores of the rows that two runs have in common: of one id, and equal in all columns that both have.
+
+    Which columns decide a score is the metric's own matter, so one that was added or taken away decides nothing, and one
+    with another value makes another row.
+    """
+    if name not in reference.metrics or name not in run.metrics:
+        return []
+    first, second = _scores(reference, name), _scores(run, name)
+    columns = set().union(*(row for row, _ in first.values()))
+    columns &= set().union(*(row for row, _ in second.values()))
+    # Answers that the rows have are what is compared.
+    columns -= {reference.variant.get("column"), run.variant.get("column")}
+    return [
+        (was, now)
+        for row_id, (row, was) in first.items()
+        if row_id in second
+        for other, now in [second[row_id]]
+        if all(row.get(c) == other.get(c) for c in columns)
+    ]
+
+
+def _scores(run: EvaluationRun, name: str) -> dict[str, tuple[Mapping[str, Any], float]]:
+    """Each row with its mean score; of a metric that says yes or no, an answer that is missing counts as wrong."""
     metric = run.metric(name)
-    found: dict[tuple[str, str], list[float]] = {}
+    rows: dict[str, Mapping[str, Any]] = {}
+    found: dict[str, list[float]] = {}
     for item, scored in zip(run.items, metric.scores, strict=True):
         value = scored.value
         if value is None and item.output_id is None and metric.is_yes_no:
             value = 0.0 if metric.higher_is_better else 1.0
         if value is not None:
-            found.setdefault((item.case.row_id, item.row_hash), []).append(value)
-    return {key: sum(values) / len(values) for key, values in found.items()}
+            rows[item.case.row_id] = item.case.row
+            found.setdefault(item.case.row_id, []).append(value)
+    return {row_id: (rows[row_id], sum(some) / len(some)) for row_id, some in found.items()}
 
 
 def _bounds(made: Estimate | None) -> tuple[float | None, float | None]:

@@ -58,9 +58,7 @@ def read(rule: Rule, found: Values, epoch_ns: int) -> Reading:
     measure = rule.measure
     values, ends = found.ordered()
     if measure.kind == "sum":
-        value = float(values.sum())
-        enough = measure.name == "calls" or found.traces >= rule.at_least
-        return _done(rule, value, len(values), None, found, _plainly(rule, value), enough=enough)
+        return _summed(rule, found, values)
     if len(values) < rule.at_least:
         said = f"{len(values)} of {found.traces} traces have a value; {rule.at_least} are needed"
         return Reading(None, len(values), enough=False, note=said)
@@ -76,6 +74,31 @@ def read(rule: Rule, found: Values, epoch_ns: int) -> Reading:
     return replace(_done(rule, value, len(values), interval, found, flags), full=full)
 
 
+def _summed(rule: Rule, found: Values, values: Any) -> Reading:
+    """A sum; of calls of which some do not say it, what the others come to, which is said."""
+    value, missing, note = float(values.sum()), found.traces - len(values), ""
+    if rule.measure.of_calls and missing:
+        many = (
+            f"all {missing:,} calls"
+            if not len(values)
+            else f"{missing:,} of {found.traces:,} calls"
+        )
+        note = f"nothing says what {many} {_SAYS[rule.measure.name]}"
+    enough = rule.measure.name == "calls" or (found.traces >= rule.at_least and len(values) > 0)
+    if found.traces < rule.at_least and not enough:
+        note = f"{found.traces} calls of models; {rule.at_least} are needed"
+    return _done(
+        *(rule, value, len(values), None, found, _plainly(rule, value)), enough=enough, note=note
+    )
+
+
+_SAYS = {
+    "cost_usd": "cost; say watts and prices in prices.json (docs: cost)",
+    "input_tokens": "read",
+    "output_tokens": "wrote",
+}
+
+
 def _done(
     rule: Rule,
     value: float,
@@ -85,10 +108,10 @@ def _done(
     flags: Mapping[str, bool],
     *,
     enough: bool = True,
+    note: str = "",
 ) -> Reading:
     low, high = interval if interval is not None else (None, None)
     traces = found.worst() if any(past(rule, value, t) for t in rule.thresholds().values()) else ()
-    note = "" if enough else f"{found.traces} traces; {rule.at_least} are needed"
     return Reading(
         value if enough else None,
         n,

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from llmops_jupyter.errors import DataError, OptionError, did_you_mean
 from llmops_jupyter.evaluation.suites import check_keys, is_number, parse_yaml
+from llmops_jupyter.monitor.alerts.ages import Window, age, read_window
 from llmops_jupyter.monitor.alerts.catalogue import MEASURES, Measure, measure_of
 from llmops_jupyter.monitor.alerts.channels import Channel, read_channel
 from llmops_jupyter.store import aliases
@@ -18,6 +19,7 @@ from llmops_jupyter.tracing.messages import clean
 
 Direction = Literal["above", "below"]
 KIND = "rule"
+ALL = "all"
 FILTERS = ("prompt", "model", "notebook", "session")
 SEVERITIES = ("low", "normal", "high")
 KEYS = (
@@ -25,20 +27,6 @@ KEYS = (
     *("level", "for", "hysteresis", "renotify", "severity", "channels", "note"),
 )
 TOP = ("rules", "channels", "defaults")
-UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
-# Seconds that a span of time may have: from one to ten years.
-MOST_S = 10 * 365 * 86_400.0
-_AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
-_COUNT = re.compile(r"(\d+)\s*traces?")
-
-
-@dataclass(frozen=True)
-class Window:
-    """The traces that a look is at: of so many seconds, or the last so many; `text` as it was written."""
-
-    text: str
-    seconds: float | None = None
-    traces: int | None = None
 
 
 @dataclass(frozen=True)
@@ -231,20 +219,23 @@ def _rule(given: Mapping[str, Any], named: Mapping[str, Channel], at: str) -> Ru
         name = aliases.check_name(KIND, str(given.get("name") or _named(metric, given)))
     except OptionError as e:
         raise DataError(f"{at}: {e}") from e
+    if name == ALL:
+        raise DataError(f"{at}: 'all' stands for all rules. Give this one another name.")
     warn, alert = (_limit(given, key, at) for key in ("warn", "alert"))
     direction = given.get("direction") or measure.direction
     if direction not in ("above", "below"):
         near = did_you_mean(str(direction), ("above", "below"))
         raise DataError(f"{at}: direction is above or below, not {direction!r:.40}.{near}")
+    window = read_window(given.get("window", "24h"), at)
     made = Rule(
         name=name,
         metric=metric,
-        window=read_window(given.get("window", "24h"), at),
+        window=window,
         filters={k: str(given[k]) for k in FILTERS if given.get(k) is not None},
         warn=warn,
         alert=alert,
         direction=direction,
-        at_least=_whole(given, "at_least", measure.at_least, at),
+        at_least=_least(given, measure, window, at),
         sure=_flag(given, "sure", at),
         level=_share(given, "level", 0.05, at, least=1e-6, most=0.5),
         consecutive=_whole(given, "for", 1, at),
@@ -258,6 +249,18 @@ def _rule(given: Mapping[str, Any], named: Mapping[str, Channel], at: str) -> Ru
     )
     _check(made, at)
     return made
+
+
+def _least(given: Mapping[str, Any], measure: Measure, window: Window, at: str) -> int:
+    """Traces below which there is no data: no more than a window of so many traces has."""
+    most = measure.at_least if window.traces is None else min(measure.at_least, window.traces)
+    found = _whole(given, "at_least", most, at)
+    if window.traces is not None and not measure.of_calls and found > window.traces:
+        raise DataError(
+            f"{at}: a window of {window.text} never has the {found} that at_least asks for. Make the window longer, or "
+            "at_least smaller."
+        )
+    return found
 
 
 def _named(metric: str, given: Mapping[str, Any]) -> str:
@@ -284,6 +287,8 @@ def _check(rule: Rule, at: str) -> None:
         raise DataError(f"{at}: the rule {rule.name!r} needs warn or alert, such as alert: 0.1")
     if measure.rate and any(not 0 <= limit <= 1 for limit in rule.thresholds().values()):
         raise DataError(f"{at}: {rule.metric} is a share from 0 to 1: write 0.05 for 5 %.")
+    for state, limit in rule.thresholds().items():
+        _check_limit(rule, "warn" if state == "warning" else state, limit, at)
     if rule.sure and not measure.can_be_sure:
         sure = ", ".join(n for n, m in MEASURES.items() if m.can_be_sure)
         raise DataError(f"{at}: {rule.metric} is a sum: sure: true goes with {sure}.")
@@ -296,48 +301,18 @@ def _check(rule: Rule, at: str) -> None:
             )
 
 
-def read_window(given: Any, at: str) -> Window:
-    """A window: ``24h``, ``90m``, ``7d``; or ``200 traces``.
-
-    Raises:
-        DataError: it is neither.
-    """
-    text = str(given).strip()
-    count = _COUNT.fullmatch(text)
-    if count:
-        n = int(count[1])
-        if not 1 <= n <= 10_000_000:
-            raise DataError(f"{at}: a window has from 1 to 10,000,000 traces, not {n:,}.")
-        return Window(f"{n} traces", traces=n)
-    if _AGE.fullmatch(text):
-        return Window(text, seconds=age(text, "window", at))
-    raise DataError(
-        f"{at}: a window is a time such as 24h or 7d, or 200 traces, not {given!r:.60}."
-    )
-
-
-def age(given: Any, name: str, at: str = "") -> float:
-    """Seconds of a time span such as ``90s``, ``10m``, ``24h``, ``7d``.
-
-    Raises:
-        DataError: it is none, or is under a second or over ten years.
-    """
-    begin = f"{at}: " if at else ""
-    found = _AGE.fullmatch(str(given).strip())
-    if found is None:
-        raise DataError(f"{begin}{name} is a time such as 10m, 6h or 7d, not {given!r:.60}.")
-    seconds = float(found[1]) * UNITS[found[2]]
-    if not 1 <= seconds <= MOST_S:
-        raise DataError(f"{begin}{name} is from 1s to ten years, not {given!r:.60}.")
-    return seconds
-
-
-def spoken(seconds: float) -> str:
-    """A time span as it is written in a rule: the largest unit of which it is a whole number."""
-    for unit, length in reversed(UNITS.items()):
-        if seconds >= length and seconds % length == 0:
-            return f"{seconds / length:.0f}{unit}"
-    return f"{seconds:g}s"
+def _check_limit(rule: Rule, key: str, limit: float, at: str) -> None:
+    """Raise a DataError for a limit that no value can be past, or every value is."""
+    measure, above = rule.measure, rule.direction == "above"
+    if measure.kind == "mean":
+        return
+    if limit < 0:
+        raise DataError(f"{at}: {rule.metric} is never below 0: {key} is 0 or more, not {limit:g}.")
+    most = 1.0 if measure.rate else float("inf")
+    if limit == (most if above else 0.0):
+        raise DataError(
+            f"{at}: {rule.metric} is never {rule.direction} {measure.text(limit)}, so {key} would never be reached."
+        )
 
 
 def _limit(given: Mapping[str, Any], key: str, at: str) -> float | None:

@@ -11,14 +11,15 @@ from llmops_jupyter import render
 from llmops_jupyter.errors import OptionError
 from llmops_jupyter.evaluation.statistics import adjusted, rate, separate_rates
 from llmops_jupyter.evaluation.summary import number
+from llmops_jupyter.monitor.alerts.ages import age
 from llmops_jupyter.monitor.alerts.guarded import GUARDRAIL, verdicts_of
-from llmops_jupyter.monitor.alerts.rules import age
 from llmops_jupyter.monitor.alerts.states import S
-from llmops_jupyter.monitor.alerts.traffic import BATCH, clause_of, first_id
+from llmops_jupyter.monitor.alerts.traffic import BATCH
+from llmops_jupyter.monitor.alerts.windows import first_id, traces_of
 from llmops_jupyter.records import Verdict
+from llmops_jupyter.render.clock import local
 from llmops_jupyter.store import Store
 from llmops_jupyter.tracing import values
-from llmops_jupyter.tracing.records import iso
 
 LEVEL = 0.05
 EXAMPLES = 5
@@ -214,14 +215,14 @@ def _spans(
     store: Store, filters: Mapping[str, Any], since_ns: int
 ) -> Iterator[tuple[Any, list[Verdict]]]:
     """Spans of guards since a moment, oldest first, with what they decided."""
-    where, parameters = clause_of(filters)
+    fits = traces_of(filters)
     after = first_id(store, since_ns) - 1
     while True:
         rows = store.rows(
             "SELECT g.id, g.trace_id, g.start_ns, g.attributes FROM spans g WHERE g.op = ? AND g.id > ? "
             "AND g.start_ns >= ? AND EXISTS (SELECT 1 FROM spans s WHERE s.trace_id = g.trace_id AND "
-            f"{where}) ORDER BY g.id LIMIT ?",
-            (GUARDRAIL, after, since_ns, *parameters, BATCH),
+            f"{fits.where}) ORDER BY g.id LIMIT ?",
+            (GUARDRAIL, after, since_ns, *fits.parameters, BATCH),
         )
         for row in rows:
             yield row, verdicts_of(values.read(row["attributes"]))
@@ -231,10 +232,10 @@ def _spans(
 
 
 def _traces(store: Store, filters: Mapping[str, Any], since_ns: int) -> int:
-    where, parameters = clause_of(filters, walk=True)
+    fits = traces_of(filters, walk=True)
     row = store.row(
-        f"SELECT count(*) FROM spans s WHERE {where} AND s.id >= ? AND s.start_ns >= ?",
-        (*parameters, first_id(store, since_ns), since_ns),
+        f"SELECT count(DISTINCT s.trace_id) FROM spans s WHERE {fits.where} AND s.id >= ? AND s.start_ns >= ?",
+        (*fits.parameters, first_id(store, since_ns), since_ns),
     )
     return int(row[0]) if row else 0
 
@@ -254,7 +255,7 @@ def _count(
 def _example(row: Any, verdict: Verdict) -> dict[str, Any]:
     return {
         "trace": row["trace_id"][:8],
-        "at": iso(row["start_ns"])[:16].replace("T", " "),
+        "at": local(row["start_ns"]),
         "check": verdict.check,
         "place": verdict.place,
         "decision": verdict.decision,

@@ -24,7 +24,7 @@ class Alerting(Plugged):
         """The rules of the workspace: ``add``, ``look``, ``board``, ``silence``, ``acknowledge``."""
         from llmops_jupyter.monitor.alerts.alerts import Alerts
 
-        return Alerts(self.store, self, self._prompts, self.tracer.clean_text, time.time_ns)
+        return Alerts(self.store, self, self._prompts, self.tracer, time.time_ns)
 
     @cached_property
     def golden(self) -> Golden:
@@ -45,7 +45,7 @@ class Alerting(Plugged):
             DataError, OptionError: the window or a filter cannot be used.
         """
         from llmops_jupyter.monitor.alerts.safety import report
-        from llmops_jupyter.monitor.alerts.traffic import resolved
+        from llmops_jupyter.monitor.alerts.windows import resolved
 
         found = resolved(filters, self._prompts)
         return report(self.store, window, found, now_ns=time.time_ns(), examples=examples)
@@ -63,7 +63,7 @@ class Alerting(Plugged):
             DataError: the time cannot be read.
             StoreReadOnlyError: the store is open for reading only.
         """
-        from llmops_jupyter.monitor.alerts.rules import age
+        from llmops_jupyter.monitor.alerts.ages import age
 
         seconds = age(every, "every")
         watcher = self.watcher

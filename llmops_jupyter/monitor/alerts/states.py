@@ -20,7 +20,8 @@ ALERT: Literal["alert"] = "alert"
 NO_DATA: Literal["no data"] = "no data"
 STATES: tuple[State, ...] = (OK, WARNING, ALERT, NO_DATA)
 BAD = (WARNING, ALERT)
-Telling = Literal["raised", "again", "over", ""]
+UNKNOWN: Literal["no data"] = "no data"
+Telling = Literal["raised", "again", "over", "no data", ""]
 _RANK = {NO_DATA: -1, OK: 0, WARNING: 1, ALERT: 2}
 S = 1_000_000_000
 
@@ -40,6 +41,8 @@ class Standing:
         value: of the last look.
         n: values of the last look.
         error: why the last look failed; '' if it did not.
+        note: what else it found: why there is no data, say.
+        owed: whether an alarm was told of which it was not told yet that it is over.
     """
 
     state: State = NO_DATA
@@ -52,6 +55,8 @@ class Standing:
     value: float | None = None
     n: int = 0
     error: str = ""
+    note: str = ""
+    owed: bool = False
 
     def text(self) -> str:
         """As it is kept."""
@@ -115,6 +120,7 @@ def after(rule: Rule, standing: Standing, reading: Reading, now_ns: int) -> Stan
         value=reading.value,
         n=reading.n,
         error="",
+        note=reading.note,
         told_ns=standing.told_ns if standing.told_ns <= now_ns else 0,
     )
     if wanted == standing.state:
@@ -130,6 +136,7 @@ def after(rule: Rule, standing: Standing, reading: Reading, now_ns: int) -> Stan
         since_ns=now_ns,
         pending="",
         count=0,
+        owed=standing.owed and wanted != OK,
         # What was found once is no evidence for a second alarm.
         epoch_ns=now_ns if better else seen.epoch_ns,
     )
@@ -143,16 +150,24 @@ def failed(standing: Standing, error: str, now_ns: int) -> Standing:
 def telling(
     rule: Rule, before: Standing, standing: Standing, now_ns: int, *, acknowledged: bool
 ) -> Telling:
-    """What is to be told after a look: 'raised', 'again', 'over', or '' for nothing.
+    """What is to be told after a look: 'raised', 'again', 'over', 'no data', or '' for nothing.
 
     An alarm that was silenced when it was raised is told at the first look after that, if it still stands; its end is told
-    only if it was.
+    only if it was. That nothing says any more how things are is no end: 'over' is told once they are good.
     """
-    was_told = before.told_ns >= before.since_ns
+    was_told = before.state in BAD and before.told_ns >= before.since_ns
+    if standing.state == NO_DATA:
+        return UNKNOWN if was_told else ""
     if standing.state not in BAD:
-        return "over" if before.state in BAD and was_told else ""
+        was_lost = before.state == NO_DATA and before.owed
+        return "over" if was_told or was_lost else ""
     if standing.told_ns < standing.since_ns:
         return "raised"
     if acknowledged or rule.renotify_s is None:
         return ""
     return "again" if now_ns - standing.told_ns >= rule.renotify_s * S else ""
+
+
+def told(standing: Standing, kind: Telling, now_ns: int) -> Standing:
+    """Where a rule stands after that was told."""
+    return replace(standing, told_ns=now_ns, owed=kind != "over")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from llmops_jupyter.monitor.alerts.golden import GoldenRun
+from llmops_jupyter.monitor.alerts.goldenruns import GoldenRun
 from llmops_jupyter.monitor.alerts.ledger import parse
 from llmops_jupyter.monitor.alerts.rules import Rule
 from llmops_jupyter.monitor.alerts.states import ALERT, NO_DATA, WARNING, S

@@ -2,38 +2,37 @@
 
 from __future__ import annotations
 
+import hashlib
 import heapq
 import json
 import sqlite3
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from llmops_jupyter.errors import OptionError, did_you_mean
 from llmops_jupyter.guard.refusing import refuses
+from llmops_jupyter.models.prices import Assumptions, assumptions_of
+from llmops_jupyter.monitor.alerts.ages import Window
 from llmops_jupyter.monitor.alerts.catalogue import Measure
 from llmops_jupyter.monitor.alerts.guarded import GUARDRAIL, verdicts_of
-from llmops_jupyter.monitor.alerts.rules import FILTERS, Window
-from llmops_jupyter.store import Store, aliases
+from llmops_jupyter.monitor.alerts.windows import Clause, bounds
+from llmops_jupyter.monitor.cost.pricing import dollars_of, energy_of
+from llmops_jupyter.records import Figure
+from llmops_jupyter.store import Store
 from llmops_jupyter.tracing import names, values
-
-if TYPE_CHECKING:
-    from llmops_jupyter.prompts import Prompts
 
 # Rows of a batch; between two of them whoever reads can let others go first.
 BATCH = 500
 SHOWN = 5
-# Spans begin in the order of their ids, unless the clock goes back; so many before a moment are looked at too.
-SLACK = 1_000
-OVER = "(s.end_ns IS NOT NULL OR s.status = 'interrupted')"
+# Calls of these are on this machine, and cost what the user says of it.
+HERE = ("llama.cpp", "mlx")
 COLUMNS = (
     "s.id, s.trace_id, s.start_ns, s.end_ns, s.first_token_ns, s.status, s.error_type, s.input_tokens, "
     "s.output_tokens, s.cost"
 )
-# Of these the rows of a batch say nothing: their times are those of its queue.
-TIMES = (
-    *("p50_latency_s", "p95_latency_s", "p50_first_token_s", "p95_first_token_s", "tokens_per_s"),
-)
+# Whether a text declines takes a millisecond; windows overlap, so the next look asks again of most texts.
+REMEMBERED = 200_000
+_decided: dict[bytes, float] = {}
 TEXT = "(SELECT m.parts FROM messages m WHERE m.hash = s.output_message) AS parts"
 Pause = Callable[[], None]
 
@@ -74,7 +73,8 @@ class Values:
 
     def worst(self) -> tuple[str, ...]:
         """Ids of the traces with the worst values; of equal ones the newest."""
-        return tuple(trace_id for _, _, trace_id in sorted(self._worst, reverse=True))
+        ordered = (trace_id for _, _, trace_id in sorted(self._worst, reverse=True))
+        return tuple(dict.fromkeys(ordered))
 
     def ordered(self) -> tuple[Any, Any]:
         """Values and ends as arrays."""
@@ -107,9 +107,9 @@ def collect(
         pause: called between batches.
     """
     made = Values(measure, bad_above=bad_above)
-    where, parameters, first = _bounds(store, window, filters, now_ns)
+    clause, first = bounds(store, measure, window, filters, now_ns)
     evaluated = _evaluated(store, first)
-    for rows in _batches(store, measure, where, parameters, first, pause):
+    for rows in _batches(store, measure, clause, first, pause):
         kept = [row for row in rows if row["trace_id"] not in evaluated]
         for row, value in zip(kept, _values(store, measure, kept), strict=True):
             if measure.name == "denied_rate" and value is None:
@@ -118,91 +118,10 @@ def collect(
     return made
 
 
-def resolved(filters: Mapping[str, Any], prompts: Callable[[], Prompts]) -> dict[str, str]:
-    """Filters with an alias of a prompt as the version that it stands for now.
-
-    Raises:
-        OptionError: there is no such filter.
-        UnknownNameError: there is no such version or alias of the prompt.
-    """
-    for key in filters:
-        if key not in FILTERS:
-            raise OptionError(
-                f"Traces cannot be filtered by {key!r}.{did_you_mean(key, FILTERS)} Use {', '.join(FILTERS)}."
-            )
-    found = {key: str(filters[key]) for key in FILTERS if filters.get(key) is not None}
-    if "prompt" in found:
-        name, selector = aliases.parse_reference(found["prompt"])
-        if selector is not None:
-            found["prompt"] = f"{name}@{prompts().get(found['prompt']).version}"
-    return found
-
-
-def clause_of(filters: Mapping[str, Any], *, walk: bool = False) -> tuple[str, list[Any]]:
-    """Filters of a rule as an SQL condition on the root span `s`.
-
-    With `walk`, SQLite is kept from an index on them, whose rows it would have to sort for each batch anew.
-    """
-    s = "+s" if walk else "s"
-    where: list[str] = ["s.parent_id IS NULL"]
-    parameters: list[Any] = []
-    for key, value in filters.items():
-        if key == "prompt":
-            name, _, version = str(value).partition("@")
-            where.append(f"{s}.prompt_name = ?")
-            parameters.append(name)
-            if version:
-                where.append(f"{s}.prompt_version = ?")
-                parameters.append(int(version))
-        else:
-            where.append(f"{s}.{key} = ?")
-            parameters.append(value)
-    return " AND ".join(where), parameters
-
-
-def first_id(store: Store, since_ns: int) -> int:
-    """The id of a span from which on all that began after a moment are found, by bisection.
-
-    Ids grow with the start; where the clock went back, some that began later have smaller ids, so there is slack.
-    """
-    ends = store.row("SELECT min(id), max(id) FROM spans")
-    if ends is None or ends[0] is None:
-        return 1
-    low, high = int(ends[0]), int(ends[1]) + 1
-    while low < high:
-        middle = (low + high) // 2
-        row = store.row(
-            "SELECT id, start_ns FROM spans WHERE id >= ? ORDER BY id LIMIT 1", (middle,)
-        )
-        if row is None or row["start_ns"] >= since_ns:
-            high = middle
-        else:
-            low = int(row["id"]) + 1
-    return max(1, low - SLACK)
-
-
-def _bounds(
-    store: Store, window: Window, filters: Mapping[str, Any], now_ns: int
-) -> tuple[str, list[Any], int]:
-    """The condition of a window, and the id that it begins with."""
-    where, parameters = clause_of(filters, walk=True)
-    where = f"{where} AND {OVER}"
-    if window.seconds is not None:
-        since = now_ns - int(window.seconds * 1e9)
-        return f"{where} AND s.start_ns >= ?", [*parameters, since], first_id(store, since)
-    row = store.row(
-        f"SELECT s.id FROM spans s WHERE {clause_of(filters)[0]} AND {OVER} "
-        "ORDER BY s.id DESC LIMIT 1 OFFSET ?",
-        (*parameters, (window.traces or 1) - 1),
-    )
-    return where, parameters, 1 if row is None else int(row[0])
-
-
 def _batches(
     store: Store,
     measure: Measure,
-    where: str,
-    parameters: Sequence[Any],
+    clause: Clause,
     first: int,
     pause: Pause,
 ) -> Iterator[list[sqlite3.Row]]:
@@ -211,13 +130,13 @@ def _batches(
         columns += f", {TEXT}, s.partial, s.attributes"
     elif measure.name == "cut_rate":
         columns += ", s.attributes"
-    elif measure.name in TIMES:
-        where += f" AND {names.MAP_ROWS_SQL} = 1"
+    elif measure.name == "cost_usd":
+        columns += ", s.provider, s.model, s.busy_s, s.energy_j"
     after = first - 1
     while True:
         rows = store.rows(
-            f"SELECT {columns} FROM spans s WHERE {where} AND s.id > ? ORDER BY s.id LIMIT ?",
-            (*parameters, after, BATCH),
+            f"SELECT {columns} FROM spans s WHERE {clause.where} AND s.id > ? ORDER BY s.id LIMIT ?",
+            (*clause.parameters, after, BATCH),
         )
         if rows:
             yield rows
@@ -245,6 +164,8 @@ def _values(store: Store, measure: Measure, rows: Sequence[sqlite3.Row]) -> list
         return _scores(store, measure.argument, rows)
     if measure.name == "denied_rate":
         return _denied(store, rows)
+    if measure.name == "cost_usd":
+        return _costs(rows)
     return [_VALUES[measure.name](row) for row in rows]
 
 
@@ -291,7 +212,14 @@ def _cut(row: sqlite3.Row) -> float:
 
 def _refused(row: sqlite3.Row) -> float | None:
     text = text_of(row)
-    return float(refuses(text)) if text.strip() else None
+    if not text.strip():
+        return None
+    key = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()
+    if key not in _decided:
+        if len(_decided) >= REMEMBERED:
+            _decided.clear()
+        _decided[key] = float(refuses(text))
+    return _decided[key]
 
 
 def _seconds(begin: int | None, end: int | None) -> float | None:
@@ -305,6 +233,28 @@ def _speed(row: sqlite3.Row) -> float | None:
 
 def _number(name: str) -> Callable[[sqlite3.Row], float | None]:
     return lambda row: None if row[name] is None else float(row[name])
+
+
+def _costs(rows: Sequence[sqlite3.Row]) -> list[float | None]:
+    assumed = {model: assumptions_of(model or "") for model in {row["model"] for row in rows}}
+    return [_dollars(row, assumed[row["model"]]) for row in rows]
+
+
+def _dollars(row: sqlite3.Row, assumed: Assumptions | None) -> float | None:
+    """What a call costs, as costs are shown: by the table of prices, or by what the user says of this machine."""
+    if row["cost"] is not None:
+        return float(row["cost"])
+    if row["provider"] not in HERE:
+        return None
+    taken = row["busy_s"] if row["busy_s"] is not None else _latency(row)
+    if taken is None:
+        return None
+    counted = row["energy_j"]
+    energy = (
+        energy_of(taken, None, assumed) if counted is None else Figure(counted, "J", "measured")
+    )
+    dollars = dollars_of(taken, energy, assumed)
+    return None if dollars is None else dollars.value
 
 
 def _latency(row: sqlite3.Row) -> float | None:
@@ -325,7 +275,6 @@ _VALUES: Mapping[str, Callable[[sqlite3.Row], float | None]] = {
     "p50_first_token_s": _first_token,
     "p95_first_token_s": _first_token,
     "tokens_per_s": _speed,
-    "cost_usd": _number("cost"),
     "input_tokens": _number("input_tokens"),
     "output_tokens": _number("output_tokens"),
     "calls": lambda _: 1.0,

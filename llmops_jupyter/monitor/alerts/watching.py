@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from llmops_jupyter.errors import LLMOpsError
+from llmops_jupyter.monitor.alerts.ages import spoken
 from llmops_jupyter.monitor.alerts.lease import BEAT_S, Holder, Lease, holder_of
-from llmops_jupyter.monitor.alerts.rules import spoken
+from llmops_jupyter.monitor.alerts.ledger import parse
 from llmops_jupyter.render.clock import local
 
 if TYPE_CHECKING:
@@ -57,10 +58,12 @@ class WatchStatus:
         if self.state == "stopped":
             if self.holder is None:
                 return "nobody watches. %monitor watch start begins"
-            return f"watched by process {self.holder.pid} on {self.holder.host}, every {spoken(self.holder.every_s)}"
+            said = f"watched by process {self.holder.pid} on {self.holder.host}, every {spoken(self.holder.every_s)}"
+            return f"{said}{silence(self.holder)}"
         parts = [f"{self.state}, every {spoken(self.every_s)}"]
         if self.state == "standing by" and self.holder is not None:
-            parts.append(f"process {self.holder.pid} on {self.holder.host} watches this store")
+            said = f"process {self.holder.pid} on {self.holder.host} watches this store"
+            parts.append(f"{said}{silence(self.holder)}")
         if self.looked_ns:
             parts.append(
                 f"{self.looks} looks, the last at {local(self.looked_ns)} in {self.took_s:.1f} s"
@@ -78,6 +81,15 @@ class WatchStatus:
 
     def __str__(self) -> str:
         return self.sentence()
+
+
+def silence(holder: Holder) -> str:
+    """What is to be said of a watcher that is not heard of any more; '' of one that is."""
+    if not holder.is_silent(time.time_ns()):
+        return ""
+    if holder.looked_at:
+        return f", which has not looked since {local(parse(holder.looked_at))}"
+    return f", which has not looked since it began at {local(parse(holder.since))}"
 
 
 class Watcher:

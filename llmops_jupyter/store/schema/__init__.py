@@ -48,4 +48,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     alerts.m024_alerts,
     redteam.m025_redteam,
     baselines.m026_ids_that_stay_gone,
+    alerts.m027_waiting_notices,
 )

@@ -72,3 +72,20 @@ def m024_alerts(conn: sqlite3.Connection) -> None:
         )""",
         "CREATE INDEX golden_runs_by_name ON golden_runs(golden, id)",
     )
+
+
+def m027_waiting_notices(conn: sqlite3.Connection) -> None:
+    """A notice is kept before it is sent, with what it says and where to, until it was delivered or given up.
+
+    It is written with the change that it tells of, so that none is lost when a process ends: `process_id` is the process
+    that sends it, and another one takes it over when that has ended (`takes`). Once it is delivered, its row says how that
+    went, and the text and the address are cleared. The index has only what waits.
+    """
+    run(
+        conn,
+        "ALTER TABLE alert_notices ADD COLUMN target TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE alert_notices ADD COLUMN body TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE alert_notices ADD COLUMN process_id TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE alert_notices ADD COLUMN takes INTEGER NOT NULL DEFAULT 0",
+        "CREATE INDEX alert_notices_waiting ON alert_notices(id) WHERE outcome = 'waiting'",
+    )
