@@ -66,7 +66,8 @@ class WatchStatus:
             parts.append(f"{said}{silence(self.holder)}")
         if self.looked_ns:
             parts.append(
-                f"{self.looks} looks, the last at {local(self.looked_ns)} in {self.took_s:.1f} s"
+                f"{self.looks} {'look' if self.looks == 1 else 'looks'}, the last at {local(self.looked_ns)} in "
+                f"{self.took_s:.1f} s"
             )
         if self.skipped:
             parts.append(f"{self.skipped} skipped while one was under way")
