@@ -20,7 +20,7 @@ from llmops_jupyter.render.calls import called_text
 from llmops_jupyter.tracing import Span, Tracer
 
 if TYPE_CHECKING:
-    from llmops_jupyter.prompts.guarding import Screen
+    from llmops_jupyter.prompts.screening import Screen
     from llmops_jupyter.prompts.prepare import Prepared
     from llmops_jupyter.prompts.run import Answer
 

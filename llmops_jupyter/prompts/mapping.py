@@ -12,7 +12,7 @@ from llmops_jupyter.engine.protocol import Finished, Request, Token
 from llmops_jupyter.errors import BudgetError, LLMOpsError, SchemaError
 from llmops_jupyter.prompts import reasoning, spending
 from llmops_jupyter.prompts.grounding import grounded
-from llmops_jupyter.prompts.guarding import Screen, tell_input, tell_root
+from llmops_jupyter.prompts.guarding import tell_input, tell_root
 from llmops_jupyter.prompts.journal import Kept
 from llmops_jupyter.prompts.prepare import Prepared
 from llmops_jupyter.prompts.run import (
@@ -27,6 +27,7 @@ from llmops_jupyter.prompts.run import (
     root_span,
     take,
 )
+from llmops_jupyter.prompts.screening import Screen
 from llmops_jupyter.records import Completion, Failure, Table
 from llmops_jupyter.tracing import Span, Tracer, current_span, names
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,14 +13,9 @@ from llmops_jupyter.engine.replay import note_trace, noted_trace, recorded_trace
 from llmops_jupyter.errors import EngineError
 from llmops_jupyter.prompts import reasoning, spending
 from llmops_jupyter.prompts.grounding import grounded
-from llmops_jupyter.prompts.guarding import (
-    VARIABLES,
-    Screen,
-    is_checked_first,
-    tell_input,
-    tell_root,
-)
+from llmops_jupyter.prompts.guarding import VARIABLES, is_checked_first, tell_input, tell_root
 from llmops_jupyter.prompts.prepare import Prepared
+from llmops_jupyter.prompts.screening import Screen
 from llmops_jupyter.records import (
     Completion,
     FinishReason,
@@ -259,14 +256,23 @@ def root_span(tracer: Tracer, prepared: Prepared, request: Request | None = None
 def _recorded(prepared: Prepared, request: Request) -> str | None:
     """The trace in which a request was recorded; one that changes later is known by what it was."""
     if prepared.source is not None or prepared.guarding is not None:
-        return noted_trace(prepared.engine, request)
+        return noted_trace(prepared.engine, _noted(prepared, request))
     return recorded_trace_id(prepared.engine, request)
 
 
 def note_root(root: Span, prepared: Prepared, request: Request | None = None) -> None:
     """Have a recording know the trace of a request that gets passages later, or is changed by a guard."""
     if prepared.source is not None or prepared.guarding is not None:
-        note_trace(prepared.engine, request or prepared.request, root.trace_id)
+        note_trace(prepared.engine, _noted(prepared, request or prepared.request), root.trace_id)
+
+
+def _noted(prepared: Prepared, request: Request) -> Request:
+    """The request as a recording notes it: by its hash where something may be taken out of it."""
+    if not is_checked_first(prepared):
+        return request
+    text = json.dumps([m.as_dict() for m in request.messages], sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return replace(request, messages=(Message("user", digest),))
 
 
 def chat_span(tracer: Tracer, prepared: Prepared, request: Request) -> Span:

@@ -18,7 +18,8 @@ from llmops_jupyter.errors import GuardError, OptionError, UnknownNameError
 from llmops_jupyter.guard.check import About
 from llmops_jupyter.guard.checks.canary import canary_of
 from llmops_jupyter.guard.policy import MESSAGE
-from llmops_jupyter.prompts.guarding import HELD_BACK, WITHHELD
+from llmops_jupyter.prompts.guarding import SALT
+from llmops_jupyter.prompts.screening import HELD_BACK, WITHHELD
 from llmops_jupyter.records import Completion, Verdict
 from llmops_jupyter.render import quiet_line
 
@@ -250,8 +251,7 @@ def test_several_messages_and_chain_of_thought_keep_their_places(ws, engine):
 
 
 def test_the_system_message_has_a_marker_that_is_found_in_answers(ws, engine):
-    policy = ws.guard.get("shop").policy
-    mark = canary_of(SYSTEM, policy.digest)
+    mark = canary_of(SYSTEM, SALT)
     ask(ws, "hi")
     system = engine.requests[0].messages[0].content
     assert system.startswith(SYSTEM)
