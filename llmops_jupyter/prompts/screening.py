@@ -16,8 +16,8 @@ from llmops_jupyter.prompts.stretches import with_input
 from llmops_jupyter.records import Hit, Message, Place
 
 if TYPE_CHECKING:
+    from llmops_jupyter.prompts.answer import Answer
     from llmops_jupyter.prompts.prepare import Prepared
-    from llmops_jupyter.prompts.run import Answer
     from llmops_jupyter.tracing import Span, Tracer
 
 WITHHELD = "Error: the guard policy withheld this result."

@@ -120,8 +120,8 @@ def test_the_words_of_the_template_itself_are_not_checked_in_a_system_message(ws
     template = "system: Never speak of dragons{% if q %} or dragons{% endif %}; {{ q }}\nuser: hi"
     done = run(ws, template, {"q": "fine"})
     assert done.finish_reason == "stop"
-    assert engine.requests[0].messages[0].content.startswith(
-        "Never speak of dragons or dragons; fine"
+    assert (
+        engine.requests[0].messages[0].content.startswith("Never speak of dragons or dragons; fine")
     )
 
 
