@@ -183,7 +183,7 @@ def prepare(
     used = variables_of(content.template)
     guarding = guarding_of(options.guard, stretches)
     engine = engines.engine(options.model)
-    notes: list[str] = []
+    notes = list(options.notes)
     earlier: Sequence[conversation.Turn] = ()
     if options.session:
         earlier = turns(options.session)

@@ -146,3 +146,21 @@ def test_the_command_line_does_the_same(ws, fitted, file, capsys):  # noqa: F811
     file.write_text("inptu: [secrets]\n")
     assert llmops(["guard", "add", "shop", str(file)]) == 1
     assert "line 1" in capsys.readouterr().err
+
+
+def test_a_cell_that_is_run_again_without_its_policy_stays_under_it(shell, ws, file, capsys):
+    from engine_fakes import plug
+
+    engine = plug(ws)
+    ws.guard.add("shop", str(file))
+    shell.names["q"] = f"my key {KEY}"
+    shell.run("%%prompt reply --guard shop\nuser: {{ q }}")
+    shell.run("%%prompt reply --max-tokens 20\nuser: {{ q }}")
+    assert ws.prompts.get("reply").defaults["guard"] == "shop"
+    shell.run("%%prompt reply\nuser: so, {{ q }}")
+    assert "guard shop holds as for reply@1; --guard none puts it off" in capsys.readouterr().out
+    ws.prompts.run("reply", {"q": KEY})
+    assert KEY not in str(engine.requests)
+    shell.run("%%prompt reply --guard none\nuser: so, {{ q }}")
+    assert "guard shop no longer holds for reply@2" in capsys.readouterr().out
+    assert KEY in str(engine.requests[-1])

@@ -574,10 +574,60 @@ def test_another_policy_is_another_variant_for_evaluation(ws, engine):
 def test_the_policy_is_remembered_with_the_version_and_can_be_put_off(ws, engine):
     ws.prompts.save("p", PROMPT)
     ws.prompts.run("p", {"q": "hi"}, guard="shop")
-    assert ws.prompts.get("p").defaults["guard"] == "shop@1"
+    assert ws.prompts.get("p").defaults["guard"] == "shop"
     assert ws.prompts.run("p", {"q": ATTACK}).finish_reason == "content_filter"
-    assert ws.prompts.run("p", {"q": ATTACK}, guard="none").finish_reason == "stop"
-    assert "guard" not in ws.prompts.get("p").defaults
+    put_off = ws.prompts.run("p", {"q": ATTACK}, guard="none")
+    assert put_off.finish_reason == "stop"
+    assert put_off.notes == ("guard shop no longer holds for p@1",)
+    again = ws.prompts.run("p", {"q": ATTACK})
+    assert (again.finish_reason, again.notes) == ("stop", ())
+    ws.prompts.run("p", {"q": "hi"}, guard="shop")
+    assert ws.prompts.run("p", {"q": ATTACK}).finish_reason == "content_filter"
+
+
+def test_a_remembered_policy_holds_where_the_other_settings_are_not_those_of_the_last_run(
+    ws, engine
+):
+    version = ws.prompts.save("p", PROMPT)
+    ws.prompts.run("p", {"q": "hi"}, guard="shop", temperature=0.5)
+    for prompt in ("p", version):
+        done = ws.prompts.run(prompt, {"q": ATTACK}, use_defaults=False)
+        assert (done.finish_reason, done.notes) == ("content_filter", ())
+    assert ws.prompts.get("p").defaults["temperature"] != 0.5
+    table = ws.prompts.map("p", [{"q": ATTACK}], use_defaults=False)
+    assert table[0].finish_reason == "content_filter"
+
+
+def test_a_changed_prompt_keeps_the_policy_of_the_version_before_and_says_so(ws, engine):
+    ws.prompts.save("p", PROMPT)
+    ws.prompts.run("p", {"q": "hi"}, guard="shop")
+    ws.prompts.save("p", f"{PROMPT}!")
+    done = ws.prompts.run("p", {"q": ATTACK})
+    assert done.finish_reason == "content_filter"
+    assert done.notes == ("guard shop holds as for p@1; --guard none puts it off",)
+    assert ws.prompts.run("p", {"q": ATTACK}).notes == ()
+    ws.prompts.run("p", {"q": "hi"}, guard="none")
+    ws.prompts.save("p", f"{PROMPT}?")
+    assert ws.prompts.run("p", {"q": ATTACK}).finish_reason == "stop"
+    assert ws.prompts.run("p@1", {"q": ATTACK}).finish_reason == "content_filter"
+
+
+def test_the_policy_is_remembered_as_it_was_written_so_that_what_it_points_at_may_change(
+    ws, engine
+):
+    ws.guard.alias("shop@1", "prod")
+    ws.prompts.save("p", PROMPT)
+    ws.prompts.run("p", {"q": "hi"}, guard="shop@prod")
+    ws.guard.add("shop", POLICY.replace("forbidden", "echo"))
+    assert ws.prompts.run("p", {"q": "hi"}).finish_reason == "stop"
+    ws.guard.alias("shop@2", "prod")
+    done = ws.prompts.run("p", {"q": "hi"})
+    assert done.finish_reason == "content_filter"
+    assert done.verdicts[0].policy == "shop@2"
+    ws.prompts.run("p", {"q": "hi"}, guard="shop@1")
+    assert ws.prompts.run("p", {"q": "hi"}).finish_reason == "stop"
+    ws.prompts.run("p", {"q": "hi"}, guard=ws.guard.get("shop"))
+    assert ws.prompts.get("p").defaults["guard"] == "shop@2"
 
 
 def test_an_unknown_policy_is_told_before_anything(ws, engine):
