@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from llmops_jupyter.errors import OptionError
 from llmops_jupyter.guard import named, running
-from llmops_jupyter.guard.check import About, Check, Embed, Finding, Judge
+from llmops_jupyter.guard.check import About, Check, Embed, Judge
+from llmops_jupyter.guard.functions import FunctionCheck, check_function, identity_of
 from llmops_jupyter.guard.guardspan import guarded
 from llmops_jupyter.guard.kept import Policies, PolicyVersion
 from llmops_jupyter.guard.named import PLACES, Entry
@@ -167,10 +168,12 @@ class Guard(Policies):
 
         Raises:
             GuardError: one of ours has the name.
+            OptionError: it is no function, or a coroutine function.
         """
         from llmops_jupyter.store import aliases
 
         aliases.check_name("check", name)
+        check_function(name, check)
         for place in places:
             if place not in PLACES:
                 raise OptionError(f"place is one of {', '.join(PLACES)}, not {place!r:.60}.")
@@ -190,38 +193,13 @@ class Guard(Policies):
                 replaces=True,
                 action="warn",
                 maker=lambda: found,
+                identity=identity_of(check),
             )
         )
 
     def guarding(self, policy: str | PolicyVersion) -> tuple[Pipeline, Tracer]:
         """What the decorator of functions needs."""
         return self.pipeline(policy), self.tracer
-
-
-class FunctionCheck:
-    """A user's function as a check."""
-
-    def __init__(
-        self, name: str, function: Callable[[str], Any], places: tuple[Place, ...]
-    ) -> None:
-        self.name = name
-        self.places = places
-        self._function = function
-
-    def find(self, text: str, about: About) -> Finding:
-        """What the function says."""
-        del about
-        said = self._function(text)
-        if isinstance(said, Finding):
-            return said
-        reason = f"{self.name} says {said}"
-        if isinstance(said, bool):
-            return Finding(None, said, reason)
-        if isinstance(said, int | float):
-            return Finding(float(said), hit=False, reason=reason)
-        raise TypeError(
-            f"it returned {type(said).__name__}; a check returns True, False, a score or a Finding"
-        )
 
 
 def check_place(pipeline: Pipeline, place: str) -> None:

@@ -59,7 +59,7 @@ class Guarding:
     @property
     def key(self) -> str:
         """What decides about texts."""
-        return self.pipeline.policy.digest
+        return self.pipeline.key
 
     def with_system(self, messages: Sequence[Message]) -> Guarding:
         """The same for messages whose system messages have changed."""

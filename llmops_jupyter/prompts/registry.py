@@ -227,8 +227,10 @@ class Registry:
             )
 
     def last_defaults(self, found: PromptVersion) -> tuple[int, Mapping[str, Any]] | None:
-        """The settings of the last run of a version, with its number; of one that was never run, those of the newest
-        older one that was. None if there is none."""
+        """The settings of the last run of a version, with its number; None if there was none.
+
+        Of a version that was never run they are those of the newest older one that was.
+        """
         rows = self.store.rows(
             "SELECT version, defaults FROM prompt_versions WHERE name = ? AND version <= ? AND defaults != '{}' "
             "ORDER BY version DESC LIMIT 1",
