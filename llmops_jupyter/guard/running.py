@@ -155,6 +155,11 @@ def threshold_of(rule: Rule, check: Check) -> float:
     """The score from which on a check has found something: the policy's, else the check's own."""
     if rule.threshold is not None:
         return rule.threshold
+    return own_threshold(check)
+
+
+def own_threshold(check: Check) -> float:
+    """The threshold that a check comes with."""
     return float(getattr(check, "threshold", THRESHOLD))
 
 

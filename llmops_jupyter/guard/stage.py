@@ -14,7 +14,7 @@ from llmops_jupyter.guard.kept import Policies, PolicyVersion
 from llmops_jupyter.guard.named import PLACES, Entry
 from llmops_jupyter.guard.report import Report
 from llmops_jupyter.guard.running import Pipeline
-from llmops_jupyter.guard.texts import texts_by_place
+from llmops_jupyter.guard.texts import distinct_texts
 from llmops_jupyter.records import Place
 from llmops_jupyter.tracing import Tracer, Traces
 
@@ -108,6 +108,8 @@ class Guard(Policies):
     ) -> Calibration:
         """Set thresholds by harmless texts of your own, as a new version of the policy.
 
+        Empty texts and copies are left out, since they say nothing of texts to come.
+
         Args:
             ref: of the policy.
             benign: a list of texts, a data set or its reference, a mapping of places to these, or filters of traces such
@@ -128,8 +130,9 @@ class Guard(Policies):
         pipeline = self.pipeline(ref)
         if place not in PLACES:
             raise OptionError(f"place is one of {', '.join(PLACES)}, not {place!r:.60}.")
-        texts = texts_by_place(benign, place, self._data(), self.traces, column)
-        policy, checks, notes = calibration.calibrated(pipeline, texts, rate, progress)
+        given = distinct_texts(benign, place, self._data(), self.traces, column)
+        texts = given.by_place
+        policy, checks, notes = calibration.calibrated(pipeline, given, rate, progress)
         counts = ", ".join(f"{len(some):,} {where} texts" for where, some in texts.items())
         source = f" of {benign}" if isinstance(benign, str) else ""
         version = self.add(
@@ -143,7 +146,7 @@ class Guard(Policies):
             checks=checks,
             n={where: len(some) for where, some in texts.items()},
             whole=calibration.whole(made, texts),
-            notes=notes,
+            notes=(*given.notes, *notes),
         )
 
     def checks(self) -> Sequence[Entry]:

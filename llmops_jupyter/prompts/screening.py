@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from llmops_jupyter.tracing import Span, Tracer
 
 WITHHELD = "Error: the guard policy withheld this result."
+UNNAMED = "(name taken out)"
 HELD_BACK = "the unfinished answer was not checked by the guard, so it is not shown"
+_BETWEEN = re.compile(r"(?<=[^\W\d_])[-_]+(?=[^\W\d_])")
 
 
 class Screen:
@@ -73,22 +76,30 @@ class Screen:
         return taken
 
     def passages(self, hits: Sequence[Hit]) -> tuple[list[Hit], list[str]]:
-        """Passages that may be read, changed where the policy says so, and what the user is told of the others."""
+        """Passages that may be read, changed where the policy says so, and what the user is told of the others.
+
+        Their names are checked as well, since the model reads them too: of a denied name the passage is left out.
+        """
         guarding = self.guarding
         if guarding is None or not hits or not guarding.pipeline.looks_at("context"):
             return list(hits), []
-        reports = self._checked([hit.text for hit in hits], "context")
+        names = list(dict.fromkeys(n for hit in hits for n in (hit.source, hit.locator) if n))
+        texts = [*(hit.text for hit in hits), *names, *map(_spaced, names)]
+        reports = self._checked(texts, "context", parts=range(len(hits), len(texts)))
+        named = _names(names, reports[len(hits) :])
         kept, left_out = [], []
-        for hit, report in zip(hits, reports, strict=True):
-            if not report.allowed:
+        for hit, report in zip(hits, reports[: len(hits)], strict=True):
+            source, locator = named.get(hit.source, ""), named.get(hit.locator, "")
+            emptied = hit.text.strip() and not report.text.strip()
+            if not report.allowed or emptied or source is None or locator is None:
                 left_out.append(hit.source.rpartition("/")[2])
-            elif report.text.strip():
-                kept.append(replace(hit, text=report.text))
+            else:
+                kept.append(replace(hit, text=report.text, source=source, locator=locator))
         if not left_out:
             return kept, []
-        names = ", ".join(dict.fromkeys(left_out[:3]))
+        told = ", ".join(dict.fromkeys(left_out[:3]))
         n = len(left_out)
-        return kept, [f"guard {guarding.ref} left out {n} passage{'s' * (n > 1)} ({names})"]
+        return kept, [f"guard {guarding.ref} left out {n} passage{'s' * (n > 1)} ({told})"]
 
     def result(self, text: str) -> str:
         """The result of a tool as the model may read it."""
@@ -176,6 +187,24 @@ class Screen:
         answer.grounding, answer.finish_reason = None, "content_filter"
         if answer.messages:
             answer.messages = (Message("assistant", message),)
+
+
+def _spaced(name: str) -> str:
+    """A file's name with its words apart."""
+    return _BETWEEN.sub(" ", name)
+
+
+def _names(names: Sequence[str], reports: Sequence[Report]) -> dict[str, str | None]:
+    """What may be read of each name, None where it is denied; `reports` are on the names, then on their words."""
+    found: dict[str, str | None] = {}
+    for name, whole, words in zip(names, reports[: len(names)], reports[len(names) :], strict=True):
+        if not (whole.allowed and words.allowed):
+            found[name] = None
+        elif whole.text == name and words.text != _spaced(name):
+            found[name] = UNNAMED
+        else:
+            found[name] = whole.text if whole.text.strip() else UNNAMED
+    return found
 
 
 def _parts(told: Sequence[Message], places: Sequence[tuple[int, int]]) -> set[int]:

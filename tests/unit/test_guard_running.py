@@ -15,7 +15,7 @@ from llmops_jupyter.engine.cassette import Cassette
 from llmops_jupyter.engine.protocol import Token
 from llmops_jupyter.engine.replay import RecordingEngine, ReplayEngine
 from llmops_jupyter.errors import GuardError, OptionError, UnknownNameError
-from llmops_jupyter.guard.check import About
+from llmops_jupyter.guard.check import About, Finding
 from llmops_jupyter.guard.checks.canary import canary_of
 from llmops_jupyter.guard.policy import MESSAGE
 from llmops_jupyter.prompts.guarding import SALT
@@ -444,6 +444,35 @@ def test_when_every_passage_is_denied_the_documents_do_not_say(tmp_path):
         assert not done.grounding.answered
         assert "left out every passage" in done.grounding.why
         assert ws.reader.requests == []
+
+
+def test_a_passage_of_which_nothing_is_left_is_left_out_with_a_note(tmp_path):
+    pages = documents_of(tmp_path, {"evil.md": f"# About gauges\n\n{ATTACK} about gauges."})
+    with workspace_with(pages, "x") as ws:
+        ws.guard.register("all", lambda text: Finding(None, "gauges" in text, "", replaced=""))
+        ws.guard.add("read", "context:\n  - check: all\n    action: modify\n")
+        done = ws.rag.ask("manual", "What about gauges?", guard="read")
+        assert "guard read@1 left out 1 passage (evil.md)" in done.notes
+        assert done.grounding.why == "the guard policy left out every passage that was found"
+        assert ws.reader.requests == []
+
+
+@pytest.mark.parametrize("name", [f"{ATTACK}.md", f"{ATTACK.replace(' ', '_')}.md"])
+def test_names_of_documents_are_checked_with_them(tmp_path, fitted, name):  # noqa: F811
+    pages = documents_of(
+        tmp_path, {name: "# Gauges\n\nGauges show nine bar.", "other.md": "Old gauges show dust."}
+    )
+    with workspace_with(pages, "Gauges show nine bar [1].") as ws:
+        ws.guard.add("deny", "context: [injection]\n")
+        done = ws.rag.ask("manual", "What do gauges show?", guard="deny")
+        assert f"guard deny@1 left out 1 passage ({name})" in done.notes
+        assert name not in str(ws.reader.requests[-1].messages)
+        ws.guard.add("modify", "context:\n  - check: injection\n    action: modify\n")
+        done = ws.rag.ask("manual", "What do gauges show?", guard="modify")
+        told = str(ws.reader.requests[-1].messages)
+        assert "nine bar" in told
+        assert name not in told
+        assert ATTACK not in told
 
 
 def test_an_answer_of_quotations_is_checked_too(pages):
