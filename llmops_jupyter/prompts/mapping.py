@@ -352,7 +352,7 @@ class Map:
         if isinstance(error, KeyboardInterrupt):
             row.answer.finish_reason = "interrupted"
         if error is not None:
-            row.screen.withhold()
+            row.screen.break_off(row.prepared)
         tell_root(row.root, row.prepared.guarding, row.answer.verdicts)
         finish_root(row.root, row.answer)
         row.root.finish(error)

@@ -63,7 +63,7 @@ class Run:
         if error is not None:
             interrupted = isinstance(error, KeyboardInterrupt)
             self.answer.finish_reason = "interrupted" if interrupted else "error"
-        self._screen.withhold()
+        self._screen.break_off(self.prepared)
         tell_root(self._root, self.prepared.guarding, self.answer.verdicts)
         finish_root(self._root, self.answer)
         self._root.__exit__(kind, error, None)

@@ -143,15 +143,20 @@ class Screen:
         answer.messages = tuple(messages)
         self._checked_it = True
 
-    def withhold(self) -> None:
-        """Show nothing of an answer that was broken off before it was checked."""
-        answer = self.answer
-        if self.may_be_shown:
+    def break_off(self, prepared: Prepared) -> None:
+        """Show nothing of an answer that ended before it was checked; check one of which all may be shown."""
+        answer, guarding = self.answer, self.guarding
+        if guarding is None or self._checked_it:
             return
-        if answer.text or answer.reasoning:
-            answer.notes += (HELD_BACK,)
-        answer.text = answer.reasoning = ""
-        answer.logprobs, answer.messages, answer.parsed = (), (), None
+        said = [m.content for m in answer.messages[:-1] if m.role == "assistant"]
+        texts = [text for text in (answer.text, answer.reasoning, *said) if text]
+        if not self.may_be_shown:
+            if answer.text or answer.reasoning:
+                answer.notes += (HELD_BACK,)
+            answer.text = answer.reasoning = ""
+            answer.logprobs, answer.messages, answer.parsed = (), (), None
+        elif texts and guarding.pipeline.looks_at("output"):
+            self._checked(texts, "output", prepared, range(len(texts)))
         self._checked_it = True
 
     def _plain(self, text: str) -> str:

@@ -368,6 +368,24 @@ def test_an_answer_that_was_broken_off_is_not_shown_unchecked(ws, fitted, error)
     assert free.completion.text == f"the key is {KEY}"
 
 
+def test_a_stream_that_is_left_before_its_end_is_checked_so_far(ws, engine):
+    engine.answer = lambda text: f"the key is {KEY} and more"
+    ws.guard.add(
+        "soft",
+        "output:\n  - check: secrets\n    action: warn\n  - check: length\n    min_words: 90\n    action: warn\n",
+    )
+    with ws.prompts.stream(ws.prompts.scratch(PROMPT), {"q": "hi"}, guard="soft") as run:
+        for _ in run:
+            if KEY in run.completion.text:
+                break
+    assert decisions(run.completion.verdicts) == [("secrets", "output", "warn", "noted")]
+    assert ws.traces.last().root.attributes["llmops.guard.decision"] == "warn"
+    assert len(spans(ws)) == 1
+    with ws.prompts.stream(ws.prompts.scratch(PROMPT), {"q": "hi"}, guard="soft") as run:
+        pass
+    assert run.completion.verdicts == ()
+
+
 def test_what_a_model_says_between_calls_is_not_shown_while_it_runs(ws, fitted):  # noqa: F811
     ws.guard.add("shop", POLICY)
     plug(ws, script((f"I use {KEY}", [("lookup", {"name": "ada"})]), "so"))
@@ -687,6 +705,19 @@ def test_a_replayed_run_gets_the_same_verdicts_in_the_same_trace(ws, engine, tmp
         (c.text, decisions(c.verdicts), c.trace_id) for c in recorded
     ]
     assert [(c.text, c.trace_id) for c in again] == [(c.text, c.trace_id) for c in mapped]
+
+
+def test_a_recording_can_be_replayed_under_another_policy(ws, engine, tmp_path):
+    cassette = Cassette(tmp_path / "c.json")
+    ws.engine.engine = lambda model=None: RecordingEngine(engine, cassette)
+    recorded = ask(ws, "hi")
+    again = Cassette.load(cassette.path)
+    with lo.open(":memory:") as other:
+        other.guard.add("other", POLICY.replace("forbidden", "echo"))
+        other.engine.engine = lambda model=None: ReplayEngine(again, "fake", "f" * 64)
+        played = ask(other, "hi", guard="other")
+        assert (played.text, played.finish_reason) == ("No.", "content_filter")
+        assert other.traces.get(played.trace_id).spans[2].output[0].content == recorded.text
 
 
 # Traces
