@@ -341,7 +341,7 @@ def _async_generator(function: Callable[..., Any], make: Make) -> Callable[..., 
     return iterate
 
 
-def _drained(source: Iterator[Any], items: list[Any]) -> Any:
+def _drained(source: Any, items: list[Any]) -> Any:
     """Take all items; what a generator returns at its end."""
 
     def taking() -> Generator[Any, Any, None]:
