@@ -80,13 +80,14 @@ class _Guard(ModuleType):
     def __call__(self, policy: str, *, on_deny: str = "raise") -> Any:
         """A guard policy around a function: ``@lo.guard("standard")``; sync, async, generator or async generator.
 
-        Arguments that are texts are checked as input, and what it returns as output; values that the policy changes
-        take their place. What it denies raises a `GuardError` with the reason, or with ``on_deny="message"`` gives the
+        The texts of its arguments are checked as input, and those of what it returns as output, also within lists,
+        mappings and records; what the policy leaves of them takes their place. What it denies raises a `GuardError` with the reason, or with ``on_deny="message"`` gives the
         policy's message. Write it above `@lo.trace`, so that the trace has what the function got.
         """
-        from llmops_jupyter.guard.decorate import check_on_deny, guard_calls
+        from llmops_jupyter.guard.decorate import check_on_deny, check_policy, guard_calls
         from llmops_jupyter.workspace import current_workspace
 
+        check_policy(policy)
         check_on_deny(on_deny)
 
         def wrap(target: Callable[..., Any]) -> Callable[..., Any]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from llmops_jupyter import __version__
 from llmops_jupyter.cli import advice, doctor, gating, monitoring, output, prompting, upkeep
 from llmops_jupyter.commands import Advice, Result, Rows, options
-from llmops_jupyter.commands.parsing import add_arguments, literal
+from llmops_jupyter.commands.parsing import add_arguments, literal, options_first
 from llmops_jupyter.errors import LLMOpsError, OptionError
 
 if TYPE_CHECKING:
@@ -135,6 +135,17 @@ def _runner(magic: str, name: str) -> Callable[[Terminal, dict[str, Any]], Resul
     return run_command
 
 
+def _options_first(given: Sequence[str]) -> list[str]:
+    """The words of a command with its options before its arguments."""
+    words = list(given)
+    magic = next((magic for magic, group in GROUPS.items() if words[:1] == [group]), "")
+    command = options.commands_of(magic).get(words[1]) if magic and words[1:] else None
+    if command is None:
+        return words
+    more = {"--store": True, "--json": False, "-h": False, "--help": False}
+    return [*words[:2], *options_first(command, words[2:], more)]
+
+
 def commands() -> dict[str, dict[str, str]]:
     """What stands here for each magic and its commands."""
     found = {
@@ -162,7 +173,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         parser = build()
         advice.check(parser, given, only_in_notebooks())
-        values = monitoring.joined(vars(parser.parse_args(arguments)))
+        values = monitoring.joined(vars(parser.parse_args(_options_first(given))))
         as_json = bool(values.get("json"))
         terminal = Terminal(
             values.get("store"), prompting.variables_of(values.get("var") or ()), quiet=as_json

@@ -11,10 +11,12 @@ from llmops_jupyter.guard import PolicyVersion, Report
 from llmops_jupyter.guard.report import ORDER, row_of
 from llmops_jupyter.guard.stage import check_place
 from llmops_jupyter.guard.texts import texts_of
-from llmops_jupyter.records import Place
+from llmops_jupyter.records import Decision, Place
 
 # Characters of a checked text in a table, and texts that are shown.
 CUT, SHOWN = 80, 50
+# How `llmops guard check` ends, by what is decided about a text, or about the worst of several.
+EXITS: Mapping[Decision, int] = {"allow": 0, "warn": 0, "modify": 2, "deny": 3}
 
 
 def list_(context: Context, _: Mapping[str, Any]) -> Result:
@@ -88,7 +90,8 @@ def check_(context: Context, values: Mapping[str, Any]) -> Result:
         views: tuple[Any, ...] = (_sentence(report), Rows(report.rows()))
         if report.text != text:
             views = (*views, f"what is left: {report.text}")
-        return Result(report if values.get("out") else report.as_dict(), views)
+        facts = {**report.as_dict(), "exit": EXITS[report.decision]}
+        return Result(report if values.get("out") else facts, views)
     pipeline = guard.pipeline(values["ref"])
     check_place(pipeline, place)
     texts = texts_of(
@@ -99,7 +102,7 @@ def check_(context: Context, values: Mapping[str, Any]) -> Result:
         for number, one in enumerate(texts, 1):
             reports.append(pipeline.check(one, place))
             tell(f"{number:,}/{len(texts):,} texts")
-    return _several(texts, reports)
+    return _several(texts, reports, as_facts=not values.get("out"))
 
 
 def _sentence(report: Report) -> str:
@@ -109,7 +112,7 @@ def _sentence(report: Report) -> str:
     return ", ".join(dict.fromkeys(v.words() for v in found))
 
 
-def _several(texts: list[str], reports: list[Report]) -> Result:
+def _several(texts: list[str], reports: list[Report], *, as_facts: bool) -> Result:
     """How many texts each check found something in, and the texts."""
     counts: dict[str, dict[str, Any]] = {}
     rows = []
@@ -129,7 +132,9 @@ def _several(texts: list[str], reports: list[Report]) -> Result:
         Rows(list(counts.values())),
         *((Rows(rows[:SHOWN]),) if rows else ()),
     )
-    return Result([r.as_dict() for r in reports], views)
+    told_ = [r.as_dict() for r in reports]
+    worst = max((EXITS[r.decision] for r in reports), default=0)
+    return Result({"reports": told_, "exit": worst} if as_facts else told_, views)
 
 
 def calibrate_(context: Context, values: Mapping[str, Any]) -> Result:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import keyword
 import re
+from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -92,12 +94,41 @@ def parse(command: Command, line: str) -> dict[str, Any]:
     """
     words = split_line(line)
     _check_flags(command, words)
-    values = vars(_build(command).parse_args([_guarded(w) for w in words]))
+    given = options_first(command, [_guarded(w) for w in words])
+    values = vars(_build(command).parse_args(given))
     found = {name: _plain(value) for name, value in values.items()}
     for option in command.options:
         if option.kind == "variable" and found[option.name] is not None:
             check_variable(option.flags[-1], found[option.name])
     return found
+
+
+def options_first(
+    command: Command, words: list[str], more: Mapping[str, bool] | None = None
+) -> list[str]:
+    """The words with options before arguments, since argparse takes those that may be left out for left out after one.
+
+    `more` are further options and whether they take a value. Words that lack a value stay as they are.
+    """
+    if all(argument.count == "1" for argument in command.arguments) or "--" in words:
+        return words
+    takes = {flag: option.kind != "flag" for option in command.options for flag in option.flags}
+    takes.update(more or {})
+    first: list[str] = []
+    rest: list[str] = []
+    waiting = deque(words)
+    while waiting:
+        word = waiting.popleft()
+        name, equals, _ = word.partition("=")
+        if name not in takes:
+            rest.append(word)
+            continue
+        first.append(word)
+        if takes[name] and not equals:
+            if not waiting or waiting[0].partition("=")[0] in takes:
+                return words
+            first.append(waiting.popleft())
+    return [*first, *rest]
 
 
 def check_variable(flag: str, name: str) -> None:

@@ -17,13 +17,18 @@ from typing import Any
 from llmops_jupyter.errors import GuardError, OptionError
 from llmops_jupyter.guard.kept import PolicyVersion
 from llmops_jupyter.guard.policy import Policy, Rule
-from llmops_jupyter.guard.running import Pipeline, threshold_of
+from llmops_jupyter.guard.running import Pipeline, own_threshold, threshold_of
+from llmops_jupyter.guard.texts import Texts
 from llmops_jupyter.records import Place
 
 RATE = 0.01
 CONFIDENCE = 0.95
 # Thresholds are written with so many digits, rounded up.
 DIGITS = 6
+# From this share of texts on that were found until now, it is asked whether they are harmless.
+SUSPICIOUS = 0.2
+# A threshold from which on nothing is found, and the share of a check's own below which nearly everything is.
+OFF, LOW = 0.999, 0.01
 
 Tell = Callable[[str], None]
 
@@ -174,7 +179,7 @@ def exact_interval(hits: int, n: int) -> tuple[float, float]:
 
 def calibrated(
     pipeline: Pipeline,
-    texts: Mapping[Place, Sequence[str]],
+    texts: Texts,
     rate: float | None,
     tell: Tell | None = None,
 ) -> tuple[Policy, tuple[CalibratedCheck, ...], tuple[str, ...]]:
@@ -196,7 +201,7 @@ def calibrated(
     found: list[CalibratedCheck] = []
     notes: list[str] = []
     for rule, check in pipeline.checks:
-        some = texts.get(rule.place)
+        some = texts.by_place.get(rule.place)
         scored = named.entry(rule.check).scored
         if not (scored and some):
             rules.append(rule)
@@ -207,7 +212,12 @@ def calibrated(
             continue
         wanted = rate if rate is not None else rule.rate if rule.rate is not None else RATE
         scores = _scores(pipeline, rule, some, tell)
-        found.append(_calibrated(rule, scores, wanted, threshold_of(rule, check)))
+        try:
+            found.append(_calibrated(rule, scores, wanted, threshold_of(rule, check)))
+        except GuardError as e:
+            left_out = "".join(f" ({note})" for note in texts.notes)
+            raise GuardError(f"{rule.check} at {rule.place}: {e}{left_out}") from e
+        notes += _doubts(found[-1], own_threshold(check))
         rules.append(replace(rule, threshold=found[-1].threshold, rate=wanted))
     if not found:
         places = sorted({r.place for r in pipeline.policy.rules if named.entry(r.check).scored})
@@ -219,10 +229,7 @@ def calibrated(
 
 
 def _calibrated(rule: Rule, scores: Sequence[float], rate: float, before: float) -> CalibratedCheck:
-    try:
-        threshold = threshold_for(scores, rate)
-    except GuardError as e:
-        raise GuardError(f"{rule.check} at {rule.place}: {e}") from e
+    threshold = threshold_for(scores, rate)
     return CalibratedCheck(
         check=rule.check,
         place=rule.place,
@@ -234,6 +241,25 @@ def _calibrated(rule: Rule, scores: Sequence[float], rate: float, before: float)
         interval=share_to_come(len(scores), rate),
         before_found=sum(s >= before for s in scores),
     )
+
+
+def _doubts(made: CalibratedCheck, own: float) -> list[str]:
+    """What speaks against taking these texts for harmless ones like those to come."""
+    what, notes = f"{made.check} at {made.place}", []
+    if made.before_found > SUSPICIOUS * made.n:
+        notes.append(
+            f"{what} found something in {made.before_found:,} of these {made.n:,} texts until now: are they harmless?"
+        )
+    if made.threshold >= OFF:
+        notes.append(
+            f"{what} is as good as switched off: next to no text has a score of {OFF} or above"
+        )
+    elif made.threshold < own * LOW:
+        notes.append(
+            f"{what} now finds something in all that differs from these texts: its threshold is less than a hundredth of the "
+            f"{own:.4g} that it comes with, since they are all alike. Give texts of all the kinds that are to come"
+        )
+    return notes
 
 
 def _scores(pipeline: Pipeline, rule: Rule, texts: Sequence[str], tell: Tell | None) -> list[float]:

@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator
+import warnings
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterator,
+)
 from contextlib import contextmanager
 from typing import Any
 
 from llmops_jupyter.errors import GuardError, OptionError
 from llmops_jupyter.guard.check import About
 from llmops_jupyter.guard.guardspan import guarded
+from llmops_jupyter.guard.kept import PolicyVersion
 from llmops_jupyter.guard.report import Report
-from llmops_jupyter.guard.running import Pipeline
+from llmops_jupyter.guard.running import Pipeline, is_unsaid
+from llmops_jupyter.guard.walking import Path, Walk
 from llmops_jupyter.records import Place
 from llmops_jupyter.tracing import Tracer
 
 RAISE, MESSAGE = "raise", "message"
 Guarding = Callable[[], tuple[Pipeline, Tracer]]
+# Of a field that says the same in more pieces than these, such as an id, one is checked.
+MOST_SAME = 8
+
+
+class NotGuardedWarning(UserWarning):
+    """Something about a call could not be checked."""
 
 
 class _Denied(Exception):  # noqa: N818 - it ends a call, and is no fault
@@ -34,20 +50,37 @@ def guard_calls(
     """Wrap a function, coroutine function, generator or async generator.
 
     Args:
-        function: whose arguments that are texts are checked, and the text that it returns. Pieces that a generator yields
-            are checked as one text at its end, and come then, where the policy may change or deny them.
+        function: whose texts are checked: those of its arguments and of what it returns, also within lists, mappings and
+            records. Pieces that it yields, or that an iterator gives that it returns, are checked as one text at their end,
+            and come then, where the policy may change or deny them.
         guarding: the policy and the tracer, asked at each call.
         on_deny: 'raise' a GuardError, or return (yield) the policy's 'message'.
 
     Raises:
-        OptionError: `on_deny` is something else.
+        OptionError: `on_deny` is something else, or `function` is none.
     """
     check_on_deny(on_deny)
     if isinstance(function, staticmethod | classmethod):
         return type(function)(guard_calls(function.__func__, guarding, on_deny))
-    make = functools.partial(_Call, function, guarding, on_deny)
-    kind = _kind(function)
-    return _WRAPPERS[kind](function, make)
+    if inspect.isclass(function):
+        raise OptionError(
+            f"lo.guard goes around functions, and {function.__qualname__} is a class. Write it above its methods."
+        )
+    if not callable(function):
+        raise OptionError(
+            f"lo.guard goes around functions, not around {type(function).__name__}. Write it above a def."
+        )
+    make = functools.partial(_Call, _Guarded(function), guarding, on_deny)
+    return _WRAPPERS[_kind(function)](function, make)
+
+
+def check_policy(policy: Any) -> None:
+    """Raise an OptionError unless it is a policy's reference, as where parentheses were forgotten."""
+    if not isinstance(policy, str | PolicyVersion):
+        raise OptionError(
+            f"lo.guard takes the name of a policy, not {type(policy).__name__}. Write "
+            '@lo.guard("standard") above the function.'
+        )
 
 
 def check_on_deny(on_deny: str) -> None:
@@ -68,10 +101,29 @@ def _kind(function: Callable[..., Any]) -> str:
     return "function"
 
 
+class _Guarded:
+    """A guarded function, and of what it has warned already."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.name = getattr(function, "__qualname__", type(function).__qualname__)
+        self._warned: set[str] = set()
+        try:
+            first = next(iter(inspect.signature(function).parameters), "")
+        except (TypeError, ValueError):  # of what is written in C
+            first = ""
+        self.is_method = first in ("self", "cls")
+
+    def warn(self, key: str, text: str) -> None:
+        """A warning, once."""
+        if key not in self._warned:
+            self._warned.add(key)
+            warnings.warn(text, NotGuardedWarning, stacklevel=2)
+
+
 class _Call:
     """One call of a guarded function."""
 
-    def __init__(self, function: Callable[..., Any], guarding: Guarding, on_deny: str) -> None:
+    def __init__(self, function: _Guarded, guarding: Guarding, on_deny: str) -> None:
         self.function = function
         self.pipeline, self.tracer = guarding()
         self.on_deny = on_deny
@@ -84,52 +136,144 @@ class _Call:
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments with their texts checked, and changed where the policy says so."""
-        places: list[int | str] = [i for i, a in enumerate(args) if isinstance(a, str)]
-        places += [k for k, v in kwargs.items() if isinstance(v, str)]
-        if not places or not self.pipeline.looks_at("input"):
-            return args, kwargs
-        texts = [args[p] if isinstance(p, int) else kwargs[p] for p in places]
-        reports = self.checked(texts, "input")
-        changed, named = list(args), dict(kwargs)
-        for place, report in zip(places, reports, strict=True):
-            if isinstance(place, int):
-                changed[place] = report.text
-            else:
-                named[place] = report.text
-        return tuple(changed), named
+        first = args[: 1 if self.function.is_method else 0]
+        left, named = self._value((args[len(first) :], kwargs), "input")
+        return (*first, *left), named
 
     def result(self, value: Any) -> Any:
-        """What the function returned, checked if it is a text."""
-        if not isinstance(value, str) or not self.pipeline.looks_at("output"):
-            return value
-        return self.checked([value], "output")[0].text
+        """What the function returned, checked; what is yet to come of it is checked when it comes."""
+        if self.pipeline.looks_at("output"):
+            if inspect.isawaitable(value):
+                return self._awaited(value)
+            if isinstance(value, AsyncIterator):
+                return self.later_pieces(value)
+            if isinstance(value, Iterator) and not hasattr(value, "read"):
+                return self.pieces(value)
+        return self._value(value, "output")
 
-    def pieces(self, items: list[Any]) -> list[Any]:
-        """What a generator yielded, its texts checked as one; they are one piece if that changed them."""
-        texts = [item for item in items if isinstance(item, str)]
-        if not texts or not self.pipeline.looks_at("output"):
+    async def _awaited(self, value: Awaitable[Any]) -> Any:
+        try:
+            return self.result(await value)
+        except _Denied as denied:
+            return denied.message
+
+    def pieces(self, source: Iterator[Any]) -> Generator[Any, Any, Any]:
+        """The pieces of an iterator, checked at its end, before they are shown where they may be changed."""
+        items: list[Any] = []
+        try:
+            if self.holds_back:
+                with _closed(source):
+                    result = _drained(source, items)
+                yield from self._joined(items)
+            else:
+                try:
+                    result = yield from _kept(source, items)
+                finally:  # also where it is left before its end
+                    self._joined(items)
+            return self._value(result, "output")
+        except _Denied as denied:
+            yield denied.message
+            return None
+
+    async def later_pieces(self, source: AsyncIterator[Any]) -> AsyncGenerator[Any, Any]:
+        """The same of an async iterator."""
+        items: list[Any] = []
+        close = getattr(source, "aclose", None)
+        try:
+            try:
+                async for item in source:
+                    items.append(item)
+                    if not self.holds_back:
+                        yield item
+            finally:
+                if callable(close):
+                    await close()
+                if not self.holds_back:  # also where it is left before its end
+                    self._joined(items)
+            if self.holds_back:
+                for item in self._joined(items):
+                    yield item
+        except _Denied as denied:
+            yield denied.message
+
+    def _value(self, value: Any, place: Place) -> Any:
+        """A value with its texts checked, each by itself."""
+        if not self.pipeline.looks_at(place):
+            return value
+        texts: list[str] = []
+        self._look(value, place, lambda _, text: texts.append(text))
+        if not texts:
+            return value
+        changed = iter([report.text for report in self.checked(texts, place)])
+        return Walk(lambda _, _text: next(changed)).of(value)
+
+    def _joined(self, items: list[Any]) -> list[Any]:
+        """What came in pieces: the texts that stand at the same place of each piece, checked as one.
+
+        If that changed them, the first piece has all that is left.
+        """
+        if not self.pipeline.looks_at("output"):
             return items
-        whole = "".join(texts)
-        text = self.checked([whole], "output")[0].text
-        if text == whole:
+        found: dict[Path, list[str]] = {}
+        for item in items:
+            self._look(item, "output", lambda p, text: found.setdefault(p, []).append(text))
+        if not found:
             return items
-        others = [item for item in items if not isinstance(item, str)]
-        return [text, *others]
+        same = {p for p, some in found.items() if len(some) > MOST_SAME and len(set(some)) == 1}
+        texts = [some[0] if p in same else "".join(some) for p, some in found.items()]
+        left = [report.text for report in self.checked(texts, "output")]
+        if left == texts:
+            return items
+        rest = dict(zip(found, left, strict=True))
+        unchanged = {p for p, text in zip(found, texts, strict=True) if rest[p] == text}
+
+        def change(path: Path, text: str) -> str:
+            if path in unchanged:
+                return text
+            return rest[path] if path in same else rest.pop(path, "")
+
+        made = [Walk(change).of(item) for item in items]
+        return [m for m, item in zip(made, items, strict=True) if m != "" or item == ""]
+
+    def _look(self, value: Any, place: Place, take: Callable[[Path, str], Any]) -> None:
+        """Give `take` each text in a value, and warn where there is none in what could not be looked into."""
+        found = False
+
+        def look(path: Path, text: str) -> str:
+            nonlocal found
+            found = True
+            take(path, text)
+            return text
+
+        walk = Walk(look)
+        walk.of(value)
+        if walk.opaque and not found:
+            kinds = ", ".join(dict.fromkeys(walk.opaque))
+            self.function.warn(
+                place,
+                f"Nothing of the {place} of {self.function.name} was checked by the guard policy {self.pipeline.ref}: it "
+                f"finds no text in {kinds}. Give or return texts, or check them yourself: ws.guard.check(text, policy).",
+            )
 
     def checked(self, texts: list[str], place: Place) -> list[Report]:
         # What judges a message as a whole is asked of the first text.
         parts = range(1, len(texts))
         reports = guarded(self.pipeline, texts, place, About(place=place), self.tracer, parts=parts)
+        for verdict in (v for report in reports for v in report.verdicts if is_unsaid(v)):
+            self.function.warn(
+                verdict.check,
+                f"The check {verdict.check} of {self.pipeline.ref} said nothing of the {place} of {self.function.name}: "
+                f"{verdict.reason}. With on_error: deny such a text is denied.",
+            )
         denied = next((r for r in reports if not r.allowed), None)
         if denied is None:
             return reports
         if self.on_deny == MESSAGE:
             raise _Denied(denied.text)
         verdict = denied.verdicts[-1]
-        name = getattr(self.function, "__qualname__", type(self.function).__qualname__)
         error = GuardError(
-            f"The policy {self.pipeline.ref} denied the {place} of {name}: {verdict.check}, {verdict.reason}. Change the "
-            "text, or the policy (%guard show)."
+            f"The policy {self.pipeline.ref} denied the {place} of {self.function.name}: {verdict.check}, {verdict.reason}. "
+            "Change the text, or the policy (%guard show)."
         )
         error.verdicts = denied.verdicts
         raise error
@@ -170,30 +314,52 @@ def _generator(function: Callable[..., Any], make: Make) -> Callable[..., Any]:
         one = make()
         try:
             args, kwargs = one.arguments(args, kwargs)
-            items: list[Any] = []
-            source = function(*args, **kwargs)
-            if one.holds_back:
-                with _closed(source):
-                    items += source
-                yield from one.pieces(items)
-                return None
-            result = yield from _kept(source, items)
-            one.pieces(items)
         except _Denied as denied:
             yield denied.message
             return None
-        return result
+        return (yield from one.pieces(function(*args, **kwargs)))
 
     return iterate
 
 
-def _kept(source: Generator[Any, Any, Any], items: list[Any]) -> Generator[Any, Any, Any]:
-    """The same generator, what it is sent and all; its items are kept beside."""
-    sent: Any = None
+def _async_generator(function: Callable[..., Any], make: Make) -> Callable[..., Any]:
+    @functools.wraps(function)
+    async def iterate(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        one = make()
+        try:
+            args, kwargs = one.arguments(args, kwargs)
+        except _Denied as denied:
+            yield denied.message
+            return
+        pieces = one.later_pieces(function(*args, **kwargs))
+        try:
+            async for item in pieces:
+                yield item
+        finally:
+            await pieces.aclose()
+
+    return iterate
+
+
+def _drained(source: Any, items: list[Any]) -> Any:
+    """Take all items; what a generator returns at its end."""
+
+    def taking() -> Generator[Any, Any, None]:
+        ended.append((yield from source))
+
+    ended: list[Any] = []
+    items += taking()
+    return ended[0]
+
+
+def _kept(source: Iterator[Any], items: list[Any]) -> Generator[Any, Any, Any]:
+    """The same iterator, what it is sent and all; its items are kept beside."""
+    sent = None
+    send = getattr(source, "send", None)
     with _closed(source):
         while True:
             try:
-                item = source.send(sent) if sent is not None else next(source)
+                item = send(sent) if sent is not None and send is not None else next(source)
             except StopIteration as stop:
                 return stop.value
             items.append(item)
@@ -208,31 +374,6 @@ def _closed(source: Any) -> Iterator[None]:
         close = getattr(source, "close", None)
         if callable(close):
             close()
-
-
-def _async_generator(function: Callable[..., Any], make: Make) -> Callable[..., Any]:
-    @functools.wraps(function)
-    async def iterate(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        one = make()
-        try:
-            args, kwargs = one.arguments(args, kwargs)
-            items: list[Any] = []
-            source = function(*args, **kwargs)
-            try:
-                async for item in source:
-                    items.append(item)
-                    if not one.holds_back:
-                        yield item
-            finally:
-                await source.aclose()
-            left = one.pieces(items)
-            if one.holds_back:
-                for item in left:
-                    yield item
-        except _Denied as denied:
-            yield denied.message
-
-    return iterate
 
 
 _WRAPPERS = {

@@ -61,6 +61,8 @@ class Entry:
         whole: it judges a message as a whole, so that it is not asked of a part, such as one value in a system message.
         action: what it does where a policy does not say.
         maker: makes it, for checks that were registered in this process.
+        identity: of such a check, what tells it from others of its name.
+        weights: the names of the files that a fitted check has its weights in.
     """
 
     name: str
@@ -74,10 +76,21 @@ class Entry:
     whole: bool = False
     action: str = "deny"
     maker: Callable[..., Check] | None = None
+    identity: str = ""
+    weights: tuple[str, ...] = ()
 
     def judges_whole(self, options: Mapping[str, Any]) -> bool:
         """Whether the check with these options says nothing of a part of a message."""
         return self.whole or bool(options.get("required"))
+
+    @property
+    def made_of(self) -> str:
+        """What tells the check from another of its name: the digest of its weights, or of a function of the user's own."""
+        if self.identity or not self.weights:
+            return self.identity
+        from llmops_jupyter.guard.classifier import digest_of
+
+        return " ".join(digest_of(name) for name in self.weights)
 
     def make(self, options: Mapping[str, Any]) -> Check:
         """The check with these options.
@@ -111,6 +124,7 @@ _ENTRIES = (
         places=("input", "context"),
         scored=True,
         replaces=True,
+        weights=("injection", "request"),
     ),
     Entry(
         "toxicity",
@@ -119,6 +133,7 @@ _ENTRIES = (
         scored=True,
         replaces=True,
         action="warn",
+        weights=("toxicity",),
     ),
     Entry(
         "refusal",
@@ -128,6 +143,7 @@ _ENTRIES = (
         scored=True,
         action="warn",
         whole=True,
+        weights=("refusal",),
     ),
     Entry(
         "invisible-text",

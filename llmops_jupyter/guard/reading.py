@@ -39,6 +39,8 @@ def text_of(given: str | Path) -> tuple[str, str]:
     """
     if isinstance(given, str) and "\n" in given:
         return given, "the policy"
+    if not str(given).strip() or given == Path():
+        raise GuardError("The policy is empty. Name a YAML file, or give its text or a mapping.")
     path = Path(given).expanduser()
     try:
         return path.read_text("utf-8"), str(path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 # The score from which on a check has found something, where neither the policy nor the check says another.
 THRESHOLD = 0.5
+# How the reasons begin of verdicts in which a check said nothing of the text.
+FAILED, UNDECIDED = "the check failed", "it cannot decide"
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,13 @@ class Pipeline:
     @property
     def policy(self) -> Policy:
         return self.version.policy
+
+    @property
+    def key(self) -> str:
+        """What decides about texts: the policy, the weights of fitted checks, and the code of checks of the user's own."""
+        made = {rule.check: named.entry(rule.check).made_of for rule, _ in self.checks}
+        text = json.dumps([self.policy.digest, made], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def has_canary(self) -> bool:
@@ -89,12 +100,12 @@ class Pipeline:
             decision, reason = _decided(rule, check, finding)
         except UndecidedError as e:
             finding = Finding(None, hit=True, reason="")
-            decision, reason = rule.on_error, f"it cannot decide: {masked(str(e))}"
+            decision, reason = rule.on_error, f"{UNDECIDED}: {masked(str(e))}"
         except Exception as e:  # noqa: BLE001 - a check that fails must not take the run along
             finding = Finding(None, hit=True, reason="")
             decision, reason = (
                 rule.on_error,
-                f"the check failed: {type(e).__name__}: {masked(str(e))}",
+                f"{FAILED}: {type(e).__name__}: {masked(str(e))}",
             )
         action = _done(decision, hit=decision != "allow" or finding.hit, enforce=enforce)
         score = None if finding.score is None else float(finding.score)
@@ -144,7 +155,17 @@ def threshold_of(rule: Rule, check: Check) -> float:
     """The score from which on a check has found something: the policy's, else the check's own."""
     if rule.threshold is not None:
         return rule.threshold
+    return own_threshold(check)
+
+
+def own_threshold(check: Check) -> float:
+    """The threshold that a check comes with."""
     return float(getattr(check, "threshold", THRESHOLD))
+
+
+def is_unsaid(verdict: Verdict) -> bool:
+    """Whether the check said nothing of the text, which passed in spite of that."""
+    return verdict.decision != "deny" and verdict.reason.startswith((FAILED, UNDECIDED))
 
 
 def _found(rule: Rule, check: Check, text: str, about: About) -> Finding:

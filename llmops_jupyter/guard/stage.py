@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from llmops_jupyter.errors import OptionError
 from llmops_jupyter.guard import named, running
-from llmops_jupyter.guard.check import About, Check, Embed, Finding, Judge
+from llmops_jupyter.guard.check import About, Check, Embed, Judge
+from llmops_jupyter.guard.functions import FunctionCheck, check_function, identity_of
 from llmops_jupyter.guard.guardspan import guarded
 from llmops_jupyter.guard.kept import Policies, PolicyVersion
 from llmops_jupyter.guard.named import PLACES, Entry
 from llmops_jupyter.guard.report import Report
 from llmops_jupyter.guard.running import Pipeline
-from llmops_jupyter.guard.texts import texts_by_place
+from llmops_jupyter.guard.texts import distinct_texts
 from llmops_jupyter.records import Place
 from llmops_jupyter.tracing import Tracer, Traces
 
@@ -107,6 +108,8 @@ class Guard(Policies):
     ) -> Calibration:
         """Set thresholds by harmless texts of your own, as a new version of the policy.
 
+        Empty texts and copies are left out, since they say nothing of texts to come.
+
         Args:
             ref: of the policy.
             benign: a list of texts, a data set or its reference, a mapping of places to these, or filters of traces such
@@ -127,8 +130,9 @@ class Guard(Policies):
         pipeline = self.pipeline(ref)
         if place not in PLACES:
             raise OptionError(f"place is one of {', '.join(PLACES)}, not {place!r:.60}.")
-        texts = texts_by_place(benign, place, self._data(), self.traces, column)
-        policy, checks, notes = calibration.calibrated(pipeline, texts, rate, progress)
+        given = distinct_texts(benign, place, self._data(), self.traces, column)
+        texts = given.by_place
+        policy, checks, notes = calibration.calibrated(pipeline, given, rate, progress)
         counts = ", ".join(f"{len(some):,} {where} texts" for where, some in texts.items())
         source = f" of {benign}" if isinstance(benign, str) else ""
         version = self.add(
@@ -142,7 +146,7 @@ class Guard(Policies):
             checks=checks,
             n={where: len(some) for where, some in texts.items()},
             whole=calibration.whole(made, texts),
-            notes=notes,
+            notes=(*given.notes, *notes),
         )
 
     def checks(self) -> Sequence[Entry]:
@@ -167,10 +171,12 @@ class Guard(Policies):
 
         Raises:
             GuardError: one of ours has the name.
+            OptionError: it is no function, or a coroutine function.
         """
         from llmops_jupyter.store import aliases
 
         aliases.check_name("check", name)
+        check_function(name, check)
         for place in places:
             if place not in PLACES:
                 raise OptionError(f"place is one of {', '.join(PLACES)}, not {place!r:.60}.")
@@ -190,38 +196,13 @@ class Guard(Policies):
                 replaces=True,
                 action="warn",
                 maker=lambda: found,
+                identity=identity_of(check),
             )
         )
 
     def guarding(self, policy: str | PolicyVersion) -> tuple[Pipeline, Tracer]:
         """What the decorator of functions needs."""
         return self.pipeline(policy), self.tracer
-
-
-class FunctionCheck:
-    """A user's function as a check."""
-
-    def __init__(
-        self, name: str, function: Callable[[str], Any], places: tuple[Place, ...]
-    ) -> None:
-        self.name = name
-        self.places = places
-        self._function = function
-
-    def find(self, text: str, about: About) -> Finding:
-        """What the function says."""
-        del about
-        said = self._function(text)
-        if isinstance(said, Finding):
-            return said
-        reason = f"{self.name} says {said}"
-        if isinstance(said, bool):
-            return Finding(None, said, reason)
-        if isinstance(said, int | float):
-            return Finding(float(said), hit=False, reason=reason)
-        raise TypeError(
-            f"it returned {type(said).__name__}; a check returns True, False, a score or a Finding"
-        )
 
 
 def check_place(pipeline: Pipeline, place: str) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.errors import DataError
-from llmops_jupyter.records import Completion, Place
+from llmops_jupyter.guard.guardspan import ACTION, DECISION, OPERATION
+from llmops_jupyter.guard.guardspan import PLACE as AT
+from llmops_jupyter.records import Completion, Message, Place
 
 if TYPE_CHECKING:
     from llmops_jupyter.data import Datasets
     from llmops_jupyter.tracing import Traces
+    from llmops_jupyter.tracing.records import SpanRecord
 
 COLUMNS: Mapping[Place, tuple[str, ...]] = {
     "input": ("text", "input", "question", "prompt", "query", "message", "user"),
@@ -21,10 +26,18 @@ COLUMNS: Mapping[Place, tuple[str, ...]] = {
 MOST_TRACES = 2_000
 
 
-def texts_by_place(
+@dataclass(frozen=True)
+class Texts:
+    """Distinct texts for each place, and notes on what was left out."""
+
+    by_place: Mapping[Place, list[str]]
+    notes: tuple[str, ...] = field(default=())
+
+
+def distinct_texts(
     given: Any, place: Place, datasets: Datasets, traces: Traces, column: str | None = None
-) -> dict[Place, list[str]]:
-    """Texts for each place.
+) -> Texts:
+    """Texts for each place without empty ones and copies, which say nothing new of texts to come.
 
     Args:
         given: a list of texts or rows, a DataFrame, a data set or its reference; a mapping of places to these; or filters
@@ -37,11 +50,24 @@ def texts_by_place(
     Raises:
         DataError: there are no texts in it.
     """
+    notes: list[str] = []
     if isinstance(given, Mapping) and not set(given) <= set(COLUMNS):
-        return _of_traces(given, traces)
-    if isinstance(given, Mapping):
-        return {where: texts_of(some, where, datasets, column) for where, some in given.items()}
-    return {place: texts_of(given, place, datasets, column)}
+        found = _of_traces(given, traces, notes)
+    elif isinstance(given, Mapping):
+        found = {where: texts_of(some, where, datasets, column) for where, some in given.items()}
+    else:
+        found = {place: texts_of(given, place, datasets, column)}
+    kept: dict[Place, list[str]] = {}
+    for where, some in found.items():
+        told = [text for text in some if text.strip()]
+        kept[where] = list(dict.fromkeys(told))
+        empty, copies = len(some) - len(told), len(told) - len(kept[where])
+        left_out = [f"{n:,} {what}" for n, what in ((empty, "empty"), (copies, "copies")) if n]
+        if left_out:
+            notes.append(f"of the {where} texts were left out: {', '.join(left_out)}")
+    if not any(kept.values()):
+        raise DataError("The texts are all empty. Give some harmless ones of your own.")
+    return Texts(kept, tuple(notes))
 
 
 def texts_of(given: Any, place: Place, datasets: Datasets, column: str | None = None) -> list[str]:
@@ -91,21 +117,46 @@ def _column(rows: Sequence[Mapping[str, Any]], place: Place, column: str | None)
     return [row.get(chosen) for row in rows if row.get(chosen) is not None]
 
 
-def _of_traces(filters: Mapping[str, Any], traces: Traces) -> dict[Place, list[str]]:
-    """Inputs and outputs of traces, without those that a policy has denied."""
+def _of_traces(
+    filters: Mapping[str, Any], traces: Traces, notes: list[str]
+) -> dict[Place, list[str]]:
+    """What was said in each trace by the user and by the model, without what a policy has denied or changed."""
     given = dict(filters)
     limit = given.pop("limit", MOST_TRACES)
     found: dict[Place, list[str]] = {"input": [], "output": []}
+    skipped: Counter[str] = Counter()
     for summary in traces.newest(limit, **{"status": "ok", **given}):
         trace = traces.get(summary.trace_id)
-        root = trace.root
-        if root.attributes.get("llmops.guard.decision") == "deny":
-            continue
-        found["input"] += [m.content for m in root.input if m.role == "user" and m.content.strip()]
-        if trace.text.strip():
+        done = _done(trace.spans)
+        skipped.update(done.values())
+        if "input" not in done:
+            found["input"] += _asked(trace.root.input)
+        if "output" not in done and done.get("input") != "denied" and trace.text.strip():
             found["output"].append(trace.text)
+    for what, n in sorted(skipped.items()):
+        notes.append(f"of the traces were left out what a policy has {what}: {n:,}")
     if not any(found.values()):
+        why = f" ({'; '.join(notes)})" if notes else ""
         raise DataError(
-            "No traces match, or they hold no texts. Give other filters, such as since='30d'."
+            f"No traces match, or they hold no texts{why}. Give other filters, such as since='30d'."
         )
     return found
+
+
+def _done(spans: Sequence[SpanRecord]) -> dict[str, str]:
+    """What policies did to the texts of a trace, by place: 'denied' or 'changed'."""
+    found: dict[str, str] = {}
+    for span in spans:
+        if span.op != OPERATION or span.attributes.get(AT) not in ("input", "output"):
+            continue
+        if span.attributes.get(DECISION) == "deny":
+            found[span.attributes[AT]] = "denied"
+        elif span.attributes.get(ACTION) == "replaced":
+            found.setdefault(span.attributes[AT], "changed")
+    return found
+
+
+def _asked(messages: Sequence[Message]) -> list[str]:
+    """What the user says in this turn: what follows the model's last answer, or example of one."""
+    answered = max((i for i, m in enumerate(messages) if m.role == "assistant"), default=-1)
+    return [m.content for m in messages[answered + 1 :] if m.role == "user"]

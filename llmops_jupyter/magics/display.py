@@ -57,7 +57,8 @@ class Live:
         """The final state."""
         if self.terminal and self._written:
             after = "\n".join(render.after_stream(done))
-            sys.stdout.write(f"\n{after}\n[{render.quiet_line(done)}]\n")
+            lines = "".join(f"[{line}]\n" for line in (render.quiet_line(done), *done.notes))
+            sys.stdout.write(f"\n{after}\n{lines}")
             return
         self._show(*render.completion_bundle(done))
 

@@ -20,9 +20,9 @@ from llmops_jupyter.render.calls import called_text
 from llmops_jupyter.tracing import Span, Tracer
 
 if TYPE_CHECKING:
-    from llmops_jupyter.prompts.guarding import Screen
+    from llmops_jupyter.prompts.answer import Answer
     from llmops_jupyter.prompts.prepare import Prepared
-    from llmops_jupyter.prompts.run import Answer
+    from llmops_jupyter.prompts.screening import Screen
 
 # How often the same call is made; a model that still repeats it is told so.
 MOST_REPEATS = 2

@@ -11,22 +11,20 @@ from typing import TYPE_CHECKING, Any
 from llmops_jupyter.engine.protocol import Finished, Request, Token
 from llmops_jupyter.errors import BudgetError, LLMOpsError, SchemaError
 from llmops_jupyter.prompts import reasoning, spending
-from llmops_jupyter.prompts.grounding import grounded
-from llmops_jupyter.prompts.guarding import Screen, tell_input, tell_root
-from llmops_jupyter.prompts.journal import Kept
-from llmops_jupyter.prompts.prepare import Prepared
-from llmops_jupyter.prompts.run import (
+from llmops_jupyter.prompts.answer import (
     Answer,
-    chat_span,
     check_answer,
     finish_answer,
-    finish_root,
     make_completion,
     needs_no_model,
-    note_root,
-    root_span,
     take,
 )
+from llmops_jupyter.prompts.grounding import grounded
+from llmops_jupyter.prompts.guarding import tell_input, tell_root
+from llmops_jupyter.prompts.journal import Kept
+from llmops_jupyter.prompts.prepare import Prepared
+from llmops_jupyter.prompts.runspans import chat_span, finish_root, note_root, root_span
+from llmops_jupyter.prompts.screening import Screen
 from llmops_jupyter.records import Completion, Failure, Table
 from llmops_jupyter.tracing import Span, Tracer, current_span, names
 
@@ -354,7 +352,7 @@ class Map:
         if isinstance(error, KeyboardInterrupt):
             row.answer.finish_reason = "interrupted"
         if error is not None:
-            row.screen.withhold()
+            row.screen.break_off(row.prepared)
         tell_root(row.root, row.prepared.guarding, row.answer.verdicts)
         finish_root(row.root, row.answer)
         row.root.finish(error)

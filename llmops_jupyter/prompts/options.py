@@ -87,8 +87,8 @@ class Options:
 
     `timeout` is in seconds, for the whole run. `tool_choice` is that of the first steps, one each; `max_steps`
     how often the model is asked at most. `approve` and `allow` decide about functions with side effects.
-    `guard` is the policy that the run is under. `model_by_adapter` says that nobody named the model, but an adapter
-    is for it.
+    `guard` is the policy that the run is under, and `guard_said` its reference as it was written, which may be an alias,
+    or 'none'. `model_by_adapter` says that nobody named the model, but an adapter is for it. `notes` are for the user.
     """
 
     model: str | None = None
@@ -105,7 +105,9 @@ class Options:
     allow: Allow | None = None
     documents: Documents | None = None
     guard: Pipeline | None = None
+    guard_said: str = ""
     model_by_adapter: bool = False
+    notes: tuple[str, ...] = ()
 
     def defaults(self) -> dict[str, Any]:
         """What is remembered with the version, as JSON values."""
@@ -118,8 +120,8 @@ class Options:
             kept["adapters"] = self.adapter_pairs()
         if self.exact:
             kept["exact"] = True
-        if self.guard is not None:
-            kept["guard"] = self.guard.ref
+        if self.guard_said:
+            kept["guard"] = self.guard_said
         return kept
 
     def adapter_pairs(self) -> list[list[Any]]:
@@ -177,21 +179,22 @@ def make_options(
         model_class=schema if hasattr(schema, "model_validate") else None,
         timeout=_timeout(given.get("timeout")),
         documents=_documents(given),
-        guard=_guard(given.get("guard"), defaults.get("guard"), find_policy),
+        **_guard(given.get("guard"), defaults.get("guard"), find_policy),
         **_tools(given),
     )
 
 
-def _guard(given: Any, before: Any, find: FindPolicy) -> Pipeline | None:
+def _guard(given: Any, before: Any, find: FindPolicy) -> dict[str, Any]:
     """The policy that is named, else the one of the last run; 'none' and '' mean none."""
     from llmops_jupyter.guard.kept import PolicyVersion
 
     policy = before if given is None else given
     if not policy or policy == NO_GUARD:
-        return None
+        return {"guard_said": NO_GUARD if policy is not None else ""}
     if not isinstance(policy, str | PolicyVersion):
         raise OptionError(f"guard is the name of a guard policy, not {policy!r:.80}.")
-    return find(policy)
+    said = policy if isinstance(policy, str) else policy.ref
+    return {"guard": find(policy), "guard_said": said}
 
 
 def _documents(given: Mapping[str, Any]) -> Documents | None:

@@ -28,7 +28,7 @@ from llmops_jupyter.prompts.guarding import Guarding, guarding_of, marked
 from llmops_jupyter.prompts.options import Options
 from llmops_jupyter.prompts.registry import PromptVersion
 from llmops_jupyter.prompts.spending import Purse
-from llmops_jupyter.prompts.template import fill, variables_of
+from llmops_jupyter.prompts.template import fill_stretches, variables_of
 from llmops_jupyter.records import Message
 
 MAX_KEPT_VALUE = 10_000
@@ -117,10 +117,9 @@ def with_tools(content: Content, options: Options, *, versioned: bool) -> Conten
 
 
 def render_messages(
-    content: Content, variables: Mapping[str, Any], rows: ExampleRows
-) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
-    """All messages of a version with its variables filled in, and those without the examples."""
-    asked = fill(content.template, variables)
+    content: Content, asked: tuple[Message, ...], rows: ExampleRows
+) -> tuple[Message, ...]:
+    """All messages of a version: those of its filled template, examples, and what is added to them."""
     shots: tuple[Message, ...] = ()
     if content.examples is not None:
         said = next((m.content for m in reversed(asked) if m.role == "user"), "")
@@ -130,7 +129,7 @@ def render_messages(
     messages = (*head, *shots, *rest) if shots else asked
     if content.cot:
         messages = reasoning.ask_to_reason(messages, structured=content.schema is not None)
-    return messages, asked
+    return messages
 
 
 def build_request(
@@ -178,14 +177,13 @@ def prepare(
     source = sources(options.documents) if options.documents is not None else None
     question = question_of(content.template, variables) if source is not None else ""
     variables = with_place(variables, source is not None)
-    messages, asked = render_messages(content, variables, rows)
+    stretches = fill_stretches(content.template, variables)
+    filled = asked = tuple(one.message for one in stretches)
+    messages = render_messages(content, asked, rows)
     used = variables_of(content.template)
-    guarding = guarding_of(
-        options.guard, messages, [variables[name] for name in used if name in variables]
-    )
-    filled = asked
+    guarding = guarding_of(options.guard, stretches)
     engine = engines.engine(options.model)
-    notes: list[str] = []
+    notes = list(options.notes)
     earlier: Sequence[conversation.Turn] = ()
     if options.session:
         earlier = turns(options.session)

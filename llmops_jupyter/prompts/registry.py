@@ -214,13 +214,29 @@ class Registry:
     def keep_defaults(self, found: PromptVersion, defaults: Mapping[str, Any]) -> None:
         """Remember the settings of a run as the version's latest defaults."""
         text = json.dumps(dict(defaults), sort_keys=True)
-        if text == json.dumps(dict(found.defaults), sort_keys=True):
+        now = self.store.rows(
+            "SELECT defaults FROM prompt_versions WHERE name = ? AND version = ?",
+            (found.name, found.version),
+        )
+        if now and now[0][0] == text:  # `found` may be older than the last run
             return
         with self.store.write() as conn:
             conn.execute(
                 "UPDATE prompt_versions SET defaults = ? WHERE name = ? AND version = ?",
                 (text, found.name, found.version),
             )
+
+    def last_defaults(self, found: PromptVersion) -> tuple[int, Mapping[str, Any]] | None:
+        """The settings of the last run of a version, with its number; None if there was none.
+
+        Of a version that was never run they are those of the newest older one that was.
+        """
+        rows = self.store.rows(
+            "SELECT version, defaults FROM prompt_versions WHERE name = ? AND version <= ? AND defaults != '{}' "
+            "ORDER BY version DESC LIMIT 1",
+            (found.name, found.version),
+        )
+        return next(((row[0], json.loads(row[1])) for row in rows), None)
 
     def _versions(self, conn: sqlite3.Connection, name: str) -> Sequence[int]:
         rows = conn.execute(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.config import Settings
-from llmops_jupyter.errors import DataError, OptionError, UnknownNameError
+from llmops_jupyter.errors import DataError, OptionError
 from llmops_jupyter.prompts import content as contents
 from llmops_jupyter.prompts import spending
 from llmops_jupyter.prompts.content import Content, Examples
@@ -26,12 +25,13 @@ from llmops_jupyter.prompts.prepare import (
     check_schema_option,
     prepare,
 )
-from llmops_jupyter.prompts.registry import KIND, PromptVersion, Registry
+from llmops_jupyter.prompts.registry import PromptVersion
+from llmops_jupyter.prompts.remembered import guard_before
 from llmops_jupyter.prompts.run import Run
-from llmops_jupyter.prompts.splitting import PRODUCTION, Split, Splits, attributes_of
 from llmops_jupyter.prompts.template import check_template, fill
+from llmops_jupyter.prompts.traffic import Runnable, Traffic
 from llmops_jupyter.records import Completion, Message, Table
-from llmops_jupyter.store import Store, aliases
+from llmops_jupyter.store import Store
 from llmops_jupyter.tracing import Tracer
 
 if TYPE_CHECKING:
@@ -42,10 +42,8 @@ if TYPE_CHECKING:
     from llmops_jupyter.prompts.rows import Rows
     from llmops_jupyter.prompts.spending import Purse
 
-Runnable = str | PromptVersion | Content
 
-
-class Prompts(Registry):
+class Prompts(Traffic):
     """The prompts of a workspace.
 
     Wherever a prompt is asked for, give ``"name"``, ``"name@3"``, ``"name@alias"``, a `PromptVersion`, or
@@ -75,7 +73,6 @@ class Prompts(Registry):
         self.find_policy = find_policy
         self.find_purse = find_purse
         self.sessions = Sessions(store)
-        self.splits = Splits(store)
 
     def scratch(
         self,
@@ -148,7 +145,7 @@ class Prompts(Registry):
         Options are model, the fields of `Sampling`, schema (the pydantic class for the parsed object),
         session, adapters (``["style:0.5"]``, registered models of that kind), exact and timeout (seconds).
         What is not given comes from the version's last run (unless `use_defaults` is false), then from the
-        settings.
+        settings. A guard policy that is remembered holds in any case; ``guard="none"`` puts it off.
 
         Where the alias of a reference such as ``"support@production"`` is split, `unit` (a user's id, say)
         decides which version answers, always the same one; without it the session does, and without a
@@ -170,9 +167,9 @@ class Prompts(Registry):
         (`completion.verdicts`). Where input or answer is denied the text is the policy's message and `finish_reason`
         'content_filter'; an answer that may be changed or denied is not streamed.
         """
-        prompt, attributes = self._assigned(prompt, unit, options.get("session"))
+        prompt, attributes = self.assigned(prompt, unit, options.get("session"))
         version, content = self._content(prompt)
-        made = self._options(version if use_defaults else None, content, options)
+        made = self._options(version, content, options, use_defaults=use_defaults)
         prepared = self._prepare(version, content, made, variables or {})
         if attributes:
             prepared = replace(prepared, attributes=attributes)
@@ -196,7 +193,7 @@ class Prompts(Registry):
         examples are looked at, and every row is filled.
         """
         version, content = self._content(prompt)
-        made = self._options(version if use_defaults else None, content, options)
+        made = self._options(version, content, options, use_defaults=use_defaults)
         if over is None:
             prepared = self._prepare(version, content, made, variables or {})
             check_length(prepared)
@@ -257,7 +254,7 @@ class Prompts(Registry):
         from llmops_jupyter.prompts.rows import Fingerprint, read_rows
 
         version, content = self._content(prompt)
-        made = self._options(version if use_defaults else None, content, options)
+        made = self._options(version, content, options, use_defaults=use_defaults)
         _refuse_session(made)
         pairs = read_rows(rows, self._datasets()).pairs
         shared, fingerprint = dict(variables or {}), Fingerprint()
@@ -293,59 +290,6 @@ class Prompts(Registry):
         read = read_exported(Path(source)) if isinstance(source, str | Path) else source
         return keep_exported(self, self._datasets(), list(read))
 
-    def split(
-        self,
-        name: str,
-        arms: Mapping[int, float],
-        *,
-        alias: str = PRODUCTION,
-        note: str = "",
-        salt: str | None = None,
-    ) -> Split:
-        """Split the traffic of an alias between versions, or change the shares of a running split.
-
-        Args:
-            name: of the prompt.
-            arms: versions with their weights, such as ``{3: 90, 4: 10}``.
-            alias: whose traffic it is; it must point at a version.
-            note: why.
-            salt: of another split, to assign units as it did.
-        """
-        known = [v.version for v in self.history(name)]
-        return self.splits.begin(name, aliases.check_alias(alias), arms, known, note, salt)
-
-    def end_split(self, reference: str, *, promote: int | None = None, note: str = "") -> None:
-        """End the split of ``name@alias``; with `promote`, that version gets the alias.
-
-        Raises:
-            UnknownNameError: no split runs, or there is no such version.
-        """
-        name, alias = aliases.parse_reference(reference, KIND)
-        if promote is None:
-            self.splits.end(name, alias or PRODUCTION)
-            return
-        if self.splits.running(name, alias or PRODUCTION) is None:
-            raise UnknownNameError(f"No split of {name}@{alias or PRODUCTION} runs.")
-        self.alias(f"{name}@{promote}", alias or PRODUCTION, note or "promoted from a split")
-
-    def _assigned(
-        self, prompt: Runnable, unit: str | None, session: Any
-    ) -> tuple[Runnable, Mapping[str, Any]]:
-        """The version that a unit gets where the alias is split, and what the trace says of it."""
-        if unit is not None and not isinstance(unit, str):
-            raise OptionError(f"unit is a text such as a user's id, not {type(unit).__name__}.")
-        if not isinstance(prompt, str) or "@" not in prompt:
-            return prompt, {}
-        name, selector = aliases.parse_reference(prompt, KIND)
-        if selector is None or selector.isdigit():
-            return prompt, {}
-        split = self.splits.running(name, selector)
-        if split is None:
-            return prompt, {}
-        known = unit if unit is not None else session or None
-        version = split.arm_of(known if known is not None else secrets.token_hex(8))
-        return f"{name}@{version}", attributes_of(split, version, known)
-
     def _content(self, prompt: Runnable) -> tuple[PromptVersion | None, Content]:
         if isinstance(prompt, Content):
             return None, prompt
@@ -353,13 +297,25 @@ class Prompts(Registry):
         return version, version.content
 
     def _options(
-        self, version: PromptVersion | None, content: Content, options: Mapping[str, Any]
+        self,
+        version: PromptVersion | None,
+        content: Content,
+        options: Mapping[str, Any],
+        *,
+        use_defaults: bool,
     ) -> Options:
+        """Settings of a call. A policy that is remembered holds whatever else is, until it is put off."""
         check_schema_option(content, options.get("schema"))
-        defaults = version.defaults if version is not None else {}
-        return make_options(
+        defaults = dict(version.defaults) if version is not None and use_defaults else {}
+        before = None if version is None else guard_before(self, version)
+        if before is not None:
+            defaults["guard"] = before.reference
+        made = make_options(
             options, self.settings(), defaults, self.find_adapter, self.find_base, self.find_policy
         )
+        if before is None or version is None:
+            return made
+        return replace(made, notes=before.notes(version, made, options.get("guard")))
 
     def _prepare(
         self,

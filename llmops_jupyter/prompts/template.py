@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -30,6 +31,35 @@ class Part:
     role: Role
     source: str
     line: int
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A stretch of a filled message; `given` says that values stand there, and not the template's own text."""
+
+    text: str
+    given: bool
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A message of a template with its variables filled in, and which of it came from them."""
+
+    role: Role
+    stretches: tuple[Stretch, ...]
+
+    @property
+    def message(self) -> Message:
+        return Message(self.role, "".join(s.text for s in self.stretches))
+
+
+class _Value(str):
+    """The text of a value; it stays one of these until the message is put together."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return self
 
 
 def split_roles(text: str) -> tuple[Part, ...]:
@@ -80,7 +110,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        finalize=_as_text,
+        finalize=_as_value,
     )
     environment.globals = {"range": environment.globals["range"]}
     return environment
@@ -95,9 +125,16 @@ _MEDIA_CLASSES = {
 }
 
 
+def _as_value(value: Any) -> Any:
+    """What stands for a value in a message."""
+    import jinja2
+
+    if isinstance(value, jinja2.Undefined):
+        return value  # it raises where it becomes a text
+    return _Value(value if isinstance(value, str) else str(_as_text(value)))
+
+
 def _as_text(value: Any) -> Any:
-    if isinstance(value, str):
-        return value
     if isinstance(value, bytes | bytearray | memoryview):
         raise TemplateError(
             "A value is bytes, not text. Decode it first, for example value.decode('utf-8'); images and "
@@ -139,20 +176,29 @@ def fill(text: str, variables: Mapping[str, Any]) -> tuple[Message, ...]:
     Raises:
         TemplateError: a name is not defined, an expression fails, or a value cannot be text.
     """
-    return tuple(fill_part(part, variables) for part in split_roles(text))
+    return tuple(filled.message for filled in fill_stretches(text, variables))
+
+
+def fill_stretches(text: str, variables: Mapping[str, Any]) -> tuple[Filled, ...]:
+    """The messages of a template with its variables filled in, once, and which of them came from variables."""
+    return tuple(_filled(part, variables) for part in split_roles(text))
 
 
 def fill_part(part: Part, variables: Mapping[str, Any]) -> Message:
     """One message with its variables filled in."""
+    return _filled(part, variables).message
+
+
+def _filled(part: Part, variables: Mapping[str, Any]) -> Filled:
     if _is_plain(part):
         check_text(part.source, f"The {part.role} message")
-        return Message(part.role, part.source)
+        return Filled(part.role, (Stretch(part.source, given=False),))
     import jinja2
 
     try:
-        template, used = _compiled(part)
+        template, used, recursive = _compiled(part)
         given = {name: variables[name] for name in used if name in variables}
-        content = template.render(given)
+        pieces = list(template.root_render_func(template.new_context(given)))
     except jinja2.UndefinedError as e:
         raise _undefined(e, part, variables) from e
     except TemplateError:
@@ -163,15 +209,28 @@ def fill_part(part: Part, variables: Mapping[str, Any]) -> Message:
         raise TemplateError(
             f"The prompt cannot be filled: {type(e).__name__}: {e}. Check the values in {{{{ }}}}."
         ) from e
-    check_text(content, f"The {part.role} message")
-    return Message(part.role, content)
+    check_text("".join(pieces), f"The {part.role} message")
+    if recursive:  # its loops put values and text together themselves
+        return Filled(part.role, (Stretch("".join(pieces), given=True),))
+    return Filled(part.role, _stretches(pieces))
+
+
+def _stretches(pieces: Iterable[str]) -> tuple[Stretch, ...]:
+    """Pieces as they were rendered, those of one kind that follow each other as one."""
+    return tuple(
+        Stretch("".join(some), given)
+        for given, some in itertools.groupby(pieces, lambda piece: isinstance(piece, _Value))
+    )
 
 
 @functools.lru_cache(maxsize=64)
-def _compiled(part: Part) -> tuple[jinja2.Template, frozenset[str]]:
-    """A part ready to be filled, as often as there are rows, and the names it takes."""
+def _compiled(part: Part) -> tuple[jinja2.Template, frozenset[str], bool]:
+    """A part ready to be filled, as often as there are rows, the names it takes, and whether a loop calls itself."""
+    from jinja2 import nodes
+
     tree = _parse(part)
-    return _environment().from_string(tree), frozenset(_names(tree))
+    recursive = any(loop.recursive for loop in tree.find_all(nodes.For))
+    return _environment().from_string(tree), frozenset(_names(tree)), recursive
 
 
 def check_text(text: str, what: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from guard_fakes import ATTACK, fitted  # noqa: F401 - a fixture
@@ -135,7 +136,7 @@ def test_names_of_policies_are_completed(shell, file):
 
 def test_the_command_line_does_the_same(ws, fitted, file, capsys):  # noqa: F811
     assert llmops(["guard", "add", "shop", str(file)]) == 0
-    assert llmops(["guard", "check", "shop", ATTACK, "--json"]) == 0
+    assert llmops(["guard", "check", "shop", ATTACK, "--json"]) == 3
     found = json.loads(capsys.readouterr().out.partition("\n")[2])
     assert (found["decision"], found["allowed"]) == ("deny", False)
     assert llmops(["guard", "list", "--json"]) == 0
@@ -146,3 +147,61 @@ def test_the_command_line_does_the_same(ws, fitted, file, capsys):  # noqa: F811
     file.write_text("inptu: [secrets]\n")
     assert llmops(["guard", "add", "shop", str(file)]) == 1
     assert "line 1" in capsys.readouterr().err
+
+
+def test_a_cell_that_is_run_again_without_its_policy_stays_under_it(shell, ws, file, capsys):
+    from engine_fakes import plug
+
+    engine = plug(ws)
+    ws.guard.add("shop", str(file))
+    shell.names["q"] = f"my key {KEY}"
+    shell.run("%%prompt reply --guard shop\nuser: {{ q }}")
+    shell.run("%%prompt reply --max-tokens 20\nuser: {{ q }}")
+    assert ws.prompts.get("reply").defaults["guard"] == "shop"
+    shell.run("%%prompt reply\nuser: so, {{ q }}")
+    assert "guard shop holds as for reply@1; --guard none puts it off" in capsys.readouterr().out
+    ws.prompts.run("reply", {"q": KEY})
+    assert KEY not in str(engine.requests)
+    shell.run("%%prompt reply --guard none\nuser: so, {{ q }}")
+    assert "guard shop no longer holds for reply@2" in capsys.readouterr().out
+    assert KEY in str(engine.requests[-1])
+
+
+def test_options_may_stand_before_the_text_too(shell, ws, file, capsys):
+    shell.run(f"%guard add shop {file}")
+    capsys.readouterr()
+    for line in ("--place output my KEY", "my KEY --place output", "my --place=output KEY"):
+        shell.run(f"%guard check shop {line}".replace("KEY", KEY))
+        assert "what is left: my [SECRET]" in capsys.readouterr().out
+    with pytest.raises(OptionError, match="expected one argument"):
+        shell.run("%guard check shop fine --place")
+    with pytest.raises(OptionError, match="invalid choice"):
+        shell.run("%guard check shop --place fine")
+    assert llmops(["guard", "check", "--json", "--place", "output", "shop", f"my {KEY}"]) == 2
+    assert llmops(["guard", "check", "shop", "--place", "output", "fine"]) == 0
+
+
+def test_the_command_line_ends_with_what_was_decided(ws, fitted, file, capsys):  # noqa: F811
+    ws.guard.add("shop", str(file))
+    ws.guard.add("look", f"mode: observe\n{POLICY}")
+    ws.guard.add("soft", "input:\n  - check: secrets\n    action: warn\n")
+    for policy, text, code in (
+        ("shop", "fine", 0),
+        ("shop", f"my {KEY}", 2),
+        ("shop", ATTACK, 3),
+        ("look", ATTACK, 3),
+        ("soft", f"my {KEY}", 0),
+        ("none", "fine", 1),
+    ):
+        assert llmops(["guard", "check", policy, text]) == code
+    ws.data.add("some", [{"text": "fine"}, {"text": f"my {KEY}"}])
+    capsys.readouterr()
+    assert llmops(["guard", "check", "shop", "--data", "some", "--json"]) == 2
+    found = json.loads(capsys.readouterr().out)
+    assert [r["decision"] for r in found["reports"]] == ["allow", "modify"]
+
+
+@pytest.mark.parametrize("empty", ["", "  ", Path()])
+def test_an_empty_policy_says_so(ws, empty):
+    with pytest.raises(GuardError, match="The policy is empty"):
+        ws.guard.add("x", empty)

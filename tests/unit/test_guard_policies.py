@@ -6,6 +6,7 @@ import itertools
 import random
 
 import pytest
+from engine_fakes import plug
 from guard_fakes import ATTACK, fitted  # noqa: F401 - a fixture
 
 import llmops_jupyter as lo
@@ -25,6 +26,7 @@ from llmops_jupyter.guard.calibration import (
 from llmops_jupyter.guard.check import Finding
 from llmops_jupyter.guard.kept import ours, read_folder
 from llmops_jupyter.guard.policy import MESSAGE, Policy, read_policy
+from llmops_jupyter.guard.texts import distinct_texts
 
 TEXT = """# of the shop
 name: support
@@ -358,6 +360,79 @@ def test_calibration_reads_data_sets_traces_and_places(ws, fitted):  # noqa: F81
         with ws.tracer.span("t", messages=(lo.Message("user", text),)) as span:
             span.output("answer")
     assert ws.guard.calibrate("support@1", {"since": "1h"}, 0.1).checks[0].n == 20
+
+
+def test_calibration_counts_each_text_once(ws, fitted):  # noqa: F811
+    ws.guard.add("support", SCORED)
+    made = ws.guard.calibrate("support", [*BENIGN, *BENIGN[:7], "", "  "], 0.1)
+    assert made.n == {"input": 40}
+    assert made.checks[0].n == 40
+    assert made.notes == ("of the input texts were left out: 2 empty, 7 copies",)
+    assert made.whole["input"][1] == exact_interval(3, 40)
+    with pytest.raises(GuardError, match=r"there are 1\..*199 copies"):
+        ws.guard.calibrate("support", ["hello"] * 200, 0.1)
+    with pytest.raises(DataError, match="all empty"):
+        ws.guard.calibrate("support", [""] * 200, 0.1)
+    assert [v.version for v in ws.guard.history("support")] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("texts", "notes"),
+    [
+        (
+            [f"{ATTACK} {n}" for n in range(40)],
+            ["found something in 40 of these 40 texts until now"],
+        ),
+        ([str(n) for n in range(40)], []),
+    ],
+)
+def test_calibration_doubts_texts_that_were_found_before(ws, fitted, texts, notes):  # noqa: F811
+    ws.guard.add("support", SCORED)
+    made = ws.guard.calibrate("support", texts, 0.1)
+    assert len(made.notes) == len(notes)
+    for said, note in zip(made.notes, notes, strict=True):
+        assert note in said
+        assert said in str(made)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "note"),
+    [
+        (0.9992, 0.9994, "as good as switched off"),
+        (0.0001, 0.0003, "since they are all alike"),
+    ],
+)
+def test_calibration_doubts_thresholds_that_say_nothing(ws, low, high, note):
+    chance = random.Random(1)
+    ws.guard.register("mine", lambda text: chance.uniform(low, high))
+    ws.guard.add("own", "input:\n  - check: mine\n    action: deny\n")
+    made = ws.guard.calibrate("own", BENIGN, 0.1)
+    assert any(note in said for said in made.notes)
+
+
+def test_calibration_takes_of_traces_what_is_new_in_each_turn_and_as_it_was_said(
+    ws,
+    fitted,  # noqa: F811
+):
+    plug(ws)
+    ws.guard.add("support", SCORED)
+    ws.guard.add("out", "output:\n  - check: words\n    banned: [nine]\n    action: modify\n")
+    content = ws.prompts.scratch("user: {{ q }}", examples=[{"input": "an example", "output": "x"}])
+    for n in range(12):
+        ws.prompts.run(content, {"q": f"turn {n}"}, session="s")
+    ws.prompts.run(content, {"q": "key AKIAABCDEFGHIJKLMNOP"}, guard="support")
+    ws.prompts.run(content, {"q": ATTACK}, guard="support")
+    ws.prompts.run(content, {"q": "ninth and nine"}, guard="out")
+    texts = distinct_texts({"since": "1h"}, "input", ws.data, ws.traces)
+    assert sorted(texts.by_place["input"]) == sorted(
+        [f"turn {n}" for n in range(12)] + ["ninth and nine"]
+    )
+    assert "No." not in str(texts.by_place["output"])
+    assert len(texts.by_place["output"]) == 13
+    assert texts.notes == (
+        "of the traces were left out what a policy has changed: 2",
+        "of the traces were left out what a policy has denied: 1",
+    )
 
 
 def test_calibration_refuses_what_cannot_be_used(ws, fitted):  # noqa: F811

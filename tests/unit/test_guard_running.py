@@ -15,10 +15,11 @@ from llmops_jupyter.engine.cassette import Cassette
 from llmops_jupyter.engine.protocol import Token
 from llmops_jupyter.engine.replay import RecordingEngine, ReplayEngine
 from llmops_jupyter.errors import GuardError, OptionError, UnknownNameError
-from llmops_jupyter.guard.check import About
+from llmops_jupyter.guard.check import About, Finding
 from llmops_jupyter.guard.checks.canary import canary_of
 from llmops_jupyter.guard.policy import MESSAGE
-from llmops_jupyter.prompts.guarding import HELD_BACK, WITHHELD
+from llmops_jupyter.prompts.guarding import SALT
+from llmops_jupyter.prompts.screening import HELD_BACK, WITHHELD
 from llmops_jupyter.records import Completion, Verdict
 from llmops_jupyter.render import quiet_line
 
@@ -250,8 +251,7 @@ def test_several_messages_and_chain_of_thought_keep_their_places(ws, engine):
 
 
 def test_the_system_message_has_a_marker_that_is_found_in_answers(ws, engine):
-    policy = ws.guard.get("shop").policy
-    mark = canary_of(SYSTEM, policy.digest)
+    mark = canary_of(SYSTEM, SALT)
     ask(ws, "hi")
     system = engine.requests[0].messages[0].content
     assert system.startswith(SYSTEM)
@@ -368,6 +368,24 @@ def test_an_answer_that_was_broken_off_is_not_shown_unchecked(ws, fitted, error)
     assert free.completion.text == f"the key is {KEY}"
 
 
+def test_a_stream_that_is_left_before_its_end_is_checked_so_far(ws, engine):
+    engine.answer = lambda text: f"the key is {KEY} and more"
+    ws.guard.add(
+        "soft",
+        "output:\n  - check: secrets\n    action: warn\n  - check: length\n    min_words: 90\n    action: warn\n",
+    )
+    with ws.prompts.stream(ws.prompts.scratch(PROMPT), {"q": "hi"}, guard="soft") as run:
+        for _ in run:
+            if KEY in run.completion.text:
+                break
+    assert decisions(run.completion.verdicts) == [("secrets", "output", "warn", "noted")]
+    assert ws.traces.last().root.attributes["llmops.guard.decision"] == "warn"
+    assert len(spans(ws)) == 1
+    with ws.prompts.stream(ws.prompts.scratch(PROMPT), {"q": "hi"}, guard="soft") as run:
+        pass
+    assert run.completion.verdicts == ()
+
+
 def test_what_a_model_says_between_calls_is_not_shown_while_it_runs(ws, fitted):  # noqa: F811
     ws.guard.add("shop", POLICY)
     plug(ws, script((f"I use {KEY}", [("lookup", {"name": "ada"})]), "so"))
@@ -444,6 +462,35 @@ def test_when_every_passage_is_denied_the_documents_do_not_say(tmp_path):
         assert not done.grounding.answered
         assert "left out every passage" in done.grounding.why
         assert ws.reader.requests == []
+
+
+def test_a_passage_of_which_nothing_is_left_is_left_out_with_a_note(tmp_path):
+    pages = documents_of(tmp_path, {"evil.md": f"# About gauges\n\n{ATTACK} about gauges."})
+    with workspace_with(pages, "x") as ws:
+        ws.guard.register("all", lambda text: Finding(None, "gauges" in text, "", replaced=""))
+        ws.guard.add("read", "context:\n  - check: all\n    action: modify\n")
+        done = ws.rag.ask("manual", "What about gauges?", guard="read")
+        assert "guard read@1 left out 1 passage (evil.md)" in done.notes
+        assert done.grounding.why == "the guard policy left out every passage that was found"
+        assert ws.reader.requests == []
+
+
+@pytest.mark.parametrize("name", [f"{ATTACK}.md", f"{ATTACK.replace(' ', '_')}.md"])
+def test_names_of_documents_are_checked_with_them(tmp_path, fitted, name):  # noqa: F811
+    pages = documents_of(
+        tmp_path, {name: "# Gauges\n\nGauges show nine bar.", "other.md": "Old gauges show dust."}
+    )
+    with workspace_with(pages, "Gauges show nine bar [1].") as ws:
+        ws.guard.add("deny", "context: [injection]\n")
+        done = ws.rag.ask("manual", "What do gauges show?", guard="deny")
+        assert f"guard deny@1 left out 1 passage ({name})" in done.notes
+        assert name not in str(ws.reader.requests[-1].messages)
+        ws.guard.add("modify", "context:\n  - check: injection\n    action: modify\n")
+        done = ws.rag.ask("manual", "What do gauges show?", guard="modify")
+        told = str(ws.reader.requests[-1].messages)
+        assert "nine bar" in told
+        assert name not in told
+        assert ATTACK not in told
 
 
 def test_an_answer_of_quotations_is_checked_too(pages):
@@ -574,10 +621,60 @@ def test_another_policy_is_another_variant_for_evaluation(ws, engine):
 def test_the_policy_is_remembered_with_the_version_and_can_be_put_off(ws, engine):
     ws.prompts.save("p", PROMPT)
     ws.prompts.run("p", {"q": "hi"}, guard="shop")
-    assert ws.prompts.get("p").defaults["guard"] == "shop@1"
+    assert ws.prompts.get("p").defaults["guard"] == "shop"
     assert ws.prompts.run("p", {"q": ATTACK}).finish_reason == "content_filter"
-    assert ws.prompts.run("p", {"q": ATTACK}, guard="none").finish_reason == "stop"
-    assert "guard" not in ws.prompts.get("p").defaults
+    put_off = ws.prompts.run("p", {"q": ATTACK}, guard="none")
+    assert put_off.finish_reason == "stop"
+    assert put_off.notes == ("guard shop no longer holds for p@1",)
+    again = ws.prompts.run("p", {"q": ATTACK})
+    assert (again.finish_reason, again.notes) == ("stop", ())
+    ws.prompts.run("p", {"q": "hi"}, guard="shop")
+    assert ws.prompts.run("p", {"q": ATTACK}).finish_reason == "content_filter"
+
+
+def test_a_remembered_policy_holds_where_the_other_settings_are_not_those_of_the_last_run(
+    ws, engine
+):
+    version = ws.prompts.save("p", PROMPT)
+    ws.prompts.run("p", {"q": "hi"}, guard="shop", temperature=0.5)
+    for prompt in ("p", version):
+        done = ws.prompts.run(prompt, {"q": ATTACK}, use_defaults=False)
+        assert (done.finish_reason, done.notes) == ("content_filter", ())
+    assert ws.prompts.get("p").defaults["temperature"] != 0.5
+    table = ws.prompts.map("p", [{"q": ATTACK}], use_defaults=False)
+    assert table[0].finish_reason == "content_filter"
+
+
+def test_a_changed_prompt_keeps_the_policy_of_the_version_before_and_says_so(ws, engine):
+    ws.prompts.save("p", PROMPT)
+    ws.prompts.run("p", {"q": "hi"}, guard="shop")
+    ws.prompts.save("p", f"{PROMPT}!")
+    done = ws.prompts.run("p", {"q": ATTACK})
+    assert done.finish_reason == "content_filter"
+    assert done.notes == ("guard shop holds as for p@1; --guard none puts it off",)
+    assert ws.prompts.run("p", {"q": ATTACK}).notes == ()
+    ws.prompts.run("p", {"q": "hi"}, guard="none")
+    ws.prompts.save("p", f"{PROMPT}?")
+    assert ws.prompts.run("p", {"q": ATTACK}).finish_reason == "stop"
+    assert ws.prompts.run("p@1", {"q": ATTACK}).finish_reason == "content_filter"
+
+
+def test_the_policy_is_remembered_as_it_was_written_so_that_what_it_points_at_may_change(
+    ws, engine
+):
+    ws.guard.alias("shop@1", "prod")
+    ws.prompts.save("p", PROMPT)
+    ws.prompts.run("p", {"q": "hi"}, guard="shop@prod")
+    ws.guard.add("shop", POLICY.replace("forbidden", "echo"))
+    assert ws.prompts.run("p", {"q": "hi"}).finish_reason == "stop"
+    ws.guard.alias("shop@2", "prod")
+    done = ws.prompts.run("p", {"q": "hi"})
+    assert done.finish_reason == "content_filter"
+    assert done.verdicts[0].policy == "shop@2"
+    ws.prompts.run("p", {"q": "hi"}, guard="shop@1")
+    assert ws.prompts.run("p", {"q": "hi"}).finish_reason == "stop"
+    ws.prompts.run("p", {"q": "hi"}, guard=ws.guard.get("shop"))
+    assert ws.prompts.get("p").defaults["guard"] == "shop@2"
 
 
 def test_an_unknown_policy_is_told_before_anything(ws, engine):
@@ -608,6 +705,19 @@ def test_a_replayed_run_gets_the_same_verdicts_in_the_same_trace(ws, engine, tmp
         (c.text, decisions(c.verdicts), c.trace_id) for c in recorded
     ]
     assert [(c.text, c.trace_id) for c in again] == [(c.text, c.trace_id) for c in mapped]
+
+
+def test_a_recording_can_be_replayed_under_another_policy(ws, engine, tmp_path):
+    cassette = Cassette(tmp_path / "c.json")
+    ws.engine.engine = lambda model=None: RecordingEngine(engine, cassette)
+    recorded = ask(ws, "hi")
+    again = Cassette.load(cassette.path)
+    with lo.open(":memory:") as other:
+        other.guard.add("other", POLICY.replace("forbidden", "echo"))
+        other.engine.engine = lambda model=None: ReplayEngine(again, "fake", "f" * 64)
+        played = ask(other, "hi", guard="other")
+        assert (played.text, played.finish_reason) == ("No.", "content_filter")
+        assert other.traces.get(played.trace_id).spans[2].output[0].content == recorded.text
 
 
 # Traces

@@ -102,7 +102,7 @@ MARKS = ["{{", "}}", "{%", "%}", "{#-", "\r", "\r\n", "\x00", "\x00{#", "#}\x00"
 def test_a_text_without_marks_is_what_the_template_language_makes_of_it(text):
     part = Part("user", text, 1)
     if template._is_plain(part):
-        compiled, used = template._compiled(part)
+        compiled, used, _ = template._compiled(part)
         assert used == frozenset()
         assert template.fill_part(part, {}).content == compiled.render() == text
 
