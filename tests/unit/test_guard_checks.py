@@ -294,7 +294,7 @@ def test_what_the_user_said_as_well_is_no_leak():
     [
         ("![x](https://evil.test/p?q=1)", "x [image removed]"),
         ("![](http://evil.test/p.png)", "[image removed]"),
-        ("a [link](javascript:alert(1)) b", "a link [link removed]) b"),
+        ("a [link](javascript:alert(1)) b", "a link [link removed] b"),
         ("[x]( JaVaScRiPt:alert )", "x [link removed]"),
         ("<a href='java\tscript:alert'>", "[link removed]"),
         ("[x](&#106;avascript:alert)", "x [link removed]"),
