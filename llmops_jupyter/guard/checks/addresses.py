@@ -15,6 +15,8 @@ from urllib.parse import unquote, urlsplit
 
 # Of an address so many characters are read: the rest says no more.
 LONGEST = 4_000
+# The scheme and the slashes stand in so many, even where each is written as an entity.
+BEGINNING = 300
 _BRACKET = re.compile(r"\\.|!?\[|\]\(?", re.DOTALL)
 _GAP = re.compile(r"[\s>]*")
 _POINTED = re.compile(r"<([^<>\n]*)>")
@@ -54,6 +56,7 @@ _LOADS = frozenset("src srcset imagesrcset poster background lowsrc dynsrc data"
 _LOADING = ("image", "feimage", "use", "link")
 _BETWEEN = re.compile(r"[\s,]+")
 _WEB = re.compile(r"(?i)^(https?|ftp):/*")
+_OUTSIDE = re.compile(r"(?i)[/\\&]|www\.|https?:|ftp:")
 _SLASHES = re.compile(r"^/{2,}")
 _GAPS = re.compile(r"[\x00-\x20\x7f-\xa0\u200b-\u200f\u2028-\u202f\u2060\ufeff]+")
 
@@ -101,8 +104,11 @@ def found_in(text: str) -> Iterator[Link]:
 
 
 def has_host(address: str) -> bool:
-    """Whether an address leads to another host."""
-    plain = cleaned(address[:LONGEST])
+    """Whether an address leads to another host; read by its beginning."""
+    begins = address[:BEGINNING]
+    if not _OUTSIDE.search(begins):
+        return False
+    plain = cleaned(begins)
     return plain.startswith("//") or bool(_WEB.match(plain))
 
 
