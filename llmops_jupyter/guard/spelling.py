@@ -55,14 +55,24 @@ def folded(text: str) -> str:
     Letters are changed in words that mix scripts, and in words of look-alikes alone where most others are Latin:
     a Russian text is no disguise.
     """
+    plain = unmarked(text)
+    return plain if plain.isascii() else latin(plain)
+
+
+def unmarked(text: str) -> str:
+    """NFKC, without unseen characters, strokes and piled-up marks."""
     plain = _LARGE.sub(_from_squares, unicodedata.normalize("NFKC", seen(text)))
     if plain.isascii():
         return plain
     apart = _STRUCK.sub("", unicodedata.normalize("NFD", plain))
     piles = _MARKS.sub(lambda m: m[0] if len(m[0]) < 3 else "", apart)
-    plain = unicodedata.normalize("NFC", piles)
-    latin = len(_LATIN.findall(plain))
-    mostly = latin > sum(c.isalpha() for c in plain) / 2
+    return unicodedata.normalize("NFC", piles)
+
+
+def latin(plain: str) -> str:
+    """Letters that look Latin made so, one for one, in words that mix scripts or stand among Latin ones."""
+    letters = len(_LATIN.findall(plain))
+    mostly = letters > sum(c.isalpha() for c in plain) / 2
     return _WORD.sub(lambda found: _to_latin(found[0], alone=mostly), plain)
 
 

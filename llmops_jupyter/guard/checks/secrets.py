@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from llmops_jupyter import privacy
 from llmops_jupyter.guard.check import About, Finding
 from llmops_jupyter.guard.masking import replaced
+from llmops_jupyter.guard.plain import merged, readings
 from llmops_jupyter.records import Place
 
 KINDS = ("secret", "url_credentials")
@@ -71,7 +72,13 @@ class Secrets:
     def find(self, text: str, about: About) -> Finding:
         """Yes where there is a secret; it is never repeated in what is said of it."""
         del about
-        found = list(spans_of(text, entropy=self.entropy))
+        found = merged(
+            [
+                (*read.back(begin, end), mark)
+                for read in readings(text)
+                for begin, end, mark in spans_of(read.text, entropy=self.entropy)
+            ]
+        )
         if not found:
             return Finding(None, False, "no secrets")
         clean = replaced(text, found)
