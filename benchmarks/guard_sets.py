@@ -25,6 +25,8 @@ from llmops_jupyter.guard.sentences import sentences
 OWN = Path(__file__).with_name("guard_texts")
 # Parts of ten: 0 to 6 are fitted on, 7 to 9 freeze thresholds.
 FITTED = 7
+# Pages that are drawn from slots.
+PAGES = 700
 
 
 @dataclass(frozen=True)
@@ -216,6 +218,25 @@ def made() -> tuple[Sample, ...]:
                     rng.choice(slots[name]),
                 )
                 found[text] = Sample(text, positive, f"own slots: {language}")
+    return tuple(found.values())
+
+
+@functools.cache
+def pages() -> tuple[Sample, ...]:
+    """Harmless pages of our own: documentation, docstrings, code, licences, manuals; written out, and drawn from slots."""
+    import random
+
+    rng = random.Random(11)
+    found = {
+        s.text.replace("\\n", "\n"): Sample(s.text.replace("\\n", "\n"), False, s.source)
+        for s in own("pages", positive=False)
+    }
+    slots = json.loads((OWN / "page_slots.json").read_text("utf-8"))
+    for _ in range(PAGES):
+        text = rng.choice(slots["page"])
+        for _ in range(2):
+            text = re.sub(r"\{(\w+)\}", lambda m: rng.choice(slots.get(m[1], [m[0]])), text)
+        found[text] = Sample(text, False, "own page slots")
     return tuple(found.values())
 
 

@@ -60,6 +60,7 @@ class Finding:
         reason: one sentence for people.
         evidence: the part of the text that it rests on.
         replaced: the text without what was found, for the action 'modify'.
+        unread: characters that were not looked at; where nothing was found in the others, `on_error` of the policy decides.
     """
 
     score: float | None
@@ -67,6 +68,7 @@ class Finding:
     reason: str
     evidence: str = ""
     replaced: str | None = None
+    unread: int = 0
 
 
 class Check(Protocol):

@@ -16,10 +16,14 @@ from collections.abc import Callable, Iterator
 
 from llmops_jupyter.guard import language
 
-MOST, GUESSED, DEEPEST = 400, 20_000, 2
+MOST, GUESSED, DEEPEST = 400, 20_000, 3
+# Decoded text is looked through for further pieces once; a piece that is encoded as a whole is opened `DEEPEST` times.
+SPREAD, TURNS = 2, 2
 # A text that has this share of common words is language already and no cipher.
 PLAIN = 0.12
 
+# Characters of a piece at least that may be encoded once more.
+SHORTEST = 12
 _BASE64 = re.compile(
     r"(?<![A-Za-z0-9+/_-])(?:[A-Za-z0-9+/_-]{4}[ \r\n]?){3,}[A-Za-z0-9+/_-]{0,3}={0,2}"
 )
@@ -31,6 +35,7 @@ _ESCAPE = re.compile(r"\\u\{?([0-9a-fA-F]{4,6})\}?|\\x([0-9a-fA-F]{2})")
 _PERCENT = re.compile(r"%[0-9A-Fa-f]{2}(?:[\w.\-+]{0,20}%[0-9A-Fa-f]{2}){2,}[\w.\-+]{0,40}")
 _ENTITY = re.compile(r"&(?:#\d{1,6}|#x[0-9A-Fa-f]{1,5}|[a-zA-Z]{2,8});")
 _MORSE = re.compile(r"[.\-·−–]{1,6}(?:[ /|]{1,3}[.\-·−–]{1,6}){7,}")
+_PIECE = re.compile(r"[A-Za-z0-9+/=_-]{20,}")
 _LETTERS = string.ascii_lowercase
 _SIGNS = dict(
     zip(
@@ -79,10 +84,10 @@ _SIGNS = dict(
 
 
 def decoded(text: str, depth: int = 0) -> Iterator[tuple[str, str]]:
-    """What the text hides, as (name of the encoding, decoded text); encodings within encodings to a depth of two."""
+    """What the text hides, as (name of the encoding, decoded text); encodings within encodings."""
     for name, hidden in _once(text):
         yield name, hidden
-        if depth + 1 < DEEPEST:
+        if depth + 1 < SPREAD:
             for inner, deeper in decoded(hidden, depth + 1):
                 yield f"{name}, {inner}", deeper
 
@@ -93,21 +98,62 @@ def _once(text: str) -> Iterator[tuple[str, str]]:
         for count, found in enumerate(pattern.finditer(text)):
             if count >= MOST:
                 break
-            part = _unwrapped(decode(found[0]))
-            if language.plausible(part):
+            part = _opened(decode(found[0]), DEEPEST)
+            if part:
                 parts.append(part)
         if parts:
             yield name, "\n".join(parts)
     yield from _escapes(text)
     yield from _guessed(text)
+    yield from _turned_pieces(text)
 
 
-def _unwrapped(part: str) -> str:
-    """What an encoding held that was encoded once more, or the same."""
+def _opened(part: str, left: int, turns: int = 0) -> str:
+    """The language that a decoded piece holds, which may be encoded as a whole up to `left` times more; or ''.
+
+    Once letters were shifted or turned, several common words must be there: guesses find language in noise.
+    """
+    if language.certain(part) if turns else language.plausible(part):
+        return part
+    whole = part.strip()
+    if not left or len(whole) < SHORTEST:
+        return ""
+    for _, pattern, decode in _PIECES:
+        if pattern.fullmatch(whole):
+            found = _opened(decode(whole), left - 1, turns)
+            if found:
+                return found
+    return _turned(whole, left, turns) if turns < TURNS else ""
+
+
+def _turned(whole: str, left: int, turns: int = 0) -> str:
+    """The language in a piece whose letters are shifted by 13, that runs backwards, or both; it may be encoded too. Or ''."""
+    backwards = whole[::-1]
+    for other in (_ROT13(whole), backwards, _ROT13(backwards)):
+        if language.certain(other):
+            return other
+        found = _opened(other, left, turns + 1) if _is_coded(other) else ""
+        if found:
+            return found
+    return ""
+
+
+def _is_coded(text: str) -> bool:
+    """Whether a text is one piece of an encoding."""
+    return any(pattern.fullmatch(text) for _, pattern, _ in _PIECES)
+
+
+def pieces(text: str, depth: int = DEEPEST) -> Iterator[str]:
+    """What each piece that looks like base64, base32 or hex holds, language or not, and what that holds."""
     for _, pattern, decode in _PIECES[:3]:
-        if pattern.fullmatch(part.strip()):
-            return decode(part.strip()) or part
-    return part
+        for count, found in enumerate(pattern.finditer(text)):
+            if count >= MOST:
+                break
+            held = decode(found[0])
+            if held:
+                yield held
+                if depth > 1:
+                    yield from pieces(held, depth - 1)
 
 
 def _escapes(text: str) -> Iterator[tuple[str, str]]:
@@ -135,6 +181,16 @@ def _guessed(text: str) -> Iterator[tuple[str, str]]:
             turned = turn(part)
             if language.certain(turned):
                 yield name, turned
+
+
+def _turned_pieces(text: str) -> Iterator[tuple[str, str]]:
+    """Encoded pieces that were shifted or reversed afterwards, and text that was both."""
+    for count, piece in enumerate(_PIECE.finditer(text[:GUESSED])):
+        if count >= MOST:
+            break
+        found = _turned(piece[0], DEEPEST)
+        if found:
+            yield "shifted or reversed", found
 
 
 def _text(data: bytes) -> str:
@@ -200,6 +256,7 @@ def _shift(by: int) -> Callable[[str], str]:
     return lambda text: text.translate(table)
 
 
+_ROT13 = _shift(13)
 _MIRROR = str.maketrans(_LETTERS + _LETTERS.upper(), _LETTERS[::-1] + _LETTERS.upper()[::-1])
 
 
@@ -216,8 +273,9 @@ def _words_backwards(text: str) -> str:
 
 
 _TURNS: tuple[tuple[str, Callable[[str], str]], ...] = (
-    ("rot13", _shift(13)),
+    ("rot13", _ROT13),
     ("reversed", _backwards),
+    ("rot13, reversed", lambda text: _ROT13(text[::-1])),
     ("reversed words", _words_backwards),
     ("mirrored letters", _mirrored),
     *((f"letters shifted by {by}", _shift(26 - by)) for by in range(1, 26) if by != 13),

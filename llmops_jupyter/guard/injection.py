@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from llmops_jupyter.guard import classifier
+from llmops_jupyter.guard import classifier, normalizing
 from llmops_jupyter.guard.check import About, Finding
 from llmops_jupyter.guard.pieces import Pieces, pieces, signs_of
 from llmops_jupyter.guard.signs import digest, signs
@@ -57,7 +57,10 @@ class Injection:
             if hit
             else f"No sentence looks like an attack to the model (score {found.score:.2f})."
         )
-        return Finding(found.score, hit, reason, found.sentence[:SHOWN])
+        left = normalizing.unread(text)
+        if left:
+            reason = f"{reason} {left:,} characters in the middle were not read."
+        return Finding(found.score, hit, reason, found.sentence[:SHOWN], unread=left)
 
 
 def injection() -> Injection:

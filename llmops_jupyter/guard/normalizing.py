@@ -10,6 +10,8 @@ from llmops_jupyter.guard import decoding, language, spelling
 
 # Of a longer text only so much from its beginning and as much from its end is read.
 HALF = 500_000
+# So much more than twice its length a text may become in plain letters.
+GROWN = 1_000
 _LONG_RUN = re.compile(r"[^\W\d_]{14,}")
 
 
@@ -29,7 +31,7 @@ def views(text: str) -> Iterator[View]:
     cut = bounded(text)
     told = {cut}
     yield View("", cut)
-    plain = bounded(spelling.folded(cut))
+    plain = plain_of(cut)
     for name, made in _spellings(cut, plain):
         if made.strip() and made not in told:
             told.add(made)
@@ -40,17 +42,31 @@ def views(text: str) -> Iterator[View]:
             yield View(name, hidden)
 
 
-def bounded(text: str) -> str:
-    """The text, or the first and the last 500,000 characters of a longer one."""
-    return text if len(text) <= 2 * HALF else f"{text[:HALF]}\n{text[-HALF:]}"
+def bounded(text: str, most: int = 2 * HALF) -> str:
+    """The text, or the beginning and the end of a longer one, of `most` characters together."""
+    half = most // 2
+    return text if len(text) <= most else f"{text[:half]}\n{text[-half:]}"
+
+
+def plain_of(text: str) -> str:
+    """The text in plain letters. Some signs stand for twenty: what grows beyond twice its length is cut in its middle."""
+    return bounded(spelling.folded(bounded(text)), min(2 * HALF, 2 * len(text) + GROWN))
+
+
+def unread(text: str) -> int:
+    """How many characters of a text are not read: those in its middle, beyond a million."""
+    return max(0, len(text) - 2 * HALF)
 
 
 def _spellings(text: str, plain: str) -> Iterator[tuple[str, str]]:
     yield "Unicode tags", spelling.tagged(text)
     if plain != text:
         yield "plain letters", plain
-    figures = spelling.figures(plain)
-    if figures != plain:
+    parted = spelling.parted(plain)
+    if parted != plain:
+        yield "words apart", parted
+    figures = spelling.figures(parted)
+    if figures != parted:
         yield "figures for letters", figures
     joined = spelling.joined(figures)
     if joined != figures:

@@ -193,6 +193,10 @@ def _decided(rule: Rule, check: Check, finding: Finding) -> tuple[Decision, str]
         if not 0 <= finding.score <= 1:  # NaN too
             raise UndecidedError(f"its score is {finding.score}, and scores lie between 0 and 1")
         hit = finding.score >= threshold_of(rule, check)
+    if not hit and finding.unread:
+        raise UndecidedError(
+            f"{finding.unread:,} characters in the middle were not read, and there is nothing in the others"
+        )
     if not hit:
         return "allow", finding.reason
     if rule.action == "modify" and finding.replaced is None:

@@ -32,6 +32,7 @@ _TAGS = re.compile("[\U000e0020-\U000e007e]{4,}")
 _STRUCK = re.compile("[\u0334-\u0338]")
 _LETTER = r"[^\W\d_]"
 _APART = re.compile(rf"(?<![^\W_]){_LETTER}(?:[ .\-_*·|/,]{{1,3}}{_LETTER}(?![^\W_])){{3,}}")
+_HELD = re.compile(rf"(?<![^\W_]){_LETTER}{{1,24}}([_\-+.~|/*])(?:{_LETTER}{{1,24}}\1){{3,200}}{_LETTER}{{1,24}}(?![^\W_])")
 _BETWEEN = re.compile(r"[ .\-_*·|/,]+")
 _LARGE = re.compile(
     "[\U0001f1e6-\U0001f1ff\U0001f130-\U0001f149\U0001f150-\U0001f169\U0001f170-\U0001f189]"
@@ -54,14 +55,24 @@ def folded(text: str) -> str:
     Letters are changed in words that mix scripts, and in words of look-alikes alone where most others are Latin:
     a Russian text is no disguise.
     """
+    plain = unmarked(text)
+    return plain if plain.isascii() else latin(plain)
+
+
+def unmarked(text: str) -> str:
+    """NFKC, without unseen characters, strokes and piled-up marks."""
     plain = _LARGE.sub(_from_squares, unicodedata.normalize("NFKC", seen(text)))
     if plain.isascii():
         return plain
     apart = _STRUCK.sub("", unicodedata.normalize("NFD", plain))
     piles = _MARKS.sub(lambda m: m[0] if len(m[0]) < 3 else "", apart)
-    plain = unicodedata.normalize("NFC", piles)
-    latin = len(_LATIN.findall(plain))
-    mostly = latin > sum(c.isalpha() for c in plain) / 2
+    return unicodedata.normalize("NFC", piles)
+
+
+def latin(plain: str) -> str:
+    """Letters that look Latin made so, one for one, in words that mix scripts or stand among Latin ones."""
+    letters = len(_LATIN.findall(plain))
+    mostly = letters > sum(c.isalpha() for c in plain) / 2
     return _WORD.sub(lambda found: _to_latin(found[0], alone=mostly), plain)
 
 
@@ -97,6 +108,11 @@ def figures(text: str) -> str:
         return best + word[len(core) :]
 
     return _FIGURE_WORD.sub(turned, text)
+
+
+def parted(text: str) -> str:
+    """Words that a sign holds together, as in 'ignore_all_the_rules', with gaps between them; five words at least."""
+    return _HELD.sub(lambda found: found[0].replace(found[1], " "), text)
 
 
 def joined(text: str) -> str:

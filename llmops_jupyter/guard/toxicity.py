@@ -64,7 +64,7 @@ class Toxicity:
 
     def find(self, text: str, about: About) -> Finding:  # noqa: ARG002 - words hurt wherever they stand
         """The score of a text, with the part that has it as evidence."""
-        read = normalizing.bounded(text)
+        read = normalizing.plain_of(text)
         parts = sentences(read)
         if not parts:
             return Finding(0.0, hit=False, reason="There is no text.")
@@ -74,8 +74,14 @@ class Toxicity:
         best = max(range(len(pieces)), key=scores.__getitem__)
         hit = scores[best] >= self.threshold
         said = "A part is rude or hateful" if hit else "Nothing reads as rude or hateful"
+        left = normalizing.unread(text)
+        more = f" {left:,} characters in the middle were not read." if left else ""
         return Finding(
-            scores[best], hit, f"{said} (score {scores[best]:.2f}).", pieces[best][:SHOWN]
+            scores[best],
+            hit,
+            f"{said} (score {scores[best]:.2f}).{more}",
+            pieces[best][:SHOWN],
+            unread=left,
         )
 
 

@@ -41,6 +41,7 @@ _CARD = (
     r"|[0-9]{4}([ -])[0-9]{4}\2[0-9]{4}\2[0-9]{4}(?:\2[0-9]{3})?"
     r"|[0-9]{4}([ -])[0-9]{6}\3[0-9]{4,5}"
 )
+_VERSION = re.compile(r"(?i)(?:\b(?:version|release|build|firmware|update|upgraded? to)s?|==|>=|~=)[ \t:=]{0,3}v?$")
 _KEY_BLOCK = "PRIVATE KEY(?: BLOCK)?-----"
 
 
@@ -51,7 +52,11 @@ def _whole(_: str, match: re.Match[str]) -> Span:
 def _email(text: str, match: re.Match[str]) -> Span | None:
     at = match.start()
     local = _LOCAL_REVERSED.match(text[max(0, at - 64) : at][::-1])
-    return (at - local.end(), match.end()) if local else None
+    if local is None:
+        return None
+    # Where a repository is: git@host:path.
+    is_remote = local[0] in ("tig", "gh") and text[match.end() : match.end() + 1] in (":", "/")
+    return None if is_remote else (at - local.end(), match.end())
 
 
 def _card(_: str, match: re.Match[str]) -> Span | None:
@@ -87,8 +92,10 @@ def _ipv6(_: str, match: re.Match[str]) -> Span | None:
     return (match.start(), match.start() + len(candidate)) if checks.is_ipv6(candidate) else None
 
 
-def _ipv4(_: str, match: re.Match[str]) -> Span | None:
-    return match.span() if checks.is_ipv4(match[0]) else None
+def _ipv4(text: str, match: re.Match[str]) -> Span | None:
+    """An address, unless the word before it says that it is a version."""
+    before = text[max(0, match.start() - 24) : match.start()]
+    return match.span() if checks.is_ipv4(match[0]) and not _VERSION.search(before) else None
 
 
 def _us_ssn(_: str, match: re.Match[str]) -> Span | None:
@@ -120,7 +127,8 @@ RULES: tuple[Rule, ...] = (
         "secret",
         rf"-----BEGIN [A-Z ]{{0,30}}{_KEY_BLOCK}"
         rf"(?:[^-]*(?:-(?!----)[^-]*)*-----END [A-Z ]{{0,30}}{_KEY_BLOCK}"
-        r"|(?:(?:\s|\\[nr]){1,4}[A-Za-z0-9+/=]{16,})*)",
+        r"|(?:(?:\s|\\[nr]|[>|#*\"'+,]){1,12}[A-Za-z0-9+/=]{16,})*"
+        r"(?:(?:\s|\\[nr]|[>|#*\"'+,]){1,12}[A-Za-z0-9+/]{1,15}={1,2})?)",
     ),
     _rule(
         "secret",

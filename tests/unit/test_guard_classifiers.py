@@ -317,3 +317,25 @@ def test_digests_tell_what_scores_rest_on():
     made = {name: extra() for name, extra in EXTRA.items()}
     assert all(len(d) == hashlib.sha256().digest_size * 2 for d in made.values())
     assert made["injection"] == made["request"] != made["refusal"]
+
+
+# Texts that are too long to be read whole
+
+
+def test_what_is_beyond_a_million_characters_is_told_and_not_taken_for_harmless():
+    calm = "All work and no play makes a dull evening for the whole house. "
+    text = calm * 16_000 + "x" * 3
+    for check in (injection(), toxicity.toxicity()):
+        finding = check.find(text, About())
+        assert finding.unread == len(text) - 1_000_000
+        assert f"{finding.unread:,} characters in the middle were not read" in finding.reason
+        assert check.find(calm, About()).unread == 0
+
+
+def test_letters_that_stand_for_many_are_read_up_to_a_bound(monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        toxicity, "toxicity_scores", lambda pieces: seen.extend(pieces) or [0.0] * len(pieces)
+    )
+    toxicity.toxicity().find("ﷺ" * 40_000, About())
+    assert sum(map(len, seen)) < 5 * 82_000

@@ -10,7 +10,7 @@ import pytest
 from guard_disguises import DISGUISES, ORDER
 
 from llmops_jupyter.guard import decoding, language, spelling
-from llmops_jupyter.guard.normalizing import HALF, View, bounded, views
+from llmops_jupyter.guard.normalizing import HALF, View, bounded, plain_of, unread, views
 from llmops_jupyter.guard.pieces import OPEN, pieces, signs_of
 from llmops_jupyter.guard.sentences import LONGEST, sentences, windows
 from llmops_jupyter.guard.signs import COUNT, HIDDEN, signs
@@ -25,6 +25,34 @@ def most_words(text):
 @pytest.mark.parametrize("name", DISGUISES)
 def test_a_disguised_order_is_read(name):
     assert most_words(DISGUISES[name](ORDER)) >= 8
+
+
+LAYERS = ("base64", "base32", "hex", "rot13", "reversed")
+
+
+@pytest.mark.parametrize("last", LAYERS)
+def test_an_order_in_three_layers_of_encodings_is_read(last):
+    for first in LAYERS:
+        for second in LAYERS:
+            text = DISGUISES[last](DISGUISES[second](DISGUISES[first](ORDER)))
+            assert most_words(text) >= 8, (first, second, last)
+
+
+@pytest.mark.parametrize("sign", "_-+.~|/*")
+def test_words_that_signs_hold_together_are_read(sign):
+    assert most_words(f"See {ORDER.strip('.').replace(' ', sign)} there") >= 8
+
+
+def test_names_in_code_are_not_parted():
+    text = "max_tokens_per_batch and src/llmops/guard/checks.py, 2026-01-02-03-04-05, a-b-c"
+    assert spelling.parted(text) == text
+
+
+def test_what_letters_stand_for_is_bounded():
+    assert len(plain_of("ﷺ" * 40_000)) <= 82_000
+    assert plain_of("ﷺ" * 10).startswith("صلى الله")
+    assert unread("a" * (2 * HALF)) == 0
+    assert unread("a" * (2 * HALF + 7)) == 7
 
 
 @pytest.mark.parametrize("name", ["base64", "hex", "rot13", "letters apart", "reversed"])

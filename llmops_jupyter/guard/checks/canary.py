@@ -9,19 +9,24 @@ from __future__ import annotations
 import base64
 import codecs
 import hashlib
+import re
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from llmops_jupyter.guard import decoding, spelling
 from llmops_jupyter.guard.check import About, Finding
 from llmops_jupyter.records import Message, Place
 
 LENGTH = 14
+# The number or the sign before an entry of a list.
+_NUMBER = re.compile(r"(?m)^[ \t>]{0,20}[(\[]?[0-9]{1,3}[.):\]-]+[ \t]*|(?<=[\s,;])[(\[]?[0-9]{1,2}[.):\]][ \t]")
 
 
 @dataclass(frozen=True)
 class Canary:
-    """Finds the marker: as it is, in other cases, spaced, reversed, in rot13, hex, decimal codes or base64."""
+    """Finds the marker: as it is, in other cases, spaced, reversed, in rot13, hex, decimal codes, base64, and encodings of these."""
 
     name: str = "canary"
     places: tuple[Place, ...] = ("output",)
@@ -30,10 +35,10 @@ class Canary:
         """Yes where the text has the marker of the system message."""
         if not about.canary:
             return Finding(None, False, "the run has no system message, so there is no marker")
-        squeezed = _squeezed(text)
-        for how, needle in _needles(about.canary):
-            if needle in squeezed:
-                return Finding(None, True, f"the marker of the system message is in it ({how})")
+        for read in _readings(text):
+            for how, needle in _needles(about.canary):
+                if needle in read:
+                    return Finding(None, True, f"the marker of the system message is in it ({how})")
         return Finding(None, False, "the marker of the system message is not in it")
 
 
@@ -58,6 +63,17 @@ def with_canary(messages: tuple[Message, ...], canary: str) -> tuple[Message, ..
             found[place] = replace(message, content=f"{message.content}\n<!-- {canary} -->")
             break
     return tuple(found)
+
+
+def _readings(text: str) -> Iterator[str]:
+    """The text squeezed, without the numbers of its lines, and what its pieces in encodings hold."""
+    read = spelling.folded(text)
+    yield _squeezed(read)
+    bare = _NUMBER.sub("", read)
+    if bare != read:
+        yield _squeezed(bare)
+    for piece in decoding.pieces(read):
+        yield _squeezed(piece)
 
 
 def _squeezed(text: str) -> str:

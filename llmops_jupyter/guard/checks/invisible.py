@@ -23,10 +23,13 @@ _OTHERS = (
     "\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180e\u2061-\u2065\u206a-\u206f\u3164\uffa0\ufff9-\ufffb"
     "\U0001d173-\U0001d17a\x00-\x08\x0e-\x1b\x7f"
 )
+# A command to a terminal, as pasted logs have them.
+_COMMAND = r"\x1b\[[0-9;:?]{0,40}[ -/]{0,2}[@-~]"
 _HIDDEN = re.compile(
-    f"(?P<tags>[{_TAGS}]+)|(?P<selectors>[{_SELECTORS}]+)|(?P<joiners>[{_JOINERS}]+)"
+    f"(?P<commands>{_COMMAND})|(?P<tags>[{_TAGS}]+)|(?P<selectors>[{_SELECTORS}]+)|(?P<joiners>[{_JOINERS}]+)"
     f"|(?P<directions>[{_DIRECTIONS}])|(?P<others>[{_OTHERS}]+)"
 )
+_COLOURS = re.compile(r"\x1b\[([0-9;]{0,40})m")
 # The flags that are written with tags: England, Scotland and Wales.
 _FLAGS = ("gbeng", "gbsct", "gbwls")
 _BLACK_FLAG, _CANCEL = "\U0001f3f4", "\U000e007f"
@@ -44,6 +47,7 @@ NAMES = {
     "joiners": "zero-width characters",
     "directions": "direction controls",
     "others": "invisible characters",
+    "commands": "commands to a terminal",
 }
 
 
@@ -90,6 +94,8 @@ def _is_meant(text: str, match: re.Match[str], kind: str, *, right_to_left: bool
     begin, end = match.span()
     before, after = text[begin - 1 : begin], text[end : end + 1]
     run = match[0]
+    if kind == "commands":
+        return _is_colour(run)
     if kind == "tags":
         return before == _BLACK_FLAG and run[-1] == _CANCEL and _of_tags(run[:-1]) in _FLAGS
     if kind == "selectors":
@@ -107,8 +113,24 @@ def _takes_selector(before: str, selector: str) -> bool:
         return False
     category = unicodedata.category(before)
     if selector in "\ufe0e\ufe0f":
-        return category[0] in "SP" or before in "0123456789"
+        return category[0] in "SP" or before in "0123456789\u2139"
     return category in ("Lo", "Sm", "Mn", "Nd") and not before.isascii()
+
+
+def _is_colour(run: str) -> bool:
+    """Whether a command to a terminal sets how letters look, and does not hide them: concealed, or in the colour of what is behind."""
+    match = _COLOURS.fullmatch(run)
+    if match is None:
+        return False
+    codes = [int(code or 0) for code in match[1].split(";")]
+    plain: list[int] = []
+    while codes:
+        code = codes.pop(0)
+        if code in (38, 48):  # a colour of many: its kind and its numbers follow
+            codes = codes[2 if codes[:1] == [5] else 4 :]
+        plain.append(code)
+    front, back = ({code % 10 for code in plain if code // 10 == tens} for tens in (3, 4))
+    return 8 not in plain and not (front & back) - {8, 9}
 
 
 def _is_joiner(before: str, run: str, after: str, begin: int) -> bool:
@@ -131,6 +153,8 @@ def _is_other(text: str, begin: int, run: str, before: str, after: str) -> bool:
         return len(run) == 1 and not _SPACED.search(near)
     if set(run) <= {"\u115f", "\u1160"}:
         return "HANGUL" in (_script(before), _script(after))
+    if run == "\u180e":  # Mongolian's vowel separator
+        return _script(before) == "MONGOLIAN" and _script(after) == "MONGOLIAN"
     if run == "\u034f":
         return bool(before) and unicodedata.category(before) == "Mn"
     return run in "\u17b4\u17b5" and _script(before) == "KHMER"

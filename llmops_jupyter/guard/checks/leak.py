@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from llmops_jupyter.guard.check import About, Finding
 from llmops_jupyter.guard.masking import masked, replaced
+from llmops_jupyter.guard.plain import Plain, Span, merged, plain, readings
 from llmops_jupyter.records import Place
 
 WORDS = 12
@@ -33,16 +36,9 @@ class Leak:
         for message in about.messages:
             if message.role == "user":
                 known -= _grams(_words(message.content), size)
-        matches = list(_WORD.finditer(text))
-        said = [m[0].casefold() for m in matches]
-        spans: list[tuple[int, int, str]] = []
-        for place in range(len(said) - size + 1):
-            if tuple(said[place : place + size]) in known:
-                begin, end = matches[place].start(), matches[place + size - 1].end()
-                if spans and begin <= spans[-1][1]:
-                    spans[-1] = (spans[-1][0], end, spans[-1][2])
-                else:
-                    spans.append((begin, end, "[removed]"))
+        spans = merged(
+            [span for read in readings(text) for span in _repeats(read, known, size)]
+        )
         if not spans:
             return Finding(None, False, "it does not repeat the system message")
         first = text[spans[0][0] : spans[0][1]]
@@ -55,8 +51,31 @@ def make(words: int = WORDS) -> Leak:
     return Leak(words)
 
 
+def _repeats(read: Plain, known: set[tuple[str, ...]], size: int) -> Iterator[Span]:
+    """Where words in a row are known ones, each run once."""
+    matches = list(_WORD.finditer(read.text))
+    said = [_plain(m[0]) for m in matches]
+    begin = end = -1
+    for place in range(len(said) - size + 1):
+        if tuple(said[place : place + size]) not in known:
+            continue
+        first, last = matches[place].start(), matches[place + size - 1].end()
+        if end >= first:
+            end = last
+            continue
+        if end > 0:
+            yield (*read.back(begin, end), "[removed]")
+        begin, end = first, last
+    if end > 0:
+        yield (*read.back(begin, end), "[removed]")
+
+
 def _words(text: str) -> list[str]:
-    return [w.casefold() for w in _WORD.findall(text)]
+    return [_plain(w) for w in _WORD.findall(plain(text).text)]
+
+
+def _plain(word: str) -> str:
+    return unicodedata.normalize("NFC", word.casefold())
 
 
 def _grams(words: list[str], size: int) -> set[tuple[str, ...]]:

@@ -7,66 +7,26 @@ data in its address is found.
 
 from __future__ import annotations
 
-import html
+import bisect
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
+from llmops_jupyter.errors import GuardError
 from llmops_jupyter.guard.check import About, Finding
+from llmops_jupyter.guard.checks import code
+from llmops_jupyter.guard.checks.addresses import Link, cleaned, found_in, host_of, scheme_of
 from llmops_jupyter.guard.masking import masked, replaced
 from llmops_jupyter.records import Place
 
 # Characters of an address's query, its fragment, one part of its path, and one label of its host.
 LONGEST_DATA, LONGEST_PART, LONGEST_LABEL = 100, 150, 40
+LONGEST_SHOWN = 2_000
 SCHEMES = ("http", "https", "mailto")
 ANY = "*"
-_BRACKET = re.compile(r"\\.|!?\[|\]\(?", re.DOTALL)
-_TARGET = re.compile(r"\]\([ \t\n]{0,3}(?:<([^<>\n]+)>|([^\s)<>]+))[^)\n]{0,300}\)?")
-_DEFINED = re.compile(r"(?m)^ {0,3}\[[^\]\n]{1,200}\]:[ \t]{0,5}<?([^\s>]+)>?")
-_AUTO = re.compile(r"<([A-Za-z][A-Za-z0-9+.-]{1,30}:[^<>\s]+)>")
-_BARE = re.compile(
-    r"(?i)(?<![\w/.])(?:(?:https?|ftp):|www\.|javascript:|vbscript:|data:(?=\w+/))[^\s<>\"'`)\]]+"
-)
-# A tag with its attributes; what stands in quotes may have brackets of its own.
-_TAG = re.compile(r"(?i)</?([a-z][a-z0-9:-]{0,40})(?![a-z0-9:-])(?:\"[^\"]*\"|'[^']*'|[^'\"<>])*>?")
-_ATTRIBUTE = re.compile(
-    r"(?i)[\s\"'/](src|href|srcset|action|formaction|data|poster|background|xlink:href|ping|manifest)"
-    r"[ \t\n]{0,9}=[ \t\n]{0,9}(?:\"([^\"]*)|'([^']*)|([^\s>\"']+))"
-)
-_HANDLER = re.compile(r"(?i)[\s/\"']on[a-z]{3,20}[ \t\n]{0,9}=|\burl[ \t]{0,3}\(")
-_RUNS = (
-    *(
-        "script",
-        "iframe",
-        "object",
-        "embed",
-        "applet",
-        "form",
-        "meta",
-        "base",
-        "link",
-        "style",
-        "svg",
-    ),
-    *("math", "template", "frame", "frameset", "input", "button"),
-)
-_LOADS = ("img", "image", "picture", "source", "video", "audio", "track", "body", "table", "td")
-_WEB = re.compile(r"(?i)^(https?|ftp):/*")
-_SLASHES = re.compile(r"^/{2,}")
-_GAPS = re.compile(r"[\x00-\x20\x7f-\xa0\u200b-\u200f\u2028-\u202f\u2060\ufeff]+")
-
-
-@dataclass(frozen=True)
-class Link:
-    """An address in a text: where it stands with its brackets, what people see of it, and whether it loads by itself."""
-
-    begin: int
-    end: int
-    address: str
-    shown: str = ""
-    loads: bool = False
-    runs: str = ""
+_BLANK = re.compile(r"\s*")
+_HOST = re.compile(r"\*|(?:\*\.)?[^\s/*@?#:]+")
 
 
 @dataclass(frozen=True)
@@ -91,13 +51,16 @@ class Links:
         spans: list[tuple[int, int, str]] = []
         why: dict[str, None] = {}
         first = ""
+        shown = code.spans(text)
         for link in found_in(text):
-            fault = link.runs or self._fault(link, about.links)
+            fault = "" if link.runs else self._fault(link, about.links)
+            if link.runs and (link.loads or not _is_in(link, shown)):
+                fault = link.runs
             if not fault:
                 continue
             why[fault] = None
-            first = first or link.address or text[link.begin : link.end]
-            spans.append((link.begin, link.end, _instead(link)))
+            first = first or link.address or text[link.begin : link.begin + LONGEST_SHOWN]
+            spans += _edits(text, link)
         if not spans:
             return Finding(None, False, "no unsafe links")
         return Finding(None, True, "; ".join(why), masked(first), replaced(text, spans))
@@ -105,7 +68,7 @@ class Links:
     def _fault(self, link: Link, more: Sequence[str]) -> str:
         """What is wrong with an address; '' if nothing is."""
         address = cleaned(link.address)
-        scheme, host = _scheme(address), host_of(address)
+        scheme, host = scheme_of(address), host_of(address)
         if scheme and scheme not in SCHEMES:
             return f"an address with the scheme {scheme[:20]}:"
         if not host:
@@ -134,85 +97,30 @@ class Links:
 def make(
     allow: Sequence[str] | None = None, images: bool = False, data: int = LONGEST_DATA
 ) -> Links:
-    """The check 'links'."""
-    hosts = None if allow is None else tuple(a.casefold().strip().rstrip(".") for a in allow)
-    return Links(hosts, images, data)
+    """The check 'links'.
+
+    Raises:
+        GuardError: an entry of `allow` has no host.
+    """
+    return Links(None if allow is None else tuple(_host(a) for a in allow), images, data)
 
 
-def found_in(text: str) -> Iterator[Link]:
-    """All links of a text; those within others are told as well."""
-    yield from _in_brackets(text)
-    for match in _DEFINED.finditer(text):
-        # An image may refer to it, which would load.
-        yield Link(match.start(), match.end(), match[1], loads="![" in text)
-    for match in _AUTO.finditer(text):
-        yield Link(match.start(), match.end(), match[1])
-    for match in _TAG.finditer(text):
-        yield from _of_tag(match)
-    for match in _BARE.finditer(text):
-        address = match[0].rstrip(".,;:!?")
-        yield Link(match.start(), match.start() + len(address), address)
+def _host(given: str) -> str:
+    """The host of an entry of the list; of an address its host counts."""
+    plain = given.strip().casefold()
+    host = host_of(cleaned(plain)) if "/" in plain else plain.split(":")[0]
+    host = host.rstrip(".")
+    if not _HOST.fullmatch(host):
+        raise GuardError(
+            f"{given!r:.100} is no host that links may lead to. Write one as in allow: [example.org], or * for any."
+        )
+    return host
 
 
-def _in_brackets(text: str) -> Iterator[Link]:
-    """Markdown's links and images, each with the bracket that it began with."""
-    open_: list[int] = []
-    end = 0
-    for match in _BRACKET.finditer(text):
-        sign = match[0]
-        if sign.endswith("[") and not sign.startswith("\\"):
-            open_.append(match.start())
-        elif sign.startswith("]"):
-            begin = open_.pop() if open_ else match.start()
-            target = _TARGET.match(text, match.start()) if sign == "](" and begin >= 0 else None
-            if target is None or target.start() < end:
-                continue
-            end = target.end()
-            loads = text.startswith("![", begin)
-            shown = text[begin + 1 + loads : match.start()]
-            yield Link(begin, end, target[1] or target[2], shown, loads)
-
-
-def _of_tag(match: re.Match[str]) -> Iterator[Link]:
-    name = match[1].casefold()
-    begin, end = match.span()
-    if name in _RUNS:
-        yield Link(begin, end, "", runs=f"the HTML tag {name}")
-        return
-    if _HANDLER.search(match[0]):
-        yield Link(begin, end, "", runs=f"the HTML tag {name} with code or a style that loads")
-        return
-    for attribute in _ATTRIBUTE.finditer(match[0]):
-        value = attribute[2] or attribute[3] or attribute[4] or ""
-        loads = name in _LOADS or attribute[1].casefold() in ("background", "poster", "srcset")
-        yield Link(begin, end, value.split(",")[0].strip().split(" ")[0], loads=loads)
-
-
-def cleaned(address: str) -> str:
-    """An address as a browser takes it: entities read, gaps left out, slashes in one direction and as many as there should be."""
-    plain = _GAPS.sub("", html.unescape(address)).replace("\\", "/")
-    if plain[:4].casefold() == "www.":
-        return f"https://{plain}"
-    return _SLASHES.sub("//", _WEB.sub(r"\1://", plain))
-
-
-def _scheme(address: str) -> str:
-    if address.startswith("//"):
-        return "https"
-    head, colon, _ = unquote(address[:60]).partition(":")
-    head = _GAPS.sub("", head)
-    valid = head.isascii() and head[:1].isalpha() and all(c.isalnum() or c in "+.-" for c in head)
-    return head.casefold() if colon and valid else ""
-
-
-def host_of(address: str) -> str:
-    """The host of an address in small letters, '' for one within the same place or without any."""
-    try:
-        if _scheme(address) == "mailto":
-            return address.partition("?")[0].rpartition("@")[2].casefold().rstrip(".")
-        return (urlsplit(address).hostname or "").casefold().rstrip(".")
-    except ValueError:  # a broken one, such as with an unclosed [
-        return "an address that cannot be read"
+def _is_in(link: Link, parts: Sequence[tuple[int, int]]) -> bool:
+    """Whether a tag stands in one of the parts, which are in order."""
+    place = bisect.bisect(parts, (link.begin, len(parts) and parts[-1][1])) - 1
+    return place >= 0 and parts[place][0] <= link.begin and link.end <= parts[place][1]
 
 
 def _end(host: str) -> str:
@@ -225,11 +133,17 @@ def _is_of(host: str, allowed: Sequence[str]) -> bool:
     return any(a in (ANY, host) or host.endswith(f".{a.removeprefix('*.')}") for a in allowed)
 
 
-def _instead(link: Link) -> str:
-    """What stands where a link was."""
-    shown = link.shown.strip()
-    if link.loads:
-        return f"{shown} [image removed]".strip() if shown else "[image removed]"
-    if link.runs:
-        return ""
-    return f"{shown} [link removed]".strip() if shown else "[link removed]"
+def _edits(text: str, link: Link) -> list[tuple[int, int, str]]:
+    """What is put in the place of a link; a label stays with what is in it."""
+    mark = "[image removed]" if link.loads else "[link removed]"
+    if link.label < 0:
+        return [(link.begin, link.end, mark if link.address else "")]
+    inside = link.begin + (2 if text.startswith("![", link.begin) else 1)
+    if inside > link.label:  # the bracket that it began with is missing
+        return [(link.begin, link.end, mark)]
+    gap = _BLANK.match(text, inside)
+    first = gap.end() if gap else inside
+    if first >= link.label:
+        return [(link.begin, link.end, mark)]
+    glue = "" if text[link.label - 1].isspace() else " "
+    return [(link.begin, first, ""), (link.label, link.end, f"{glue}{mark}")]

@@ -11,6 +11,7 @@ from llmops_jupyter.errors import GuardError, did_you_mean
 from llmops_jupyter.guard.check import About, Finding
 from llmops_jupyter.guard.checks.secrets import KINDS as SECRETS
 from llmops_jupyter.guard.masking import replaced
+from llmops_jupyter.guard.plain import merged, readings
 from llmops_jupyter.records import Place
 
 KINDS: tuple[str, ...] = tuple(kind for kind in privacy.KINDS if kind not in SECRETS)
@@ -28,15 +29,21 @@ class PersonalData:
     def find(self, text: str, about: About) -> Finding:
         """Yes where there is personal data; it is never repeated in what is said of it."""
         del about
-        found = [one for one in privacy.find(text, self.kinds) if not self._may_stay(text, one)]
+        found = merged(
+            [
+                (*read.back(one.start, one.end), f"[{one.kind.upper()}]")
+                for read in readings(text)
+                for one in privacy.find(read.text, self.kinds)
+                if not self._may_stay(read.text, one)
+            ]
+        )
         if not found:
             return Finding(None, False, "no personal data")
-        counts = Counter(one.kind for one in found)
-        said = ", ".join(
-            f"[{k.upper()}] {n}×" if n > 1 else f"[{k.upper()}]" for k, n in counts.items()
+        counts = Counter(mark for _, _, mark in found)
+        said = ", ".join(f"{mark} {n}×" if n > 1 else mark for mark, n in counts.items())
+        return Finding(
+            None, True, "there is personal data in it", said, replaced(text, found)
         )
-        clean = replaced(text, [(o.start, o.end, f"[{o.kind.upper()}]") for o in found])
-        return Finding(None, True, "there is personal data in it", said, clean)
 
     def _may_stay(self, text: str, one: privacy.Finding) -> bool:
         value = text[one.start : one.end].casefold()

@@ -11,10 +11,14 @@ from functools import lru_cache
 from llmops_jupyter.errors import GuardError
 from llmops_jupyter.guard.check import About, Finding
 from llmops_jupyter.guard.masking import masked, replaced
+from llmops_jupyter.guard.plain import Plain, Span, merged, readings
 from llmops_jupyter.records import Place
 
 # What a * in a phrase stands for: some characters of the same word.
 _REST = r"\w{0,40}"
+# Between words: gaps, or a sign that joins them, as in 'free-gift'.
+_GAP = r"(?:\s{1,20}|\s?[-_*+/|·‐-―]{1,3}\s?|\.(?=\w))"
+_PARTS = re.compile(r"\s+|(?<=\w)[-_‐-―](?=\w)")
 
 
 @dataclass(frozen=True)
@@ -33,17 +37,32 @@ class Words:
     def find(self, text: str, about: About) -> Finding:
         """Yes where a banned phrase is in the text, or a required one is not."""
         del about
-        missing = [p for p in self.required if not _pattern((p,), case=self.case).search(text)]
+        read = list(readings(text, case=self.case))
+        missing = [p for p in self.required if not self._spans(read, (p,))]
         if missing:
             return Finding(None, True, f"it lacks {missing[0]!r:.60}")
-        matches = list(_pattern(self.banned, case=self.case).finditer(text)) if self.banned else []
-        if not matches:
+        spans = self._spans(read, self.banned) if self.banned else []
+        if not spans:
             return Finding(
                 None, False, "no banned words" if self.banned else "the required words are there"
             )
-        clean = replaced(text, [(m.start(), m.end(), "[removed]") for m in matches])
+        first = text[spans[0][0] : spans[0][1]]
         return Finding(
-            None, True, f"banned words are in it, {len(matches)}×", masked(matches[0][0]), clean
+            None,
+            True,
+            f"banned words are in it, {len(spans)}×",
+            masked(first),
+            replaced(text, spans),
+        )
+
+    def _spans(self, read: Sequence[Plain], phrases: tuple[str, ...]) -> list[Span]:
+        pattern = _pattern(phrases, case=self.case)
+        return merged(
+            [
+                (*one.back(*match.span()), "[removed]")
+                for one in read
+                for match in pattern.finditer(one.text)
+            ]
         )
 
 
@@ -68,12 +87,13 @@ def make(banned: Sequence[str] = (), required: Sequence[str] = (), case: bool = 
 @lru_cache(maxsize=256)
 def _pattern(phrases: tuple[str, ...], *, case: bool) -> re.Pattern[str]:
     """Any of the phrases; takes time in proportion to the text, since each part of it is bounded."""
-    found = []
+    found = set()
     for phrase in phrases:
-        words = [
-            _REST.join(re.escape(part) for part in word.split("*"))
-            for word in unicodedata.normalize("NFC", phrase).split()
-        ]
-        found.append(r"\s{1,20}".join(words))
-    found.sort(key=len, reverse=True)
-    return re.compile(rf"(?<!\w)(?:{'|'.join(found)})(?!\w)", 0 if case else re.IGNORECASE)
+        for reading in readings(unicodedata.normalize("NFC", phrase), case=case):
+            words = [
+                _REST.join(re.escape(part) for part in word.split("*"))
+                for word in _PARTS.split(reading.text.strip())
+            ]
+            found.add(_GAP.join(words))
+    longest = sorted(found, key=lambda p: (-len(p), p))
+    return re.compile(rf"(?<!\w)(?:{'|'.join(longest)})(?!\w)", 0 if case else re.IGNORECASE)
