@@ -292,7 +292,9 @@ def test_one_spelling_more_hides_nothing(change):
     assert found(Canary(), around.format(change(MARK)), canary=MARK).hit
 
 
-@pytest.mark.parametrize("text", ["FREE  GIFT", "free-gift", "free_gift", "free.gift", "a free – gift"])
+@pytest.mark.parametrize(
+    "text", ["FREE  GIFT", "free-gift", "free_gift", "free.gift", "a free – gift"]
+)
 def test_signs_between_words_are_gaps(text):
     assert found(words.make(banned=["free gift"]), text).hit
     assert not found(words.make(banned=["free gift"]), "It is free. Gift cards are not.").hit

@@ -122,7 +122,10 @@ def _value(text: str, match: re.Match[str]) -> tuple[int, int] | None:
         return (begin, end) if _is_secret(match["quoted"], is_password=is_password) else None
     begin = match.start("bare")
     value = match["bare"].rstrip(".:,;")
-    if text[match.end("bare") : match.end("bare") + 1] in ("(", "["):  # it is called, or looked up in
+    if text[match.end("bare") : match.end("bare") + 1] in (
+        "(",
+        "[",
+    ):  # it is called, or looked up in
         return None
     is_setting = _SETTING.search(text, max(0, match.start() - 40), begin) is not None
     if not is_setting and _IDENTIFIER.fullmatch(_FIRST.split(value)[0]):
