@@ -232,10 +232,16 @@ class Map:
 
                 agent = Agent(self.tracer, prepared, root, answer, screen, alone=False)
                 request = agent.request(first)
-            chat = chat_span(self.tracer, prepared, request).begin(root)
+            chat = self._chat(prepared, request, root)
             row = _Row(position, prepared, root, chat, answer, screen, agent, first)
             self.open[request.id] = row
             yield self.budgets.lowered(request)
+
+    def _chat(self, prepared: Prepared, request: Request, root: Span) -> Span:
+        """Begin the span of a call, which says like its root that others wait beside it."""
+        span = chat_span(self.tracer, prepared, request)
+        span.set(names.MAP_ROWS, len(self.row_ids))
+        return span.begin(root)
 
     def _second_requests(self) -> Iterator[Request]:
         for _ in range(len(self.second)):
@@ -262,7 +268,7 @@ class Map:
 
     def _goes_on(self, row: _Row, request: Request) -> bool:
         """Begin a further step of a row; one that no budget is left for ends with what it has."""
-        row.chat = chat_span(self.tracer, row.prepared, request).begin(row.root)
+        row.chat = self._chat(row.prepared, request, row.root)
         self.open[request.id] = row
         ended = self.budgets.proceed(row.prepared, request)
         if ended is not None:

@@ -207,12 +207,25 @@ def test_rows_that_wait_for_each_other_have_no_part_in_the_times_of_calls(ws):
     assert report.as_dict()["total"]["waiting"] == 50
 
 
+@pytest.mark.parametrize("cot", [False, True])
+def test_rows_that_a_map_asked_together_are_known_by_their_calls(ws, cot):
+    plug_words(ws, 5)
+    content = ws.prompts.scratch("say {{ n }}", cot=cot)
+    ws.prompts.map(content, [{"n": n} for n in range(4)])
+    ws.prompts.map(content, [{"n": "a map of one row waits for nobody"}])
+    ws.prompts.run(content, {"n": 9})
+    steps = 1 + cot
+    report = ws.monitor.costs()
+    assert (report.total.waiting, report.total.calls) == (4 * steps, 6 * steps)
+    assert report.total.means["seconds"].n == 2 * steps
+
+
 def test_where_all_calls_are_rows_asked_together_no_time_is_told(ws):
     add_calls(ws, rows_of_a_map(4, output_tokens=5))
     report = ws.monitor.costs()
     assert "seconds" not in report.total.figures
     assert "4 calls were rows that were asked together" in str(report)
-    assert "time" not in report.total.means
+    assert "seconds" not in report.total.means
 
 
 def test_calls_can_be_filtered(ws):
