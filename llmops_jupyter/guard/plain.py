@@ -24,6 +24,8 @@ _FOLLOWS = (
 _CLUSTER = re.compile(rf"[^{_FOLLOWS}]?[{_FOLLOWS}]+|[^\x00-\x7f]")
 # Marks behind one letter: more is a pile that nobody reads, and is cut.
 _MOST = 40
+# Some signs stand for twenty letters. Once a text has grown to twice its length and so much more, each becomes its first one.
+GROWN = 1_000
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ def plain(text: str, *, case: bool = True) -> Plain:
     begins: list[int] = []
     ends: list[int] = []
     at = 0
+    room = len(text) + GROWN
 
     def same(end: int) -> None:
         part = text[at:end]
@@ -66,7 +69,9 @@ def plain(text: str, *, case: bool = True) -> Plain:
         same(match.start())
         at = match.end()
         made = _folded(match[0][:_MOST])
-        letters.append(made if case else made.casefold())
+        made = made if case else made.casefold()
+        room -= max(0, len(made) - len(match[0]))
+        letters.append(made if room >= 0 else made[: len(match[0])])
         begins.extend([match.start()] * len(letters[-1]))
         ends.extend([match.end()] * len(letters[-1]))
     same(len(text))

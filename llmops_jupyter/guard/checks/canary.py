@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from llmops_jupyter.guard import decoding, spelling
+from llmops_jupyter.guard import decoding
 from llmops_jupyter.guard.check import About, Finding
+from llmops_jupyter.guard.plain import plain
 from llmops_jupyter.records import Message, Place
 
 LENGTH = 14
@@ -69,7 +70,7 @@ def with_canary(messages: tuple[Message, ...], canary: str) -> tuple[Message, ..
 
 def _readings(text: str) -> Iterator[str]:
     """The text squeezed, without the numbers of its lines, and what its pieces in encodings hold."""
-    read = spelling.folded(text)
+    read = plain(text).text
     yield _squeezed(read)
     bare = _NUMBER.sub("", read)
     if bare != read:
