@@ -157,7 +157,10 @@ class Traffic:
 
 def alerts_of(ws, clock, **stage):
     """The alerts of a workspace at the time of a clock; `stage` has fakes of what the stage is asked for."""
-    stage = {"get": lambda baseline: baseline, **stage}  # all baselines are there
+    stage = {
+        "get": lambda baseline: SimpleNamespace(ref=baseline, kind={}),
+        **stage,
+    }  # all baselines are there
     monitor = SimpleNamespace(store=ws.store, golden=ws.monitor.golden, **stage)
     return Alerts(ws.store, monitor, lambda: ws.prompts, ws.tracer, clock)
 

@@ -277,6 +277,33 @@ def test_drift_is_looked_at_once_a_window(ws, clock, traffic):
     assert (look["note"], look["traces"]) == ("more about refunds", ["ab" * 16])
 
 
+def test_a_window_of_drift_counts_the_traces_of_its_baseline(ws, clock, traffic):
+    asked = []
+
+    def check(baseline, **filters):
+        asked.append(filters)
+        found = DriftReport(alarm=False)
+        found.can_alarm = len(asked) == 1
+        return found
+
+    kind = SimpleNamespace(kind={"prompt": "ask", "error": None})
+    alerts = alerts_of(ws, clock, check=check, get=lambda _: kind)
+    ws.prompts.save("ask", "user: {{ q }}")
+    alerts.add(name="drift", metric="drift:support", window="10 traces")
+    begin = clock.ns
+    traffic.add(10, every=1, prompt_name="ask", prompt_version=1)
+    traffic.add(40, every=1, prompt_name="other", prompt_version=1)
+    assert alerts.look().entries[0].standing.state == "ok"
+    assert asked[0]["prompt"] == "ask"
+    assert abs(asked[0]["since"].timestamp() - begin / 1e9) < 1
+    clock.move(10)
+    traffic.add(9, every=1, prompt_name="ask", prompt_version=1)
+    alerts.look()
+    assert len(asked) == 1
+    traffic.add(1, prompt_name="ask", prompt_version=1)
+    assert alerts.look().entries[0].standing.state == "no data"
+
+
 def test_drift_that_is_to_be_sure_follows_a_stream_at_every_look(ws, clock):
     asked = []
 

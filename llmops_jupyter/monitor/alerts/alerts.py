@@ -17,7 +17,7 @@ from llmops_jupyter.monitor.alerts.bodies import body_of, reason_of
 from llmops_jupyter.monitor.alerts.deciding import decide
 from llmops_jupyter.monitor.alerts.notifying import Notifier
 from llmops_jupyter.monitor.alerts.readings import Reading, read
-from llmops_jupyter.monitor.alerts.rules import ALL, Rule, read_rules
+from llmops_jupyter.monitor.alerts.rules import ALL, FILTERS, Rule, read_rules
 from llmops_jupyter.monitor.alerts.states import (
     BAD,
     NO_DATA,
@@ -361,8 +361,9 @@ class Alerts:
 
     def _check(self, rule: Rule) -> None:
         """Raise an UnknownNameError for a rule of something that is not there."""
-        if "prompt" in self._filters(rule):
-            self._prompts().get(rule.filters["prompt"])
+        filters = self._filters(rule)
+        if "prompt" in filters:
+            self._prompts().get(filters["prompt"])
         if rule.measure.name == "golden":
             self._monitor.golden.get(rule.measure.argument)
         if rule.measure.name == "drift":
@@ -371,10 +372,16 @@ class Alerts:
     def _filters(self, rule: Rule) -> dict[str, str]:
         """The filters of a rule, with an alias as the version that it stands for now.
 
+        A test of drift looks at what its baseline was made of, where the rule says nothing else.
+
         Raises:
-            UnknownNameError: there is no such version or alias of the prompt.
+            UnknownNameError: there is no such version or alias of the prompt, or no such baseline.
         """
-        return resolved(rule.filters, self._prompts)
+        filters = dict(rule.filters)
+        if rule.measure.name == "drift":
+            kind = self._monitor.get(rule.measure.argument).kind
+            filters = {**{k: v for k, v in kind.items() if k in FILTERS}, **filters}
+        return resolved(filters, self._prompts)
 
 
 def _user() -> str:

@@ -87,6 +87,7 @@ def _drift(monitor: Any, rule: Rule, filters: Mapping[str, Any]) -> Reading:
         None,
         len(report.window),
         alarm=bool(report.alarm),
+        enough=bool(report.alarm or report.can_alarm),
         note=str(report.summary()),
         traces=tuple(str(one.trace_id) for one in traces if hasattr(one, "trace_id")),
     )
