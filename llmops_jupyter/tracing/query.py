@@ -12,7 +12,7 @@ from typing import Any
 from llmops_jupyter.errors import OptionError, UnknownNameError
 from llmops_jupyter.records import Message, Resources, Usage
 from llmops_jupyter.store import Store
-from llmops_jupyter.tracing import names, process, retention, scores, search, values
+from llmops_jupyter.tracing import names, notebooks, process, retention, scores, search, values
 from llmops_jupyter.tracing.messages import clean, load_messages
 from llmops_jupyter.tracing.records import Score, SpanRecord, Trace, TraceSummary, iso
 from llmops_jupyter.tracing.tracer import Tracer
@@ -264,7 +264,11 @@ class Traces:
                 if version:
                     where.append("s.prompt_version = ?")
                     parameters.append(int(version) if version.isdigit() else -1)
-            elif key in ("model", "session", "name", "notebook"):
+            elif key == "notebook":
+                clause, more = notebooks.condition("s.notebook", value)
+                where.append(clause)
+                parameters += more
+            elif key in ("model", "session", "name"):
                 where.append(f"s.{key} = ?")
                 parameters.append(value)
             elif key == "status":

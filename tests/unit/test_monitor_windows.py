@@ -47,7 +47,13 @@ ASK = {"prompt_name": "ask", "prompt_version": 1, "model": "m", "session": "s"}
 
 def test_a_prompt_in_a_function_is_found_by_its_name_model_and_session(alerts, traffic):
     traffic.add(
-        3, **ASK, within="agent", runs=2, status="error", output_tokens=5, notebook="a.ipynb"
+        3,
+        **ASK,
+        within="agent",
+        runs=2,
+        status="error",
+        output_tokens=5,
+        notebook="/home/ann/a.ipynb",
     )
     traffic.add(6, **ASK, output_tokens=5)
     traffic.add(6, prompt_name="other", prompt_version=1, output_tokens=7)

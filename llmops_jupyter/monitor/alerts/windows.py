@@ -16,7 +16,7 @@ from llmops_jupyter.monitor.alerts.ages import Window
 from llmops_jupyter.monitor.alerts.catalogue import Measure
 from llmops_jupyter.monitor.alerts.rules import FILTERS
 from llmops_jupyter.store import Store, aliases
-from llmops_jupyter.tracing import names
+from llmops_jupyter.tracing import names, notebooks
 
 if TYPE_CHECKING:
     from llmops_jupyter.prompts import Prompts
@@ -89,6 +89,10 @@ def fitting(filters: Mapping[str, Any], s: str = "s") -> Clause:
             if version:
                 where.append(f"{s}.prompt_version = ?")
                 parameters.append(int(version))
+        elif key == "notebook":
+            clause, more = notebooks.condition(f"{s}.notebook", value)
+            where.append(clause)
+            parameters += more
         else:
             where.append(f"{s}.{key} = ?")
             parameters.append(value)
@@ -131,7 +135,10 @@ def _of_notebook(filters: Mapping[str, Any]) -> Clause:
     """Only roots know their notebook."""
     if "notebook" not in filters:
         return Clause("1")
-    return Clause(f"coalesce(s.notebook, {NOTEBOOK}) = ?", (filters["notebook"],))
+    where, parameters = notebooks.condition(
+        f"coalesce(s.notebook, {NOTEBOOK})", filters["notebook"]
+    )
+    return Clause(where, tuple(parameters))
 
 
 def first_id(store: Store, since_ns: int) -> int:
