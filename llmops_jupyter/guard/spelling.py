@@ -32,7 +32,9 @@ _TAGS = re.compile("[\U000e0020-\U000e007e]{4,}")
 _STRUCK = re.compile("[\u0334-\u0338]")
 _LETTER = r"[^\W\d_]"
 _APART = re.compile(rf"(?<![^\W_]){_LETTER}(?:[ .\-_*·|/,]{{1,3}}{_LETTER}(?![^\W_])){{3,}}")
-_HELD = re.compile(rf"(?<![^\W_]){_LETTER}{{1,24}}([_\-+.~|/*])(?:{_LETTER}{{1,24}}\1){{3,200}}{_LETTER}{{1,24}}(?![^\W_])")
+_HELD = re.compile(
+    rf"(?<![^\W_]){_LETTER}{{1,24}}([_\-+.~|/*])(?:{_LETTER}{{1,24}}\1){{3,200}}{_LETTER}{{1,24}}(?![^\W_])"
+)
 _BETWEEN = re.compile(r"[ .\-_*·|/,]+")
 _LARGE = re.compile(
     "[\U0001f1e6-\U0001f1ff\U0001f130-\U0001f149\U0001f150-\U0001f169\U0001f170-\U0001f189]"

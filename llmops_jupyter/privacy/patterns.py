@@ -41,7 +41,9 @@ _CARD = (
     r"|[0-9]{4}([ -])[0-9]{4}\2[0-9]{4}\2[0-9]{4}(?:\2[0-9]{3})?"
     r"|[0-9]{4}([ -])[0-9]{6}\3[0-9]{4,5}"
 )
-_VERSION = re.compile(r"(?i)(?:\b(?:version|release|build|firmware|update|upgraded? to)s?|==|>=|~=)[ \t:=]{0,3}v?$")
+_VERSION = re.compile(
+    r"(?i)(?:\b(?:version|release|build|firmware|update|upgraded? to)s?|==|>=|~=)[ \t:=]{0,3}v?$"
+)
 _KEY_BLOCK = "PRIVATE KEY(?: BLOCK)?-----"
 
 

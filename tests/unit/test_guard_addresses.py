@@ -30,8 +30,8 @@ def found(text, **options):
         f"> ![a][r]\n>\n> [r]:\n> <{EVIL}>",
         f"![a][r\\]]\n\n[r\\]]: {EVIL}",
         f"![a][r\nq]\n\n[r\nq]: {EVIL}",
-        f"![a][r]\n\n[r]: &#104;ttps://evil.test/x",
-        f"![r]\n\n[r]: //evil.test/x",
+        "![a][r]\n\n[r]: &#104;ttps://evil.test/x",
+        "![r]\n\n[r]: //evil.test/x",
         f"![a](<{EVIL}> (title))",
         f"[![a]({EVIL})](page.html)",
         f"<img srcset='/a.png 1x, {EVIL} 2x'>",
@@ -115,9 +115,7 @@ def test_of_a_link_with_brackets_in_its_address_nothing_is_left():
 
 def test_a_label_keeps_what_is_harmless_and_loses_what_is_not():
     text = f"[see ![chart]({EVIL}) and *this*](https://other.test)"
-    assert found(text).replaced == (
-        "[see chart [image removed] and *this*](https://other.test)"
-    )
+    assert found(text).replaced == ("[see chart [image removed] and *this*](https://other.test)")
     assert found(text, allow=["example.org"]).replaced == (
         "see chart [image removed] and *this* [link removed]"
     )
@@ -134,7 +132,18 @@ def test_hosts_of_the_list_may_be_written_as_addresses():
 
 HOSTILE = (
     *("](", "![a](", "](//a (", "](//a '", "[a](<", "]:", "]: //a", "]:a:", "[", "![", "[a]: "),
-    *("<a ", "<a '", '<a "', "<a b='\"", "<p style='", "`", "``` ", "`a``b```", "```a\n", "  ```\n"),
+    *(
+        "<a ",
+        "<a '",
+        '<a "',
+        "<a b='\"",
+        "<p style='",
+        "`",
+        "``` ",
+        "`a``b```",
+        "```a\n",
+        "  ```\n",
+    ),
     *("\n> ", "](\n>", "(", "](a)", "[[](x)", "[a](javascript:b)", "srcset=", "<img srcset='a,"),
 )
 
@@ -154,7 +163,7 @@ def test_hostile_text_takes_steps_in_proportion(unit):
 def test_no_pattern_looks_on_without_a_bound_behind_a_start_that_repeats():
     """Ends of addresses are looked up once for the whole text, and repeats behind them are bounded."""
     assert re.search(r"\{0,\d+\}", addresses._REST.pattern)
-    assert "*\"" not in addresses._TITLE.pattern
+    assert '*"' not in addresses._TITLE.pattern
     ends = addresses._Ends("](" * 1_000)
     assert [ends.of(2 * n + 1, 2 * n + 2) for n in range(1_000)] == [2_000] * 1_000
 

@@ -20,9 +20,7 @@ BEGINNING = 300
 _BRACKET = re.compile(r"\\.|!?\[|\]\(?", re.DOTALL)
 _GAP = re.compile(r"[\s>]*")
 _POINTED = re.compile(r"<([^<>\n]*)>")
-_TITLE = re.compile(
-    r"[\s>]*(?:\"[^\"]{0,600}\"|'[^']{0,600}'|\([^()]{0,600}\))?[\s>]{0,600}\)"
-)
+_TITLE = re.compile(r"[\s>]*(?:\"[^\"]{0,600}\"|'[^']{0,600}'|\([^()]{0,600}\))?[\s>]{0,600}\)")
 _NO_ADDRESS = re.compile(r"[\s<>]")
 _REST = re.compile(r"[^)\n]{0,300}\)?")
 _STOP = re.compile(r"\\[^\s<>]|[()]|[\s<>]+")
@@ -45,14 +43,36 @@ _ATTRIBUTE = re.compile(
 _HANDLER = re.compile(r"(?i)[\s/\"']on[a-z]{3,20}\s*=")
 _STYLE = re.compile(r"(?i)[\s/\"']style\s*=\s*(?:\"([^\"]*)|'([^']*)|([^\s>\"']+))")
 _COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)", re.DOTALL)
-_FETCHES = re.compile(r"(?i)(?:url|image-set|image|src|element|cross-fade|expression)\s*\(|@import|\\")
+_FETCHES = re.compile(
+    r"(?i)(?:url|image-set|image|src|element|cross-fade|expression)\s*\(|@import|\\"
+)
 _SIGN = re.compile(r"(?i)\burl\s*\(")
 _RUNS = frozenset(
-    "script iframe object embed applet form meta base link style svg math template frame frameset input button".split()
+    [
+        "script",
+        "iframe",
+        "object",
+        "embed",
+        "applet",
+        "form",
+        "meta",
+        "base",
+        "link",
+        "style",
+        "svg",
+        "math",
+        "template",
+        "frame",
+        "frameset",
+        "input",
+        "button",
+    ]
 )
 # Those whose content runs or loads.
 _ALWAYS = ("script", "style")
-_LOADS = frozenset("src srcset imagesrcset poster background lowsrc dynsrc data".split())
+_LOADS = frozenset(
+    ["src", "srcset", "imagesrcset", "poster", "background", "lowsrc", "dynsrc", "data"]
+)
 _LOADING = ("image", "feimage", "use", "link")
 _BETWEEN = re.compile(r"[\s,]+")
 _WEB = re.compile(r"(?i)^(https?|ftp):/*")
@@ -88,7 +108,9 @@ def found_in(text: str) -> Iterator[Link]:
     has_images = "![" in text
     for match in _DEFINED.finditer(text):
         # An image may refer to it, which would load.
-        yield Link(match.start(), match.end(), (match[1] or match[2] or "")[:LONGEST], loads=has_images)
+        yield Link(
+            match.start(), match.end(), (match[1] or match[2] or "")[:LONGEST], loads=has_images
+        )
     for match in _LOOSE.finditer(text):
         if has_host(match[1]):
             yield Link(match.start(1), match.end(), match[1][:LONGEST], loads=has_images)
@@ -194,7 +216,9 @@ def _of_tag(text: str, match: re.Match[str]) -> Iterator[Link]:
     if _HANDLER.search(attributes):
         yield Link(begin, end, "", runs=f"the HTML tag {name[:40]} with code")
     if _fetches(attributes):
-        yield Link(begin, end, "", loads=True, runs=f"the HTML tag {name[:40]} with a style that loads")
+        yield Link(
+            begin, end, "", loads=True, runs=f"the HTML tag {name[:40]} with a style that loads"
+        )
     for attribute in _ATTRIBUTE.finditer(attributes):
         value = attribute[2] or attribute[3] or attribute[4] or ""
         what = attribute[1].casefold()

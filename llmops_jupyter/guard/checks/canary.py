@@ -22,7 +22,9 @@ from llmops_jupyter.records import Message, Place
 
 LENGTH = 14
 # The number or the sign before an entry of a list.
-_NUMBER = re.compile(r"(?m)^[ \t>]{0,20}[(\[]?[0-9]{1,3}[.):\]-]+[ \t]*|(?<=[\s,;])[(\[]?[0-9]{1,2}[.):\]][ \t]")
+_NUMBER = re.compile(
+    r"(?m)^[ \t>]{0,20}[(\[]?[0-9]{1,3}[.):\]-]+[ \t]*|(?<=[\s,;])[(\[]?[0-9]{1,2}[.):\]][ \t]"
+)
 
 
 @dataclass(frozen=True)

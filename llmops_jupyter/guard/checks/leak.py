@@ -36,9 +36,7 @@ class Leak:
         for message in about.messages:
             if message.role == "user":
                 known -= _grams(_words(message.content), size)
-        spans = merged(
-            [span for read in readings(text) for span in _repeats(read, known, size)]
-        )
+        spans = merged([span for read in readings(text) for span in _repeats(read, known, size)])
         if not spans:
             return Finding(None, False, "it does not repeat the system message")
         first = text[spans[0][0] : spans[0][1]]

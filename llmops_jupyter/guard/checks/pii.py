@@ -41,9 +41,7 @@ class PersonalData:
             return Finding(None, False, "no personal data")
         counts = Counter(mark for _, _, mark in found)
         said = ", ".join(f"{mark} {n}×" if n > 1 else mark for mark, n in counts.items())
-        return Finding(
-            None, True, "there is personal data in it", said, replaced(text, found)
-        )
+        return Finding(None, True, "there is personal data in it", said, replaced(text, found))
 
     def _may_stay(self, text: str, one: privacy.Finding) -> bool:
         value = text[one.start : one.end].casefold()

@@ -33,7 +33,7 @@ _BEARER = re.compile(
     r"(?i)\b(?:bearer|authorization:[ \t]{0,3}basic)[ \t]{1,3}([A-Za-z0-9._~+/=-]{16,}[^\s\"'`<>,;]*)"
 )
 # Names of passwords in several languages, and of other secrets; what goes on behind a name is another name: tokenizer.
-_PASSWORD_NAMES = (
+_PASSWORD_NAMES = (  # noqa: S105 - names of secrets, no secrets
     r"pass(?:word|wd|phrase|code)|passwor[dt]|pwd|(?<=_)pass|kennwort|mot de passe|contraseña|contrasena|senha|wachtwoord"
     r"|lösenord|adgangskode|passord|salasana|hasło|haslo|şifre|парол[ья]|密码|密碼|パスワード|비밀번호"
 )
@@ -122,7 +122,10 @@ def _value(text: str, match: re.Match[str]) -> tuple[int, int] | None:
         return (begin, end) if _is_secret(match["quoted"], is_password=is_password) else None
     begin = match.start("bare")
     value = match["bare"].rstrip(".:,;")
-    if text[match.end("bare") : match.end("bare") + 1] in ("(", "["):  # it is called, or looked up in
+    if text[match.end("bare") : match.end("bare") + 1] in (
+        "(",
+        "[",
+    ):  # it is called, or looked up in
         return None
     is_setting = _SETTING.search(text, max(0, match.start() - 40), begin) is not None
     if not is_setting and _IDENTIFIER.fullmatch(_FIRST.split(value)[0]):
