@@ -33,7 +33,7 @@ _BEARER = re.compile(
     r"(?i)\b(?:bearer|authorization:[ \t]{0,3}basic)[ \t]{1,3}([A-Za-z0-9._~+/=-]{16,}[^\s\"'`<>,;]*)"
 )
 # Names of passwords in several languages, and of other secrets; what goes on behind a name is another name: tokenizer.
-_PASSWORD_NAMES = (  # noqa: S105 - names of secrets, no secrets
+_PASSWORD_NAMES = (
     r"pass(?:word|wd|phrase|code)|passwor[dt]|pwd|(?<=_)pass|kennwort|mot de passe|contraseña|contrasena|senha|wachtwoord"
     r"|lösenord|adgangskode|passord|salasana|hasło|haslo|şifre|парол[ья]|密码|密碼|パスワード|비밀번호"
 )
