@@ -152,7 +152,12 @@ def composed() -> Bank:
 @functools.cache
 def documents() -> Bank:
     letters = [Sample(text, False, "mails") for text in sets.mails()]
-    return bank([*sets.prose(), *letters, *sets.own("documents", positive=False), *sets.pages()])
+    return bank(
+        [
+            *(*sets.prose(), *letters),
+            *(*sets.own("documents", positive=False), *sets.pages()),
+        ]
+    )
 
 
 @functools.cache

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import guard_models, guard_rates, guard_sets
+from benchmarks import guard_documents, guard_models, guard_rates, guard_sets
 from benchmarks.corpora import DataMissing
 from benchmarks.report import Row, spread
 
@@ -101,7 +101,8 @@ def _documents() -> list[Row]:
         int((orders > 0).sum() + (asked > 0).sum()),
         len(orders) + len(asked),
     )
-    return [_row(everything, RECALL), *(_row(rate) for rate in guard_rates.request())]
+    told = (*guard_rates.request(), *guard_documents.rates())
+    return [_row(everything, RECALL), *(_row(rate) for rate in told)]
 
 
 def _latency(calls: int) -> list[Row]:

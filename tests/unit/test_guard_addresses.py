@@ -33,6 +33,7 @@ def found(text, **options):
         "![a][r]\n\n[r]: &#104;ttps://evil.test/x",
         "![r]\n\n[r]: //evil.test/x",
         f"![a](<{EVIL}> (title))",
+        f"![b](b.png) ![a](b\n\n)\n\n[a]: {EVIL}",
         f"[![a]({EVIL})](page.html)",
         f"<img srcset='/a.png 1x, {EVIL} 2x'>",
         f"<source srcset='/a.png,{EVIL} 2x'>",
@@ -70,6 +71,7 @@ def test_what_would_load_by_itself_is_found_and_gone(text):
         "x = d['a']: e:f",
         "if a <b and c> d: pass",
         "[r]: notes.md and ![r]",
+        "![plot](plot.png)\n\n[1]: https://example.org/paper",
         "| a | b |\n|---|---|\n| 1 | 2 |",
     ],
 )

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from engine_fakes import FakeEngine, plug
-from guard_fakes import ATTACK, fitted  # noqa: F401 - a fixture
+from guard_fakes import ATTACK, FakeInjection, fitted  # noqa: F401 - a fixture
 from rag_fakes import PAGES, documents_of, workspace_with
 from test_agent import script
 
@@ -65,6 +65,19 @@ def spans(ws, op="run_guardrail"):
 
 
 # The pipeline
+
+
+@pytest.mark.parametrize(("on_error", "allowed"), [("warn", True), ("deny", False)])
+def test_what_was_not_read_leaves_a_check_undecided(ws, engine, monkeypatch, on_error, allowed):
+    monkeypatch.setattr(
+        FakeInjection, "find", lambda self, text, about: Finding(0.1, False, "calm", unread=12_345)
+    )
+    rule = {"check": "injection", "action": "deny", "on_error": on_error}
+    ws.guard.add("long", {"input": [rule]})
+    report = ws.guard.check("a long text", "long")
+    assert report.allowed is allowed
+    assert "12,345 characters in the middle were not read" in report.verdicts[0].reason
+    assert report.verdicts[0].decision == on_error
 
 
 def test_checks_are_asked_in_order_and_each_gets_what_is_left(ws, engine):

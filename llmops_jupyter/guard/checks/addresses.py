@@ -29,6 +29,8 @@ _DEFINED = re.compile(
     r"[ \t]*(?:\r?\n[ \t>]*)?(?:<([^<>\n]*)>|([^\s<>]\S*))"
 )
 _LOOSE = re.compile(r"\]:[ \t]*(?:\r?\n[ \t>]*)?<?([^\s<>\]]+)")
+# An image that everybody reads the same way, and that refers to no definition.
+_PLAIN_IMAGE = re.compile(r"!\[[^\[\]\\\n`]*\]\([^\s()<>\\]+\)")
 _AUTO = re.compile(r"<([A-Za-z][A-Za-z0-9+.-]{1,30}:[^<>\s]+)>")
 _BARE = re.compile(
     r"(?i)(?<![\w/.])(?:(?:https?|ftp):|www\.|javascript:|vbscript:|data:(?=\w+/))[^\s<>\"'`)\]]+"
@@ -105,7 +107,7 @@ class Link:
 def found_in(text: str) -> Iterator[Link]:
     """All links, images and tags of a text; those within others are told as well."""
     yield from _in_brackets(text)
-    has_images = "![" in text
+    has_images = text.count("![") > len(_PLAIN_IMAGE.findall(text))
     for match in _DEFINED.finditer(text):
         # An image may refer to it, which would load.
         yield Link(

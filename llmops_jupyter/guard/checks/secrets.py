@@ -33,12 +33,12 @@ _BEARER = re.compile(
     r"(?i)\b(?:bearer|authorization:[ \t]{0,3}basic)[ \t]{1,3}([A-Za-z0-9._~+/=-]{16,}[^\s\"'`<>,;]*)"
 )
 # Names of passwords in several languages, and of other secrets; what goes on behind a name is another name: tokenizer.
-_PASSWORD_NAMES = (
+_LOCKS = (
     r"pass(?:word|wd|phrase|code)|passwor[dt]|pwd|(?<=_)pass|kennwort|mot de passe|contraseña|contrasena|senha|wachtwoord"
     r"|lösenord|adgangskode|passord|salasana|hasło|haslo|şifre|парол[ья]|密码|密碼|パスワード|비밀번호"
 )
 _NAMED = re.compile(
-    rf"(?i)(?:(?P<pass>{_PASSWORD_NAMES})|secret|token|api[_ -]?key|access[_ -]?key|private[_ -]?key|account[_ -]?key"
+    rf"(?i)(?:(?P<pass>{_LOCKS})|secret|token|api[_ -]?key|access[_ -]?key|private[_ -]?key|account[_ -]?key"
     r"|credentials?|auth[_ -]?key)(?:_?[0-9]{1,3}|_(?:key|id|value|prod|production|dev|test|staging|live|main|old|new|v[0-9]))?"
     r"(?![A-Za-z0-9_])"
     r"[\"'`]{0,2}[ \t\u00a0]{0,3}(?P<sign>=>|:=|[:=：]|\b(?:is|ist|est|es|è)\b)[ \t\u00a0]{0,3}"
@@ -49,7 +49,7 @@ _NAMED = re.compile(
 _SETTING = re.compile(r"[A-Z][A-Z0-9_]*=")
 _EXAMPLE = re.compile(
     r"(?i)^(?:(?:my|the|some|an?|test|env)(?![a-z0-9])|your|example|sample|dummy|placeholder|change|replace|insert|todo"
-    r"|xxx|\*\*\*|\.\.\.|\$|%|os\.)"
+    r"|xxx|\*\*\*|\.\.\.|\$|%|os\.|[~.]{0,2}/)"
     r"|x{6}|\*{4}|\.{3}|example|placeholder|redacted|1234567|\{[^{}]{0,80}\}"
 )
 _PART = r"(?:[^\W\d_]+[0-9]{0,3}[^\W\d_]?|[0-9]{1,4})"
