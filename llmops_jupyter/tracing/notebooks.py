@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 # A notebook's path may come from Windows.
 SEPARATORS = ("/", "\\")
 
@@ -13,7 +15,7 @@ def is_notebook(path: str | None, name: str) -> bool:
     return path == name or any(path.endswith(f"{one}{name}") for one in SEPARATORS)
 
 
-def condition(column: str, name: str) -> tuple[str, list[str | int]]:
+def condition(column: str, name: str) -> tuple[str, list[Any]]:
     """The same as a condition of SQL on a column, with its parameters."""
     ends = [f"{one}{name}" for one in SEPARATORS]
     return f"({column} = ? OR substr({column}, ?) IN (?, ?))", [name, -len(name) - 1, *ends]

@@ -254,6 +254,7 @@ class Traces:
     def _where(self, filters: Mapping[str, Any]) -> tuple[str, list[Any]]:
         where: list[str] = []
         parameters: list[Any] = []
+        more: list[Any]
         for key, value in filters.items():
             if value is None:
                 continue
