@@ -148,7 +148,9 @@ def test_where_no_model_is_named_an_adapter_says_which_it_is_for(ws, base, tmp_p
     ws.prompts.save("q", "Hello you")
     ws.prompts.keep_defaults(ws.prompts.get("q"), {"model": "other"})
     version = ws.prompts.get("p")
-    options = ws.prompts._options(version, version.content, {"adapters": ["shop"]})
+    options = ws.prompts._options(
+        version, version.content, {"adapters": ["shop"]}, use_defaults=True
+    )
     assert options.model == "tiny@1"
     assert "model" not in options.defaults(), "it is found again"
     for prompt, chosen in (("q", {}), ("p", {"model": "other"})):

@@ -26,6 +26,7 @@ def drifted(ws, template, made, count=150):
             prompt_version=1,
         ).begin()
         root.output(row["output"])
+        root.timed(1.0)
         root.finish()
     report = ws.monitor.check("usual", calibrated=False)
     assert report.alarm
@@ -39,7 +40,7 @@ def test_a_gate_from_an_alarm_runs_the_prompt_with_its_own_variables(ws):
     suite = report.gate("no-drift", limit=30)
     engine = plug(ws, FakeEngine(lambda text: "It is on its way."))
     outcome = ws.evaluation.gate("no-drift")
-    assert outcome.outcome == "passed"
+    assert outcome.outcome == "passed", str(outcome)
     assert len(engine.requests) == 30
     asked = {request.messages[-1].content for request in engine.requests}
     given = {row["question"] for _, row in ws.data.get(suite.data).items()}
@@ -112,6 +113,7 @@ def test_rows_of_other_prompts_are_left_out_of_the_gate(ws):
             "ask", op="invoke_workflow", attributes={"llmops.prompt.variables": {"q": row["input"]}}
         ).begin()
         root.output(row["output"])
+        root.timed(1.0)
         root.finish()
     suite = ws.monitor.check("usual", calibrated=False).gate("no-drift", variant="ask")
     assert ws.data.get(suite.data).n_rows == 20
