@@ -113,8 +113,7 @@ class Stream:
         Of each session its first row is taken in, since the rows after it are no independent ones. Returns the
         stream itself.
 
-        Raises:
-            Rows that are given twice count once if they have an id, and twice if they have none. They are taken in some
+        Rows that are given twice count once if they have an id, and twice if they have none. They are taken in some
         thousands at a time, and other kernels may write in between; so may what was taken in before an interrupt stay.
 
         Raises:
