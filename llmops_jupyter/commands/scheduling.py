@@ -57,7 +57,9 @@ def golden_(context: Context, values: Mapping[str, Any]) -> Result:
         golden.remove(name)
         return Result({"removed": name}, (f"{name} was taken away; its runs stay",))
     if action == "run":
-        with told(context) as tell:
+        with told(
+            context, "broken off; golden runs are whole or not at all: the next one begins anew"
+        ) as tell:
             made = golden.run(name, tell=tell, renew=values["renew"])
         return Result(made, (made.sentence(), Rows(made.rows())))
     return _show(golden, values)

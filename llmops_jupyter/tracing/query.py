@@ -27,15 +27,18 @@ SUMMARY = (
 )
 
 
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
 def parse_when(text: str | datetime | timedelta | None) -> int | None:
     """A moment in nanoseconds: an ISO date or time, or an age such as ``90m``, ``24h``, ``7d``."""
     if text is None:
         return None
     now = datetime.now(timezone.utc)
     if isinstance(text, timedelta):
-        return int((now - text).timestamp() * 1e9)
+        return nanoseconds(now - text)
     if isinstance(text, datetime):
-        return int(text.timestamp() * 1e9)
+        return nanoseconds(text)
     units = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
     number, unit = text[:-1], text[-1:]
     if unit in units and number.replace(".", "", 1).isdigit():
@@ -46,7 +49,17 @@ def parse_when(text: str | datetime | timedelta | None) -> int | None:
         raise OptionError(
             f"{text!r} is no time. Write an age such as 90m, 24h or 7d, or a date such as 2026-01-31."
         ) from e
-    return int(moment.astimezone().timestamp() * 1e9)
+    return nanoseconds(moment)
+
+
+def nanoseconds(moment: datetime) -> int:
+    """A moment since 1970, exactly: a float has no room for nanoseconds. Without a zone it is local time."""
+    return (moment.astimezone(timezone.utc) - EPOCH) // timedelta(microseconds=1) * 1_000
+
+
+def moment_of(ns: int) -> datetime:
+    """The last microsecond that is not after some nanoseconds since 1970."""
+    return EPOCH + timedelta(microseconds=ns // 1_000)
 
 
 class Traces:

@@ -7,7 +7,7 @@ false alarms are counted by windows and not by looks. A stream against a baselin
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.errors import DataError
@@ -17,6 +17,7 @@ from llmops_jupyter.monitor.alerts.rules import Rule
 from llmops_jupyter.monitor.alerts.states import NO_DATA, S, Standing
 from llmops_jupyter.monitor.alerts.windows import NO_TEST, Clause, calls_of, nth_newest, roots_of
 from llmops_jupyter.store import Store
+from llmops_jupyter.tracing.query import moment_of
 
 if TYPE_CHECKING:
     from llmops_jupyter.evaluation.answering import Tell
@@ -77,7 +78,7 @@ def _since(store: Store, rule: Rule, filters: Mapping[str, Any], now_ns: int) ->
         first = nth_newest(store, counted, rule.window.traces or 1)
         row = store.row("SELECT start_ns FROM spans WHERE id = ?", (first,))
         begin = 0 if row is None else int(row[0])
-    return datetime.fromtimestamp(begin / S, timezone.utc)
+    return moment_of(begin)
 
 
 def _drift(monitor: Any, rule: Rule, filters: Mapping[str, Any]) -> Reading:
