@@ -688,12 +688,16 @@ import llmops_jupyter as lo
 from llmops_jupyter.errors import BudgetError
 with lo.open({path!r}) as ws:
     plug_words(ws, 25)
+
+    def ask():
+        return ws.prompts.run(ws.prompts.scratch("go"), max_tokens=40).usage.output_tokens
+
+    wrote = ask()  # Nothing is cold, so both race for the rest.
     print("ready", flush=True)
     sys.stdin.readline()
-    wrote = 0
     try:
         while True:
-            wrote += ws.prompts.run(ws.prompts.scratch("go"), max_tokens=40).usage.output_tokens
+            wrote += ask()
     except BudgetError:
         print(wrote)
 """
@@ -723,7 +727,6 @@ def test_two_processes_together_stay_within_a_budget(ws):
     assert sum(wrote) == state.used["output_tokens"]
     # Who ends first was refused while the other held the rest, so nothing is overrun.
     assert 1010 - 40 <= sum(wrote) <= 1010
-    assert all(wrote)
 
 
 KILLED = """
