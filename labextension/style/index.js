@@ -1,0 +1,8 @@
+import './base.css';
+import './traces.css';
+import './prompts.css';
+import './evaluations.css';
+import './models.css';
+import './indexes.css';
+import './monitor.css';
+import './renderer.css';
