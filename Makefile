@@ -12,6 +12,10 @@ JOBS ?= 2
 ARGS ?=
 
 BIN := $(VENV)/bin
+PANEL := llmops_jupyter/labextension/package.json
+PANEL_SOURCE := $(shell find labextension/src labextension/style labextension/schema -type f 2>/dev/null)
+NPM := $(shell command -v npm 2>/dev/null)
+NO_NODE := There is no npm on this machine (Debian: apt-get install nodejs npm), so
 STAMPS := $(VENV)/stamps
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 COMPILER_NOTE := llama-cpp-python is compiled on this machine, which takes about five minutes once.
@@ -30,7 +34,7 @@ endif
 export QUESTION
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint lab wheel bench docs clean
+.PHONY: help demo test lint lab panel wheel bench docs clean
 
 help: ## list these commands
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -e 's/:.*## /	/' -e 's/^/make /' | expand -t 14
@@ -40,25 +44,33 @@ demo: $(STAMPS)/demo $(STAMPS)/minilm ## answer a question with the bundled mode
 	@echo
 	@echo "To go on in JupyterLab, run: make lab"
 
-test: $(STAMPS)/test $(STAMPS)/minilm ## run every test that this machine can run
+test: $(STAMPS)/test $(STAMPS)/minilm $(if $(NPM),panel) ## run every test that this machine can run
+	@$(if $(NPM),cd labextension && npm test --silent,echo "$(NO_NODE) the tests of the side panel are skipped.")
 	@$(BIN)/python -m pytest -ra -n $(JOBS) --dist loadfile tests $(ARGS)
 
-lint: $(STAMPS)/lint ## check style, types and the order of the rooms
+lint: $(STAMPS)/lint $(if $(NPM),$(STAMPS)/node) ## check style, types and the order of the rooms
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@$(if $(NPM),cd labextension && npm run --silent lint,echo "$(NO_NODE) the side panel was not checked.")
 
-lab: $(STAMPS)/demo $(STAMPS)/minilm ## open the notebooks in JupyterLab
+lab: $(STAMPS)/demo $(STAMPS)/minilm $(if $(NPM),panel) ## open the notebooks in JupyterLab, with the side panel if there is Node
+	@$(if $(NPM),,echo "$(NO_NODE) JupyterLab opens without the side panel.")
 	$(BIN)/jupyter lab --notebook-dir=notebooks $(ARGS)
 
-wheel: $(STAMPS)/build ## build wheel and sdist into dist/, and try the wheel in an empty environment
+panel: $(PANEL) ## build the side panel for JupyterLab and Notebook, and show it to this environment (needs Node)
+	@mkdir -p $(VENV)/share/jupyter/labextensions
+	@ln -sfn "$(CURDIR)/llmops_jupyter/labextension" $(VENV)/share/jupyter/labextensions/llmops-jupyter
+
+wheel: $(STAMPS)/build $(PANEL) ## build wheel and sdist into dist/, and try the wheel in an empty environment
 	rm -rf dist build/wheel-trial
 	$(BIN)/python -m build
 	$(PYTHON) -m venv build/wheel-trial
 	build/wheel-trial/bin/python -m pip install --disable-pip-version-check -q -c constraints.txt dist/*.whl
 	cd build && wheel-trial/bin/llmops --version
 	cd build && wheel-trial/bin/python -c "import llmops_jupyter; print(llmops_jupyter.__file__)"
+	test -f build/wheel-trial/share/jupyter/labextensions/llmops-jupyter/package.json
 	rm -rf build/wheel-trial
 
 bench: $(STAMPS)/demo $(STAMPS)/minilm ## run the measurements (LLMOPS_BENCH_DATA names a folder with more data)
@@ -70,6 +82,7 @@ docs: $(STAMPS)/docs ## build the documentation into docs/_build/html, running i
 
 clean: ## remove the environment and all that was built; the store in .llmops stays
 	rm -rf $(VENV) dist build docs/_build docs/jupyter_execute
+	rm -rf llmops_jupyter/labextension labextension/lib labextension/node_modules labextension/tsconfig.tsbuildinfo
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
@@ -91,7 +104,17 @@ $(STAMPS)/lint $(STAMPS)/docs: $(STAMPS)/venv pyproject.toml constraints.txt
 	@touch $@
 
 $(STAMPS)/build: $(STAMPS)/venv
-	$(INSTALL) "build>=1.2"
+	$(INSTALL) "build>=1.2" "jupyter-builder>=1.2,<2"
+	@touch $@
+
+$(STAMPS)/node: $(STAMPS)/venv labextension/package.json labextension/package-lock.json
+	@command -v npm >/dev/null || { echo "$(NO_NODE) the side panel cannot be built." >&2; exit 1; }
+	cd labextension && npm ci --silent
+	@touch $@
+
+$(PANEL): $(STAMPS)/node $(STAMPS)/build $(PANEL_SOURCE) labextension/tsconfig.json
+	cd labextension && npm run --silent build:lib
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/jupyter-builder build labextension
 	@touch $@
 
 # MiniLM, for retrieval; without its own requirement, which is torch. All else works without it.

@@ -49,7 +49,7 @@ EXTRAS = frozenset(
         "all",
     ]
 )
-COMMANDS = ("demo", "test", "lint", "lab", "wheel", "bench", "docs", "clean", "help")
+COMMANDS = ("demo", "test", "lint", "lab", "panel", "wheel", "bench", "docs", "clean", "help")
 LOADED = (
     "import json, sys; print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
 )
