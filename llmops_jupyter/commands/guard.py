@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from llmops_jupyter.commands import versions
 from llmops_jupyter.commands.view import Context, Result, Rows, line, minute, table, told
 from llmops_jupyter.errors import OptionError
 from llmops_jupyter.guard import PolicyVersion, Report
@@ -157,7 +158,7 @@ def calibrate_(context: Context, values: Mapping[str, Any]) -> Result:
 
 def history_(context: Context, values: Mapping[str, Any]) -> Result:
     guard, name = context.workspace.guard, values["name"]
-    versions = [
+    rows = [
         {
             "version": v.version,
             "aliases": ", ".join(v.aliases),
@@ -166,33 +167,15 @@ def history_(context: Context, values: Mapping[str, Any]) -> Result:
         }
         for v in guard.history(name)
     ]
-    moves = [
-        {
-            "when": minute(c.at),
-            "alias": c.alias,
-            "version": c.version if c.version is not None else "removed",
-            "before": c.previous if c.previous is not None else "",
-            "note": c.note,
-        }
-        for c in guard.alias_log(name.partition("@")[0])
-    ]
-    views = (Rows(versions), Rows(moves)) if moves else (Rows(versions),)
-    return Result({"versions": versions, "aliases": moves}, views)
+    return versions.history(guard, name, rows)
 
 
 def diff_(context: Context, values: Mapping[str, Any]) -> Result:
-    difference = context.workspace.guard.diff(values["ref"], values["other"])
-    return Result(difference, (difference,))
+    return versions.diff(context.workspace.guard, values)
 
 
 def alias_(context: Context, values: Mapping[str, Any]) -> Result:
-    guard, note = context.workspace.guard, values["note"] or ""
-    if values["remove"]:
-        name = values["ref"].partition("@")[0]
-        guard.unalias(f"{name}@{values['alias']}", note)
-        return line(f"{name}@{values['alias']} removed")
-    found = guard.alias(values["ref"], values["alias"], note)
-    return line(f"{found.name}@{values['alias']} → version {found.version}")
+    return versions.alias(context.workspace.guard, values)
 
 
 def given_of(context: Context, name: str) -> Any:

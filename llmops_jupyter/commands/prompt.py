@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from llmops_jupyter.commands import versions
 from llmops_jupyter.commands.arguments import SETTINGS
-from llmops_jupyter.commands.view import Context, Result, Rows, line, minute, table, where_of
+from llmops_jupyter.commands.view import Context, Result, line, minute, table, where_of
 from llmops_jupyter.errors import OptionError, unknown_name
 from llmops_jupyter.records import Sampling
 
@@ -66,7 +67,7 @@ def show_(context: Context, values: Mapping[str, Any]) -> Result:
 
 def history_(context: Context, values: Mapping[str, Any]) -> Result:
     prompts, name = context.workspace.prompts, values["name"]
-    versions = [
+    rows = [
         {
             "version": v.version,
             "aliases": ", ".join(v.aliases),
@@ -76,33 +77,15 @@ def history_(context: Context, values: Mapping[str, Any]) -> Result:
         }
         for v in prompts.history(name)
     ]
-    moves = [
-        {
-            "when": minute(c.at),
-            "alias": c.alias,
-            "version": c.version if c.version is not None else "removed",
-            "before": c.previous if c.previous is not None else "",
-            "note": c.note,
-        }
-        for c in prompts.alias_log(name.partition("@")[0])
-    ]
-    views = (Rows(versions), Rows(moves)) if moves else (Rows(versions),)
-    return Result({"versions": versions, "aliases": moves}, views)
+    return versions.history(prompts, name, rows)
 
 
 def diff_(context: Context, values: Mapping[str, Any]) -> Result:
-    difference = context.workspace.prompts.diff(values["ref"], values["other"])
-    return Result(difference, (difference,))
+    return versions.diff(context.workspace.prompts, values)
 
 
 def alias_(context: Context, values: Mapping[str, Any]) -> Result:
-    prompts, note = context.workspace.prompts, values["note"] or ""
-    if values["remove"]:
-        name = values["ref"].partition("@")[0]
-        prompts.unalias(f"{name}@{values['alias']}", note)
-        return line(f"{name}@{values['alias']} removed")
-    found = prompts.alias(values["ref"], values["alias"], note)
-    return line(f"{found.name}@{values['alias']} → version {found.version}")
+    return versions.alias(context.workspace.prompts, values)
 
 
 def rollback_(context: Context, values: Mapping[str, Any]) -> Result:

@@ -12,7 +12,8 @@ from typing import Any
 
 from llmops_jupyter.errors import GuardError, OptionError, unknown_name
 from llmops_jupyter.guard.policy import Policy, read_policy
-from llmops_jupyter.store import Store, aliases
+from llmops_jupyter.store import aliases
+from llmops_jupyter.store.versions import Versions
 
 KIND = "guard"
 FOLDER = Path(__file__).parent / "policies"
@@ -44,43 +45,10 @@ class PolicyVersion:
         return self.text
 
 
-@dataclass(frozen=True)
-class PolicyDifference:
-    """Two versions side by side; shows coloured in a notebook."""
-
-    before: str
-    after: str
-    names: tuple[str, str]
-
-    @property
-    def equal(self) -> bool:
-        return self.before == self.after
-
-    def __str__(self) -> str:
-        from llmops_jupyter import render
-
-        return render.diff_text(self.before, self.after, self.names)
-
-    def ansi(self) -> str:
-        """The difference with terminal colours."""
-        from llmops_jupyter import render
-
-        return render.diff_text(self.before, self.after, self.names, colour=True)
-
-    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        from llmops_jupyter import render
-
-        return {
-            "text/html": render.diff_html(self.before, self.after, self.names),
-            "text/plain": str(self),
-        }
-
-
-class Policies:
+class Policies(Versions[PolicyVersion]):
     """The policies of a store, and those that come with the package."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    KIND = KIND
 
     def add(
         self, name: str, policy: str | Path | Mapping[str, Any] | Policy, *, note: str = ""
@@ -114,60 +82,14 @@ class Policies:
             )
             return _load(conn, name, version, created=True)
 
-    def get(self, reference: str) -> PolicyVersion:
-        """The version meant by ``name`` (the latest), ``name@3`` or ``name@alias``.
-
-        Raises:
-            UnknownNameError: there is none.
-        """
-        name, selector = aliases.parse_reference(reference, KIND)
-        conn = self.store.read()
-        versions = self._versions(name)
-        return _load(conn, name, aliases.resolve(conn, KIND, name, selector, versions))
-
     def list(self) -> list[PolicyVersion]:
         """The latest version of each policy, by name; those that come with the package among them."""
         conn = self.store.read()
-        return [_load(conn, name, max(self._versions(name)), strict=False) for name in self.names()]
+        return [_load(conn, name, max(self._numbers(name)), strict=False) for name in self.names()]
 
     def names(self) -> Sequence[str]:
         rows = self.store.rows("SELECT DISTINCT name FROM policies")
         return sorted({*(row[0] for row in rows), *ours()})
-
-    def history(self, name: str) -> Sequence[PolicyVersion]:
-        """All versions of a policy, newest first."""
-        name, _ = aliases.parse_reference(name, KIND)
-        conn = self.store.read()
-        return [_load(conn, name, v) for v in sorted(self._versions(name), reverse=True)]
-
-    def diff(self, a: str, b: str | None = None) -> PolicyDifference:
-        """What changed from `a` to `b`; with one name only, from the version before to the latest."""
-        if b is None:
-            after = self.get(a)
-            older = [v for v in self.history(after.name) if v.version < after.version]
-            if not older:
-                raise OptionError(f"{after.ref} is the first version: there is nothing to compare.")
-            before = older[0]
-        else:
-            before, after = self.get(a), self.get(b)
-        return PolicyDifference(before.text, after.text, (before.ref, after.ref))
-
-    def alias(self, reference: str, alias: str, note: str = "") -> PolicyVersion:
-        """Point an alias at a version."""
-        found = self.get(reference)
-        with self.store.write() as conn:
-            aliases.set_alias(conn, KIND, found.name, alias, found.version, note)
-        return self.get(found.ref)
-
-    def unalias(self, reference: str, note: str = "") -> None:
-        """Remove the alias in ``name@alias``."""
-        name, selector = aliases.parse_reference(reference, KIND)
-        with self.store.write() as conn:
-            aliases.remove_alias(conn, KIND, name, selector or "", note)
-
-    def alias_log(self, name: str) -> Sequence[aliases.AliasChange]:
-        """Every change of the aliases of a policy, oldest first."""
-        return aliases.history(self.store.read(), KIND, name)
 
     def export(self, folder: Path) -> Sequence[Path]:
         """Write every kept version: a folder for each policy, a YAML file for each version, and the aliases."""
@@ -206,7 +128,7 @@ class Policies:
                     self.alias(f"{one.name}@{numbers[number]}", alias, "imported")
         return new
 
-    def _versions(self, name: str) -> Sequence[int]:
+    def _numbers(self, name: str) -> Sequence[int]:
         rows = self.store.rows("SELECT version FROM policies WHERE name = ?", (name,))
         found = [row[0] for row in rows]
         if name in ours():
@@ -216,6 +138,12 @@ class Policies:
                 "guard policy", name, self.names(), "Keep one: %guard add NAME FILE.yaml"
             )
         return found
+
+    def _load(self, conn: sqlite3.Connection, name: str, version: int) -> PolicyVersion:
+        return _load(conn, name, version)
+
+    def _readable(self, version: PolicyVersion) -> str:
+        return version.text
 
 
 @dataclass(frozen=True)

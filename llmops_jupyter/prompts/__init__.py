@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from llmops_jupyter.prompts.conversation import Conversation, Sessions, Turn
     from llmops_jupyter.prompts.exchange import ExportedPrompt, read_exported
     from llmops_jupyter.prompts.mapping import Progress
-    from llmops_jupyter.prompts.registry import Difference, PromptVersion
+    from llmops_jupyter.prompts.registry import PromptVersion
     from llmops_jupyter.prompts.rows import Rows
     from llmops_jupyter.prompts.run import Run
     from llmops_jupyter.prompts.stage import Prompts
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Content",
     "Conversation",
-    "Difference",
     "Examples",
     "ExportedPrompt",
     "Progress",
@@ -39,7 +38,7 @@ _HOMES = {
     "conversation": {"Conversation", "Sessions", "Turn"},
     "exchange": {"ExportedPrompt", "read_exported"},
     "mapping": {"Progress"},
-    "registry": {"Difference", "PromptVersion"},
+    "registry": {"PromptVersion"},
     "rows": {"Rows"},
     "run": {"Run"},
     "stage": {"Prompts"},

@@ -12,7 +12,8 @@ from llmops_jupyter.errors import OptionError, PromptError, unknown_name
 from llmops_jupyter.prompts.content import Content, from_json, lost_order
 from llmops_jupyter.prompts.splitting import end_running
 from llmops_jupyter.prompts.template import variables_of
-from llmops_jupyter.store import Store, aliases
+from llmops_jupyter.store import aliases
+from llmops_jupyter.store.versions import Versions
 
 KIND = "prompt"
 
@@ -49,43 +50,10 @@ class PromptVersion:
         return self.content.template
 
 
-@dataclass(frozen=True)
-class Difference:
-    """Two versions side by side; shows coloured in a notebook."""
+class Registry(Versions[PromptVersion]):
+    """The prompt versions of a store. A split of an alias's traffic ends when the alias is moved."""
 
-    before: str
-    after: str
-    names: tuple[str, str]
-
-    @property
-    def equal(self) -> bool:
-        return self.before == self.after
-
-    def __str__(self) -> str:
-        from llmops_jupyter import render
-
-        return render.diff_text(self.before, self.after, self.names)
-
-    def ansi(self) -> str:
-        """The difference with terminal colours."""
-        from llmops_jupyter import render
-
-        return render.diff_text(self.before, self.after, self.names, colour=True)
-
-    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        from llmops_jupyter import render
-
-        return {
-            "text/html": render.diff_html(self.before, self.after, self.names),
-            "text/plain": str(self),
-        }
-
-
-class Registry:
-    """The prompt versions of a store."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    KIND = KIND
 
     def save(
         self,
@@ -128,14 +96,6 @@ class Registry:
             )
             return _load(conn, name, version, created=True)
 
-    def get(self, reference: str) -> PromptVersion:
-        """The version meant by ``name``, ``name@3`` or ``name@alias``."""
-        name, selector = aliases.parse_reference(reference, KIND)
-        conn = self.store.read()
-        versions = self._versions(conn, name)
-        version = aliases.resolve(conn, KIND, name, selector, versions)
-        return _load(conn, name, version)
-
     def exists(self, name: str) -> bool:
         return bool(self.store.row("SELECT 1 FROM prompt_versions WHERE name = ?", (name,)))
 
@@ -150,41 +110,6 @@ class Registry:
     def names(self) -> Sequence[str]:
         rows = self.store.rows("SELECT DISTINCT name FROM prompt_versions ORDER BY name")
         return [row[0] for row in rows]
-
-    def history(self, name: str) -> Sequence[PromptVersion]:
-        """All versions of a prompt, newest first."""
-        name, _ = aliases.parse_reference(name, KIND)
-        conn = self.store.read()
-        return [_load(conn, name, v) for v in sorted(self._versions(conn, name), reverse=True)]
-
-    def diff(self, a: str, b: str | None = None) -> Difference:
-        """What changed from `a` to `b`; with one name only, from the version before to the highest."""
-        if b is None:
-            after = self.get(a)
-            older = [v for v in self.history(after.name) if v.version < after.version]
-            if not older:
-                raise OptionError(f"{after.ref} is the first version: there is nothing to compare.")
-            before = older[0]
-        else:
-            before, after = self.get(a), self.get(b)
-        return Difference(
-            before.content.readable(), after.content.readable(), (before.ref, after.ref)
-        )
-
-    def alias(self, reference: str, alias: str, note: str = "") -> PromptVersion:
-        """Point an alias at a version; a split of its traffic ends with that."""
-        found = self.get(reference)
-        with self.store.write() as conn:
-            aliases.set_alias(conn, KIND, found.name, alias, found.version, note)
-            end_running(conn, found.name, alias, self.store.now())
-        return self.get(found.ref)
-
-    def unalias(self, reference: str, note: str = "") -> None:
-        """Remove the alias in ``name@alias``."""
-        name, selector = aliases.parse_reference(reference, KIND)
-        with self.store.write() as conn:
-            aliases.remove_alias(conn, KIND, name, selector or "", note)
-            end_running(conn, name, selector or "", self.store.now())
 
     def rollback(self, reference: str, note: str = "") -> PromptVersion:
         """Point the alias in ``name@alias`` at what it pointed at before its last move.
@@ -204,12 +129,8 @@ class Registry:
                     f"{name}@{alias} has not pointed at another version before: nothing to roll back."
                 )
             aliases.set_alias(conn, KIND, name, alias, target, f"rollback: {note}".rstrip(": "))
-            end_running(conn, name, alias, self.store.now())
+            self._moved(conn, name, alias)
             return _load(conn, name, target)
-
-    def alias_log(self, name: str) -> Sequence[aliases.AliasChange]:
-        """Every change of the aliases of a prompt, oldest first."""
-        return aliases.history(self.store.read(), KIND, name)
 
     def keep_defaults(self, found: PromptVersion, defaults: Mapping[str, Any]) -> None:
         """Remember the settings of a run as the version's latest defaults."""
@@ -238,13 +159,20 @@ class Registry:
         )
         return next(((row[0], json.loads(row[1])) for row in rows), None)
 
-    def _versions(self, conn: sqlite3.Connection, name: str) -> Sequence[int]:
-        rows = conn.execute(
-            "SELECT version FROM prompt_versions WHERE name = ?", (name,)
-        ).fetchall()
+    def _numbers(self, name: str) -> Sequence[int]:
+        rows = self.store.rows("SELECT version FROM prompt_versions WHERE name = ?", (name,))
         if not rows:
             raise unknown_name("prompt", name, self.names(), "%prompt list shows what there is.")
         return [row[0] for row in rows]
+
+    def _load(self, conn: sqlite3.Connection, name: str, version: int) -> PromptVersion:
+        return _load(conn, name, version)
+
+    def _readable(self, version: PromptVersion) -> str:
+        return version.content.readable()
+
+    def _moved(self, conn: sqlite3.Connection, name: str, alias: str) -> None:
+        end_running(conn, name, alias, self.store.now())
 
 
 def _before(log: Sequence[aliases.AliasChange], alias: str) -> int | None:
