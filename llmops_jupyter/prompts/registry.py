@@ -207,6 +207,13 @@ class Registry:
             end_running(conn, name, alias, self.store.now())
             return _load(conn, name, target)
 
+    def back(self, name: str) -> dict[str, int]:
+        """Where a roll-back of each alias would go; without those that have not been elsewhere."""
+        conn = self.store.read()
+        log = aliases.history(conn, KIND, name)
+        found = {alias: _before(log, alias) for alias in aliases.all_aliases(conn, KIND, name)}
+        return {alias: version for alias, version in found.items() if version is not None}
+
     def alias_log(self, name: str) -> Sequence[aliases.AliasChange]:
         """Every change of the aliases of a prompt, oldest first."""
         return aliases.history(self.store.read(), KIND, name)

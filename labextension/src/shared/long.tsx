@@ -2,18 +2,22 @@ import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
 import { number } from './quantities';
-import { beginning, visible } from './visible';
+import { visible } from './visible';
 
-/** The beginning of a text by lines and characters. */
-function cut(text: string, lines: number, characters: number): string {
+/** How many characters of a text are shown at first: so many lines and characters, no half of one. */
+function shortened(text: string, lines: number, characters: number): number {
   let end = -1;
   for (let line = 0; line < lines; line += 1) {
     end = text.indexOf('\n', end + 1);
     if (end === -1) {
-      return beginning(text, characters);
+      end = text.length;
+      break;
     }
   }
-  return beginning(text.slice(0, end), characters);
+  const length = Math.min(end, characters);
+  const isHalf =
+    length < text.length && /[\ud800-\udbff]/.test(text[length - 1] ?? '');
+  return isHalf ? length - 1 : length;
 }
 
 /** A text of the store, cut where it is long, with a button that shows it whole. `draw` marks up what is shown. */
@@ -27,15 +31,17 @@ export function LongText(props: {
 }): React.JSX.Element {
   const { trans, text, lines = 12, characters = 2000, draw = visible } = props;
   const [whole, setWhole] = React.useState(false);
-  const short = cut(text, lines, characters);
-  const isLong = short.length < text.trimEnd().length;
+  const length = shortened(text, lines, characters);
+  const isLong = text.slice(length).trim() !== '';
+  const isCut = isLong && !whole;
   return (
     <>
       <pre
         className={`jp-LLMOps-code ${props.className ?? ''}`.trimEnd()}
         dir="auto"
       >
-        {draw(whole ? text : short)}
+        {draw(isCut ? text.slice(0, length) : text)}
+        {isCut && '…'}
       </pre>
       {isLong && (
         <button

@@ -39,7 +39,7 @@ export function usePages<T>(
 /**
  * Buttons for the page before and after, and which rows are shown; nothing where all are.
  *
- * `more` fetches what follows the last page, where the server has more.
+ * `more` fetches what follows the last page, where the server has more; it is shown when it is there.
  */
 export function Pager(props: {
   trans: TranslationBundle;
@@ -80,9 +80,8 @@ export function Pager(props: {
         onClick={() => {
           if (last) {
             more?.();
-          } else {
-            show(page + 1);
           }
+          show(page + 1);
         }}
       >
         ›
