@@ -86,7 +86,7 @@ interface ITableProps {
 function Table(props: ITableProps): React.JSX.Element {
   const { trans, rows, names, wide } = props;
   return (
-    <table className="jp-LLMOps-table jp-LLMOps-changed">
+    <table className="jp-LLMOps-columns jp-LLMOps-changed">
       <caption className="jp-LLMOps-unseen">
         {trans.__(
           'Rows on which A (%1) and B (%2) differ',

@@ -82,7 +82,7 @@ function Choice(
   const { trans, runs, pair, onPair, metric, common } = props;
   const metrics = common.includes(metric) ? common : [metric, ...common];
   return (
-    <div className="jp-LLMOps-form jp-LLMOps-comparison-choice">
+    <div className="jp-LLMOps-ask jp-LLMOps-comparison-choice">
       <RunChoice
         runs={runs}
         label={trans.__('A')}
@@ -293,7 +293,7 @@ function Slices(props: {
   const id = React.useId();
   return (
     <form
-      className="jp-LLMOps-tools"
+      className="jp-LLMOps-strip"
       onSubmit={event => {
         event.preventDefault();
         onSlices(typed.trim());
@@ -359,7 +359,7 @@ function Facts(props: {
   ];
   return (
     <>
-      <dl className="jp-LLMOps-figures">
+      <dl className="jp-LLMOps-results">
         {figures.map(([name, text]) => (
           <div key={name}>
             <dt>{name}</dt>
@@ -368,7 +368,7 @@ function Facts(props: {
         ))}
       </dl>
       {comparison.notes.length > 0 && (
-        <ul className="jp-LLMOps-notes" aria-label={trans.__('Notes')}>
+        <ul className="jp-LLMOps-remarks" aria-label={trans.__('Notes')}>
           {comparison.notes.map((note, i) => (
             <li key={i} dir="auto">
               {visible(note)}

@@ -2,6 +2,7 @@ import { TranslationBundle } from '@jupyterlab/translation';
 
 import { finite } from '../shared/intervals';
 import { NONE } from '../shared/quantities';
+import { visible } from '../shared/visible';
 
 /** What a metric's values are: shares of 1 or numbers of a unit. */
 export interface IMeasure {
@@ -40,7 +41,7 @@ export function valueText(
   }
   return measure.drawn === 'rate'
     ? `${digits(100 * value, 1, false)} %`
-    : `${mean(value, false)} ${measure.unit}`.trimEnd();
+    : `${mean(value, false)} ${visible(measure.unit)}`.trimEnd();
 }
 
 /** A difference with its sign: of rates in points. */
@@ -54,7 +55,7 @@ export function differenceText(
   }
   return measure.drawn === 'rate'
     ? trans.__('%1 points', digits(100 * value, 1, true))
-    : `${mean(value, true)} ${measure.unit}`.trimEnd();
+    : `${mean(value, true)} ${visible(measure.unit)}`.trimEnd();
 }
 
 /** A difference on an axis that names the unit itself. */

@@ -172,13 +172,13 @@ function Run(props: {
   const shown = all ? metrics : metrics.slice(0, METRICS);
   return (
     <div className="jp-LLMOps-run-text">
-      <span className="jp-LLMOps-row-head">
+      <span className="jp-LLMOps-entry-head">
         <span className="jp-LLMOps-quiet">{visible(run.id)}</span>
-        <strong className="jp-LLMOps-row-name" title={visible(run.label)}>
+        <strong className="jp-LLMOps-entry-name" title={visible(run.label)}>
           {visible(run.label)}
         </strong>
         <time
-          className="jp-LLMOps-quiet jp-LLMOps-row-end"
+          className="jp-LLMOps-quiet jp-LLMOps-entry-end"
           dateTime={run.started_at}
           title={when(run.started_at)}
         >
@@ -220,7 +220,7 @@ function Metrics(props: {
 }): React.JSX.Element {
   const { trans, metrics, ranges } = props;
   return (
-    <dl className="jp-LLMOps-metrics">
+    <dl className="jp-LLMOps-run-metrics">
       {metrics.map(([name, metric]) => (
         <div key={name}>
           <dt title={visible(name)}>{visible(name)}</dt>

@@ -131,7 +131,7 @@ function Log(props: {
       <summary>
         {trans._n('%1 move of aliases', '%1 moves of aliases', log.length)}
       </summary>
-      <table className="jp-LLMOps-table">
+      <table className="jp-LLMOps-columns">
         <caption className="jp-LLMOps-unseen">
           {trans.__('Moves of aliases, newest first')}
         </caption>

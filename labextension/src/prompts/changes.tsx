@@ -5,6 +5,7 @@ import { IPrompt } from '../api';
 import { useAsked } from '../shared/asked';
 import { Diff } from '../shared/diff';
 import { Failure, Loading } from '../shared/states';
+import { visible } from '../shared/visible';
 import { Watched } from '../watched';
 
 /** What changed between two versions of a prompt, and which two. */
@@ -20,7 +21,7 @@ export function Changes(props: {
   return (
     <section aria-label={trans.__('What changed')}>
       <h4>{trans.__('What changed')}</h4>
-      <div className="jp-LLMOps-pair">
+      <div className="jp-LLMOps-versionpair">
         <Choice
           prompt={prompt}
           label={trans.__('from')}
@@ -72,7 +73,7 @@ function Choice(props: {
         )}
         {prompt.versions.map(({ version, aliases }) => (
           <option key={version} value={version}>
-            {[`@${version}`, ...aliases].join(' · ')}
+            {visible([`@${version}`, ...aliases].join(' · '))}
           </option>
         ))}
       </select>

@@ -31,7 +31,7 @@ export function History(props: {
     <section aria-label={trans.__('Versions')}>
       <h4>{trans._n('%1 version', '%1 versions', prompt.versions.length)}</h4>
       <div
-        className="jp-LLMOps-rows jp-LLMOps-history"
+        className="jp-LLMOps-entries jp-LLMOps-history"
         role="listbox"
         aria-label={trans.__('Versions, newest first')}
         ref={roving.list}
@@ -40,7 +40,7 @@ export function History(props: {
         {paged.rows.map((version, i) => (
           <div
             key={version.version}
-            className="jp-LLMOps-row"
+            className="jp-LLMOps-entry"
             role="option"
             aria-selected={version.version === shown}
             {...roving.item(i)}
@@ -65,7 +65,7 @@ function Row(props: {
   const { trans, version } = props;
   return (
     <>
-      <span className="jp-LLMOps-row-head">
+      <span className="jp-LLMOps-entry-head">
         <strong>@{version.version}</strong>
         {version.aliases.map(alias => (
           <span key={alias} className="jp-LLMOps-badge">
@@ -76,7 +76,7 @@ function Row(props: {
           {trans._n('%1 trace', '%1 traces', version.traces)}
         </span>
         <time
-          className="jp-LLMOps-quiet jp-LLMOps-row-end"
+          className="jp-LLMOps-quiet jp-LLMOps-entry-end"
           dateTime={version.saved_at}
           title={when(version.saved_at)}
         >
@@ -84,7 +84,7 @@ function Row(props: {
         </time>
       </span>
       {version.note && (
-        <span className="jp-LLMOps-row-text" dir="auto">
+        <span className="jp-LLMOps-entry-text" dir="auto">
           {visible(version.note)}
         </span>
       )}

@@ -92,7 +92,7 @@ export function List(props: {
       )}
       {found.length > 0 && (
         <div
-          className="jp-LLMOps-rows"
+          className="jp-LLMOps-entries"
           role="listbox"
           aria-label={trans.__('Prompts')}
           ref={roving.list}
@@ -101,7 +101,7 @@ export function List(props: {
           {paged.rows.map((prompt, i) => (
             <div
               key={prompt.name}
-              className="jp-LLMOps-row"
+              className="jp-LLMOps-entry"
               role="option"
               aria-selected={prompt.name === opened}
               {...roving.item(i)}
@@ -133,7 +133,7 @@ function Tools(props: {
     }
   };
   return (
-    <div className="jp-LLMOps-tools">
+    <div className="jp-LLMOps-strip">
       <input
         type="search"
         aria-label={trans.__('Filter prompts by name, alias or text')}
@@ -164,13 +164,13 @@ function Row(props: {
   const { trans, prompt } = props;
   return (
     <>
-      <span className="jp-LLMOps-row-head">
-        <strong className="jp-LLMOps-row-name" title={visible(prompt.name)}>
+      <span className="jp-LLMOps-entry-head">
+        <strong className="jp-LLMOps-entry-name" title={visible(prompt.name)}>
           {visible(prompt.name)}
         </strong>
         <span>@{prompt.latest}</span>
         <time
-          className="jp-LLMOps-quiet jp-LLMOps-row-end"
+          className="jp-LLMOps-quiet jp-LLMOps-entry-end"
           dateTime={prompt.saved_at}
           title={when(prompt.saved_at)}
         >
@@ -189,7 +189,7 @@ function Row(props: {
           </span>
         )}
       </span>
-      <span className="jp-LLMOps-row-text" dir="auto">
+      <span className="jp-LLMOps-entry-text" dir="auto">
         {visible(prompt.preview)}
       </span>
       <span className="jp-LLMOps-quiet">

@@ -32,7 +32,7 @@ export function Promotion(props: {
   };
   return (
     <form
-      className="jp-LLMOps-form"
+      className="jp-LLMOps-ask"
       aria-label={trans.__('Promote version %1', version)}
       onSubmit={event => void submit(event)}
       onKeyDown={event => {

@@ -29,14 +29,14 @@ export function Version(props: {
   const isNewest = version.version === prompt.versions[0].version;
   return (
     <section aria-label={trans.__('Version %1', version.version)}>
-      <h4 className="jp-LLMOps-row-head">
+      <h4 className="jp-LLMOps-entry-head">
         <span>{trans.__('Version %1', version.version)}</span>
-        <span className="jp-LLMOps-quiet jp-LLMOps-row-end">
+        <span className="jp-LLMOps-quiet jp-LLMOps-entry-end">
           {when(version.saved_at)}
         </span>
       </h4>
       {version.note && (
-        <p className="jp-LLMOps-note" dir="auto">
+        <p className="jp-LLMOps-remark" dir="auto">
           {visible(version.note)}
         </p>
       )}

@@ -290,7 +290,7 @@ function Numbers(
 ): React.JSX.Element {
   const { trans, shown, title, format } = props;
   return (
-    <table className="jp-LLMOps-table">
+    <table className="jp-LLMOps-columns">
       <caption className="jp-LLMOps-unseen">{visible(title)}</caption>
       <thead>
         <tr>
