@@ -1,3 +1,4 @@
+/* eslint-disable jupyter/no-untranslated-string -- names that a server would send */
 import { nullTranslator } from '@jupyterlab/translation';
 import { Signal } from '@lumino/signaling';
 
@@ -17,6 +18,17 @@ export const trans = nullTranslator.load('llmops_jupyter');
 /** What a hostile store could hold, in one string. */
 export const HOSTILE =
   '<img src=x onerror="window.ran=1"><script>window.ran=1</script>[x](javascript:1)\u001b[31m\u202eevil %1 $&';
+
+/** Nothing of HOSTILE became more than text, and nothing of it is unseen. */
+export function expectInert(element: Element): void {
+  expect(
+    element.querySelector('img:not([role]), script, iframe, a, [onerror]')
+  ).toBeNull();
+  expect(element.textContent).toContain('<script>window.ran=1</script>');
+  expect(element.textContent).not.toContain('\u001b');
+  expect(element.textContent).not.toContain('\u202e');
+  expect(Object.keys(window)).not.toContain('ran');
+}
 
 /** In a file of tests: whatever React complains about fails the test. */
 export function failOnComplaints(): void {
