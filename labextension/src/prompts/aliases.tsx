@@ -74,7 +74,7 @@ function Back(props: {
   return (
     <button
       className="jp-LLMOps-button"
-      disabled={moves.busy}
+      aria-disabled={moves.busy}
       aria-label={trans.__(
         'Roll %1 back to version %2',
         visible(alias),

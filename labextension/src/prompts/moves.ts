@@ -16,6 +16,7 @@ const CHARACTERS = 90;
 
 /** Moving aliases, with everything that is asked and said about it. */
 export interface IMoves {
+  /** Whether one is under way; another does nothing. Buttons stay enabled, so that the focus stays on them. */
   busy: boolean;
   /** What went wrong with the last move; null if nothing did. */
   trouble: string | null;
@@ -34,17 +35,19 @@ export function useMoves(props: {
 }): IMoves {
   const { client, host, trans, prompt, again } = props;
   const [busy, setBusy] = React.useState(false);
+  const running = React.useRef(false);
   const [trouble, setTrouble] = React.useState<string | null>(null);
 
   const move = async (
     asked: Pick<IMove, 'alias' | 'version' | 'back'>,
     send: (client: Client, now: number | null) => Promise<IPrompt>
   ): Promise<boolean> => {
-    if (client === null) {
+    if (client === null || running.current) {
       return false;
     }
     const now = own(prompt.aliases, asked.alias) ?? null;
     const wanted = { ...asked, prompt, now };
+    running.current = true;
     setBusy(true);
     setTrouble(null);
     try {
@@ -66,6 +69,7 @@ export function useMoves(props: {
       );
       return false;
     } finally {
+      running.current = false;
       setBusy(false);
     }
   };

@@ -72,7 +72,7 @@ export function Promotion(props: {
         <button
           className="jp-LLMOps-button"
           type="submit"
-          disabled={moves.busy || !wanted}
+          aria-disabled={moves.busy || !wanted}
         >
           {trans.__('Promote…')}
         </button>

@@ -45,7 +45,7 @@ export function Version(props: {
           ref={opener}
           className="jp-LLMOps-button"
           aria-expanded={promoting}
-          disabled={moves.busy}
+          aria-disabled={moves.busy}
           onClick={() => setPromoting(!promoting)}
         >
           {trans.__('Promote…')}

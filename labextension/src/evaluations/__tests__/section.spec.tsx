@@ -456,7 +456,7 @@ describe('changed rows', () => {
     expect(button).toHaveAttribute('aria-expanded', 'true');
     const texts = container.querySelector('.jp-LLMOps-changed-texts');
     expect(texts).toHaveTextContent(
-      'InputWhere is my order?ExpectedorderAtracean invoiceBtracean order'
+      'InputWhere is my order?ExpectedorderAtraceCategory: invoiceBtraceCategory: order'
     );
     expect(
       [...(texts?.querySelectorAll('mark') ?? [])].map(m => m.textContent)

@@ -81,11 +81,13 @@ describe('a prompt', () => {
   it('shows its newest version, its history, its aliases and what changed', async () => {
     const { asked } = await show();
     expect(within(shown(3)).getByText('text 3')).toBeInTheDocument();
-    const rows = screen
+    const history = screen.getByRole('listbox', {
+      name: 'Versions, newest first'
+    });
+    const rows = within(history)
       .getAllByRole('option')
-      .map(row => row.textContent)
-      .filter(text => text?.startsWith('@'));
-    expect(rows).toHaveLength(3 + 0);
+      .map(row => row.textContent);
+    expect(rows).toHaveLength(3);
     expect(rows[0]).toMatch(/^@330 traces.*friendlier$/);
     expect(rows[1]).toMatch(/^@2production20 traces/);
     expect(screen.getByRole('region', { name: 'Aliases' })).toHaveTextContent(
@@ -125,7 +127,9 @@ describe('a prompt', () => {
     });
     expect(went).toEqual(['prompts support-reply@2']);
     expect(shown(2)).toBeInTheDocument();
-    expect(screen.getByRole('option', { selected: true })).toHaveFocus();
+    expect(
+      within(history).getByRole('option', { selected: true })
+    ).toHaveFocus();
   });
 
   it('compares the two versions that were chosen, and swaps them', async () => {
@@ -397,6 +401,27 @@ describe('a promotion', () => {
       'constructor is version 3 now.',
       'success'
     );
+  });
+
+  it('is sent once, however often one asks for it meanwhile', async () => {
+    let say: (yes: boolean) => void = () => undefined;
+    const { asked, host } = await show({}, 'support-reply', {
+      confirm: jest.fn(
+        () =>
+          new Promise<boolean>(resolve => {
+            say = resolve;
+          })
+      )
+    });
+    await promote();
+    await act(async () => {
+      fireEvent.submit(screen.getByRole('form'));
+    });
+    await click('Roll production back to version 1');
+    await act(async () => say(true));
+    expect(host.confirm).toHaveBeenCalledTimes(1);
+    expect(asked.promote).toHaveBeenCalledTimes(1);
+    expect(asked.rollback).not.toHaveBeenCalled();
   });
 
   it('does nothing where the reader says no, and leaves the form', async () => {
