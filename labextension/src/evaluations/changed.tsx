@@ -40,7 +40,14 @@ export function Changed(props: {
   };
   return (
     <section aria-label={trans.__('Changed rows')} ref={element}>
-      <h4>{trans._n('%1 changed row', '%1 changed rows', rows.length)}</h4>
+      <h4>
+        {trans._n(
+          '%2 changed row',
+          '%2 changed rows',
+          rows.length,
+          number(rows.length)
+        )}
+      </h4>
       {rows.length === 0 ? (
         <p className="jp-LLMOps-quiet">
           {trans.__('Every row has the same score in both runs.')}
@@ -122,7 +129,7 @@ function Row(props: ITableProps & { row: IChangedRow }): React.JSX.Element {
   const [open, setOpen] = React.useState(false);
   return (
     <>
-      <tr data-better={row.better}>
+      <tr data-better={row.better} data-preview={!wide && !open}>
         <th scope="row">
           <button
             className="jp-LLMOps-link"

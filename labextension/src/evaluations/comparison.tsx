@@ -12,6 +12,7 @@ import { visible } from '../shared/visible';
 import { Watched } from '../watched';
 import { Changed } from './changed';
 import {
+  bareText,
   differenceText,
   probabilityText,
   tickText,
@@ -199,6 +200,7 @@ function Answer(
             title={trans.__('Difference on %1', visible(body.metric))}
             axis={axis(trans, body)}
             format={value => differenceText(trans, value, body)}
+            bare={value => bareText(value, body, true)}
             tick={value => tickText(value, body)}
           />
           <Facts trans={trans} comparison={body} />
@@ -349,8 +351,11 @@ function Facts(props: {
     ],
     [
       trans.__('%1 interval', percent(comparison.level, 1)),
-      interval(trans, difference, value =>
-        differenceText(trans, value, comparison)
+      interval(
+        trans,
+        difference,
+        value => differenceText(trans, value, comparison),
+        value => bareText(value, comparison, true)
       )
     ],
     [trans.__('p'), probabilityText(comparison.p_value)],

@@ -58,6 +58,17 @@ export function differenceText(
     : `${mean(value, true)} ${visible(measure.unit)}`.trimEnd();
 }
 
+/** A value or, with its sign, a difference without its unit. */
+export function bareText(
+  value: number,
+  measure: IMeasure,
+  signed = false
+): string {
+  return measure.drawn === 'rate'
+    ? digits(100 * value, 1, signed)
+    : mean(value, signed);
+}
+
 /** A difference on an axis that names the unit itself. */
 export function tickText(value: number, measure: IMeasure): string {
   return new Intl.NumberFormat(document.documentElement.lang || undefined, {

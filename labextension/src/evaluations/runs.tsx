@@ -5,10 +5,10 @@ import { IMetric, IRunSummary } from '../api';
 import { interval, IntervalBar } from '../shared/forest';
 import { extent, IExtent } from '../shared/intervals';
 import { Pager, usePages } from '../shared/pager';
-import { ago, when } from '../shared/quantities';
+import { ago, when, number } from '../shared/quantities';
 import { Empty } from '../shared/states';
 import { visible } from '../shared/visible';
-import { valueText } from './figures';
+import { bareText, valueText } from './figures';
 import { IKnownRuns } from './known';
 import { likely, shared } from './place';
 
@@ -187,7 +187,7 @@ function Run(props: {
       </span>
       <span className="jp-LLMOps-quiet jp-LLMOps-run-facts">
         <span>{visible(run.data)}</span>
-        <span>{trans._n('%1 row', '%1 rows', run.rows)}</span>
+        <span>{trans._n('%2 row', '%2 rows', run.rows, number(run.rows))}</span>
         {run.kind && <span>{visible(run.kind)}</span>}
         {!run.finished && (
           <span className="jp-LLMOps-badge" data-state="interrupted">
@@ -206,7 +206,11 @@ function Run(props: {
         >
           {all
             ? trans.__('Show less')
-            : trans.__('%1 more metrics', metrics.length - METRICS)}
+            : trans._n(
+                '%1 more metric',
+                '%1 more metrics',
+                metrics.length - METRICS
+              )}
         </button>
       )}
     </div>
@@ -228,7 +232,12 @@ function Metrics(props: {
             {valueText(metric.value, metric)}
           </dd>
           <dd className="jp-LLMOps-quiet jp-LLMOps-number">
-            {interval(trans, metric, value => valueText(value, metric))}
+            {interval(
+              trans,
+              metric,
+              value => valueText(value, metric),
+              value => bareText(value, metric)
+            )}
           </dd>
           <dd>
             <IntervalBar

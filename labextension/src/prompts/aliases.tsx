@@ -4,7 +4,7 @@ import * as React from 'react';
 import { IAliasChange, IPrompt } from '../api';
 import { own } from '../shared/own';
 import { Pager, usePages } from '../shared/pager';
-import { ago, NONE, percent, when } from '../shared/quantities';
+import { ago, NONE, percent, when, number } from '../shared/quantities';
 import { visible } from '../shared/visible';
 import { IMoves } from './moves';
 
@@ -39,6 +39,7 @@ export function Aliases(props: {
           </li>
         ))}
       </ul>
+      {moves.trouble?.back && <Trouble words={moves.trouble.words} />}
       {prompt.split && <Split trans={trans} split={prompt.split} />}
       {prompt.log.length > 0 && <Log trans={trans} log={prompt.log} />}
     </section>
@@ -54,7 +55,7 @@ function Traces(props: {
   const traces = prompt.versions.find(v => v.version === version)?.traces ?? 0;
   return (
     <span className="jp-LLMOps-quiet">
-      {trans._n('%1 trace', '%1 traces', traces)}
+      {trans._n('%2 trace', '%2 traces', traces, number(traces))}
     </span>
   );
 }
@@ -84,6 +85,15 @@ function Back(props: {
     >
       {trans.__('Roll back to %1…', version)}
     </button>
+  );
+}
+
+/** Why an alias was not moved. */
+export function Trouble(props: { words: string }): React.JSX.Element {
+  return (
+    <div className="jp-LLMOps-failure" role="alert">
+      <p>{props.words}</p>
+    </div>
   );
 }
 

@@ -92,11 +92,6 @@ function Shown(
           )}
         </p>
       )}
-      {moves.trouble !== null && (
-        <div className="jp-LLMOps-failure" role="alert">
-          <p>{visible(moves.trouble)}</p>
-        </div>
-      )}
       <Aliases trans={trans} prompt={prompt} moves={moves} onShow={show} />
       <History
         trans={trans}

@@ -3,7 +3,7 @@ import * as React from 'react';
 
 import { IPrompt, IPromptVersion } from '../api';
 import { Pager, usePages } from '../shared/pager';
-import { ago, when } from '../shared/quantities';
+import { ago, when, number } from '../shared/quantities';
 import { useRoving } from '../shared/roving';
 import { visible } from '../shared/visible';
 
@@ -73,7 +73,12 @@ function Row(props: {
           </span>
         ))}
         <span className="jp-LLMOps-quiet">
-          {trans._n('%1 trace', '%1 traces', version.traces)}
+          {trans._n(
+            '%2 trace',
+            '%2 traces',
+            version.traces,
+            number(version.traces)
+          )}
         </span>
         <time
           className="jp-LLMOps-quiet jp-LLMOps-entry-end"

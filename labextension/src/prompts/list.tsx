@@ -80,7 +80,12 @@ export function List(props: {
       />
       <p className="jp-LLMOps-quiet jp-LLMOps-prompts-count" role="status">
         {found.length === prompts.length
-          ? trans._n('%1 prompt', '%1 prompts', prompts.length)
+          ? trans._n(
+              '%2 prompt',
+              '%2 prompts',
+              prompts.length,
+              number(prompts.length)
+            )
           : trans.__(
               '%1 of %2 prompts',
               number(found.length),
@@ -194,7 +199,12 @@ function Row(props: {
       </span>
       <span className="jp-LLMOps-quiet">
         {trans._n('%1 version', '%1 versions', prompt.versions)} ·{' '}
-        {trans._n('%1 trace', '%1 traces', prompt.traces)}
+        {trans._n(
+          '%2 trace',
+          '%2 traces',
+          prompt.traces,
+          number(prompt.traces)
+        )}
       </span>
     </>
   );

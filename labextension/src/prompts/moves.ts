@@ -18,8 +18,8 @@ const CHARACTERS = 90;
 export interface IMoves {
   /** Whether one is under way; another does nothing. Buttons stay enabled, so that the focus stays on them. */
   busy: boolean;
-  /** What went wrong with the last move; null if nothing did. */
-  trouble: string | null;
+  /** What went wrong with the last move, and whether that was a roll-back; null if nothing did. */
+  trouble: { words: string; back: boolean } | null;
   /** Each resolves to whether the alias was moved. */
   promote: (alias: string, version: number, note: string) => Promise<boolean>;
   rollback: (alias: string) => Promise<boolean>;
@@ -36,7 +36,7 @@ export function useMoves(props: {
   const { client, host, trans, prompt, again } = props;
   const [busy, setBusy] = React.useState(false);
   const running = React.useRef(false);
-  const [trouble, setTrouble] = React.useState<string | null>(null);
+  const [trouble, setTrouble] = React.useState<IMoves['trouble']>(null);
 
   const move = async (
     asked: Pick<IMove, 'alias' | 'version' | 'back'>,
@@ -62,11 +62,11 @@ export function useMoves(props: {
       return true;
     } catch (fault) {
       again();
-      setTrouble(
+      const said =
         fault instanceof ApiError && fault.status === 409
           ? await overtaken(client, trans, wanted, fault)
-          : words(trans, fault)
-      );
+          : words(trans, fault);
+      setTrouble({ words: visible(said), back: asked.back });
       return false;
     } finally {
       running.current = false;
@@ -151,11 +151,12 @@ export async function factsOf(
     const traces = prompt.versions.find(v => v.version === now)?.traces ?? 0;
     facts.push(
       trans._n(
-        'Now: %2 is version %3, which has %1 trace.',
-        'Now: %2 is version %3, which has %1 traces.',
+        'Now: %2 is version %3, which has %4 trace.',
+        'Now: %2 is version %3, which has %4 traces.',
         traces,
         alias,
-        now
+        now,
+        number(traces)
       )
     );
   }
@@ -244,6 +245,9 @@ async function overtaken(
   }
   const version = own(fresh.aliases, alias);
   const name = visible(alias);
+  if ((version ?? null) === now) {
+    return words(trans, fault); // It is back, or something else stands in the way.
+  }
   if (version === undefined) {
     return trans.__(
       'Nothing was moved: %1 has been removed since you looked.',

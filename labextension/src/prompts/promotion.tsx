@@ -4,6 +4,7 @@ import * as React from 'react';
 import { IPrompt } from '../api';
 import { own } from '../shared/own';
 import { visible } from '../shared/visible';
+import { Trouble } from './aliases';
 import { IMoves } from './moves';
 
 const PRODUCTION = 'production';
@@ -68,6 +69,7 @@ export function Promotion(props: {
           ? trans.__('%1 is new.', visible(wanted || PRODUCTION))
           : trans.__('%1 is version %2 now.', visible(wanted), now)}
       </p>
+      {moves.trouble?.back === false && <Trouble words={moves.trouble.words} />}
       <div className="jp-LLMOps-buttons">
         <button
           className="jp-LLMOps-button"

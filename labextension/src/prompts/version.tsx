@@ -71,7 +71,13 @@ export function Version(props: {
           className="jp-LLMOps-button"
           onClick={() => onTraces(reference)}
         >
-          {trans._n('%1 trace', '%1 traces', version.traces)} →
+          {trans._n(
+            '%2 trace',
+            '%2 traces',
+            version.traces,
+            number(version.traces)
+          )}{' '}
+          →
         </button>
       </div>
       {promoting && (

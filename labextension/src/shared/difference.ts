@@ -304,7 +304,21 @@ function joined(tokens: readonly string[], kept: readonly boolean[]): IPiece[] {
       pieces.push({ text, marked: isMarked });
     }
   });
-  return pieces;
+  return pieces.flatMap(trimmed);
+}
+
+/** A marked piece without the spaces around its words. */
+function trimmed(piece: IPiece): IPiece[] {
+  const core = piece.text.trim();
+  if (!piece.marked || core === '') {
+    return [piece];
+  }
+  const begin = piece.text.indexOf(core);
+  return [
+    { text: piece.text.slice(0, begin), marked: false },
+    { text: core, marked: true },
+    { text: piece.text.slice(begin + core.length), marked: false }
+  ].filter(({ text }) => text !== '');
 }
 
 /** Pieces line by line. */

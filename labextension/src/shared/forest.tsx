@@ -36,6 +36,8 @@ interface IForestProps {
   axis: string;
   /** A value for people, with its sign and unit. */
   format: (value: number) => string;
+  /** The same without its unit, where that was said just before. */
+  bare: (value: number) => string;
   /** A value on the axis. */
   tick: (value: number) => string;
 }
@@ -106,13 +108,16 @@ function Plot(
       direction="ltr"
     >
       <title>{visible(title)}</title>
-      <line
-        className="jp-LLMOps-forest-zero"
-        x1={zero}
-        x2={zero}
-        y1={0}
-        y2={floor}
-      />
+      {shown.map((_, i) => (
+        <line
+          key={i}
+          className="jp-LLMOps-forest-zero"
+          x1={zero}
+          x2={zero}
+          y1={i * at.row + (at.wide ? 0 : 32)}
+          y2={(i + 1) * at.row}
+        />
+      ))}
       {shown.map((row, i) => (
         <Row key={i} {...props} row={row} top={i * at.row} range={range} />
       ))}
@@ -246,20 +251,22 @@ function numbers(props: {
   trans: TranslationBundle;
   row: IForestRow;
   format: (value: number) => string;
+  bare: (value: number) => string;
 }): string {
-  const { trans, row, format } = props;
+  const { trans, row, format, bare } = props;
   const value = finite(row.value) ? format(row.value) : NONE;
-  return `${value} (${interval(trans, row, format)})`;
+  return `${value} (${interval(trans, row, bare)})`;
 }
 
-/** An interval in words; ends that are open are named so. */
+/** An interval in words; ends that are open are named so. `bare` says the lower end where the upper one has the unit. */
 export function interval(
   trans: TranslationBundle,
   row: IBar,
-  format: (value: number) => string
+  format: (value: number) => string,
+  bare = format
 ): string {
   if (finite(row.low) && finite(row.high)) {
-    return trans.__('%1 to %2', format(row.low), format(row.high));
+    return trans.__('%1 to %2', bare(row.low), format(row.high));
   }
   if (finite(row.low)) {
     return trans.__('from %1', format(row.low));
@@ -288,7 +295,7 @@ function summary(
 function Numbers(
   props: IForestProps & { shown: readonly IForestRow[] }
 ): React.JSX.Element {
-  const { trans, shown, title, format } = props;
+  const { trans, shown, title, format, bare } = props;
   return (
     <table className="jp-LLMOps-columns">
       <caption className="jp-LLMOps-unseen">{visible(title)}</caption>
@@ -307,7 +314,7 @@ function Numbers(
             <td className="jp-LLMOps-number">
               {finite(row.value) ? format(row.value) : NONE}
             </td>
-            <td className="jp-LLMOps-number">{interval(trans, row, format)}</td>
+            <td className="jp-LLMOps-number">{interval(trans, row, bare)}</td>
             <td className="jp-LLMOps-number">{number(row.n)}</td>
           </tr>
         ))}
@@ -322,7 +329,7 @@ export function IntervalBar(props: {
   range: IExtent;
   width?: number;
 }): React.JSX.Element {
-  const { bar, range, width = 88 } = props;
+  const { bar, range, width = 64 } = props;
   const x = (value: number) => place(value, range, 3, width - 3);
   const isKnown = finite(bar.low) || finite(bar.high);
   return (

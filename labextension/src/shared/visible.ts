@@ -9,16 +9,11 @@ const UNSEEN =
  */
 export function visible(text: string): string {
   return text.replace(UNSEEN, character => {
-    const code = character.codePointAt(0) ?? 0;
     if (character === '\n' || character === '\t') {
       return character;
     }
-    if (code < 0x20) {
-      return String.fromCodePoint(0x2400 + code);
-    }
-    return code === 0x7f
-      ? '\u2421'
-      : `⟨U+${code.toString(16).toUpperCase().padStart(4, '0')}⟩`;
+    const code = (character.codePointAt(0) ?? 0).toString(16).toUpperCase();
+    return `⟨U+${code.padStart(4, '0')}⟩`;
   });
 }
 

@@ -157,7 +157,7 @@ it('shows hostile lines as they are written and runs none of it', () => {
     />
   );
   expect(container).toHaveTextContent('<script>window.ran=1</script>');
-  expect(container).toHaveTextContent('␛[31m⟨U+202E⟩evil %1 $&');
+  expect(container).toHaveTextContent('⟨U+001B⟩[31m⟨U+202E⟩evil %1 $&');
   expectInert(container);
 });
 

@@ -33,6 +33,7 @@ function draw(rows: IForestRow[], title = 'Difference on exact') {
       title={title}
       axis="B − A in points"
       format={format}
+      bare={format}
       tick={String}
     />
   ).container;

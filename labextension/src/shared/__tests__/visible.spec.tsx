@@ -18,9 +18,11 @@ describe('visible', () => {
   });
 
   it('shows escape sequences, marks of direction and hidden tags', () => {
-    expect(visible('\u001b[31mred\r\u0000')).toBe('␛[31mred␍␀');
+    expect(visible('\u001b[31mred\r\u0000')).toBe(
+      '⟨U+001B⟩[31mred⟨U+000D⟩⟨U+0000⟩'
+    );
     expect(visible('a\u202eb\u2066c\u200bd\ufeff\u007f\u0085')).toBe(
-      'a⟨U+202E⟩b⟨U+2066⟩c⟨U+200B⟩d⟨U+FEFF⟩␡⟨U+0085⟩'
+      'a⟨U+202E⟩b⟨U+2066⟩c⟨U+200B⟩d⟨U+FEFF⟩⟨U+007F⟩⟨U+0085⟩'
     );
     expect(visible('\u{e0041}')).toBe('⟨U+E0041⟩');
   });
