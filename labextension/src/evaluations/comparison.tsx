@@ -3,6 +3,7 @@ import * as React from 'react';
 
 import { IComparison, IRunSummary } from '../api';
 import { IHost } from '../host';
+import { useArrival } from '../shared/arrival';
 import { useAsked } from '../shared/asked';
 import { Forest, IForestRow, interval, Tone } from '../shared/forest';
 import { own } from '../shared/own';
@@ -27,6 +28,8 @@ interface IComparisonProps {
   trans: TranslationBundle;
   runs: readonly IRunSummary[];
   pair: IPair;
+  /** Whether to put the focus on its heading: somebody came from the list. */
+  focus: boolean;
   onPair: (pair: IPair) => void;
   onBack: () => void;
 }
@@ -34,6 +37,7 @@ interface IComparisonProps {
 /** Two runs by a metric: what may be said first, then how sure it is, then the rows behind it. */
 export function Comparison(props: IComparisonProps): React.JSX.Element {
   const { watched, host, trans, runs, pair, onBack } = props;
+  const heading = useArrival<HTMLHeadingElement>(props.focus);
   const a = runs.find(run => run.id === pair.a);
   const b = runs.find(run => run.id === pair.b);
   const common = shared(a, b);
@@ -45,6 +49,9 @@ export function Comparison(props: IComparisonProps): React.JSX.Element {
       <button className="jp-LLMOps-link jp-LLMOps-back" onClick={onBack}>
         {trans.__('‹ All runs')}
       </button>
+      <h3 ref={heading} tabIndex={-1}>
+        {trans.__('Run %1 against run %2', visible(pair.b), visible(pair.a))}
+      </h3>
       <Choice {...props} metric={metric} common={common} />
       {pair.metric !== '' && metric !== '' && metric !== pair.metric && (
         <p className="jp-LLMOps-quiet" role="status">

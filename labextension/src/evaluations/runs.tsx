@@ -2,6 +2,7 @@ import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
 import { IMetric, IRunSummary } from '../api';
+import { useArrival } from '../shared/arrival';
 import { interval, IntervalBar } from '../shared/forest';
 import { extent, IExtent } from '../shared/intervals';
 import { Pager, usePages } from '../shared/pager';
@@ -20,10 +21,14 @@ export function Runs(props: {
   trans: TranslationBundle;
   runs: readonly IRunSummary[];
   known: IKnownRuns;
+  /** What was chosen so far; the likely pair stands for what was not. */
+  chosen: { a?: string; b?: string };
+  onChoose: (chosen: { a: string; b: string }) => void;
+  /** Whether to put the focus on the way to a comparison: somebody came back from one. */
+  focus: boolean;
   onCompare: (a: string, b: string) => void;
 }): React.JSX.Element {
-  const { trans, runs, known, onCompare } = props;
-  const [chosen, setChosen] = React.useState<{ a?: string; b?: string }>({});
+  const { trans, runs, known, chosen, onChoose, onCompare } = props;
   const paged = usePages(runs, ROWS);
   const ranges = React.useMemo(() => rangesOf(runs), [runs]);
   const guess = React.useMemo(() => likely(runs), [runs]);
@@ -41,7 +46,13 @@ export function Runs(props: {
   }
   return (
     <div className="jp-LLMOps-runs">
-      <Pair trans={trans} runs={runs} pair={pair} onCompare={onCompare} />
+      <Pair
+        trans={trans}
+        runs={runs}
+        pair={pair}
+        focus={props.focus}
+        onCompare={onCompare}
+      />
       <ul aria-label={trans.__('Runs, newest first')}>
         {paged.rows.map(run => (
           <li key={run.id} className="jp-LLMOps-run">
@@ -57,7 +68,7 @@ export function Runs(props: {
                         ? trans.__('Run %1 as A', visible(run.id))
                         : trans.__('Run %1 as B', visible(run.id))
                     }
-                    onChange={() => setChosen({ ...pair, [side]: run.id })}
+                    onChange={() => onChoose({ ...pair, [side]: run.id })}
                   />
                   <span aria-hidden="true">{side.toUpperCase()}</span>
                 </label>
@@ -87,9 +98,11 @@ function Pair(props: {
   trans: TranslationBundle;
   runs: readonly IRunSummary[];
   pair: { a: string; b: string };
+  focus: boolean;
   onCompare: (a: string, b: string) => void;
 }): React.JSX.Element {
-  const { trans, runs, pair, onCompare } = props;
+  const { trans, runs, pair, focus, onCompare } = props;
+  const button = useArrival<HTMLButtonElement>(focus);
   const a = runs.find(run => run.id === pair.a);
   const b = runs.find(run => run.id === pair.b);
   const why = hindrance(trans, a, b);
@@ -109,6 +122,7 @@ function Pair(props: {
         ))}
       </dl>
       <button
+        ref={button}
         className="jp-LLMOps-button"
         disabled={why !== null}
         onClick={() => onCompare(pair.a, pair.b)}
@@ -251,20 +265,18 @@ function Metrics(props: {
   );
 }
 
-/** One axis for each metric, so that the bars of all runs can be compared: 0 to 1 for rates. */
+/** One axis for each metric, so that the bars of all runs can be compared. */
 function rangesOf(runs: readonly IRunSummary[]): Map<string, IExtent> {
   const bars = new Map<string, IMetric[]>();
   for (const run of runs) {
     for (const [name, metric] of Object.entries(run.metrics)) {
-      bars.set(name, [...(bars.get(name) ?? []), metric]);
+      const found = bars.get(name);
+      if (found) {
+        found.push(metric);
+      } else {
+        bars.set(name, [metric]);
+      }
     }
   }
-  return new Map(
-    [...bars].map(([name, found]) => [
-      name,
-      found.every(metric => metric.drawn === 'rate')
-        ? { low: 0, high: 1 }
-        : extent(found)
-    ])
-  );
+  return new Map([...bars].map(([name, found]) => [name, extent(found)]));
 }

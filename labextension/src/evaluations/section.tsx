@@ -12,6 +12,10 @@ export default function Section(props: ISectionProps): React.JSX.Element {
   const { watched, host, trans, item, go } = props;
   const known = useKnownRuns(props);
   const pair = pairOf(item);
+  // Whether somebody moved here within the section; else the focus stays where it is.
+  const [moved, setMoved] = React.useState(false);
+  // The pair that was looked at last is still chosen in the list.
+  const [chosen, setChosen] = React.useState<{ a?: string; b?: string }>({});
   return (
     <div className="jp-LLMOps-evaluations">
       {known.fault !== null && (
@@ -23,7 +27,13 @@ export default function Section(props: ISectionProps): React.JSX.Element {
           trans={trans}
           runs={known.runs}
           known={known}
-          onCompare={(a, b) => go('evaluations', itemOf({ a, b, metric: '' }))}
+          chosen={chosen}
+          onChoose={setChosen}
+          focus={moved}
+          onCompare={(a, b) => {
+            setMoved(true);
+            go('evaluations', itemOf({ a, b, metric: '' }));
+          }}
         />
       )}
       {known.runs !== null && pair !== null && (
@@ -34,7 +44,12 @@ export default function Section(props: ISectionProps): React.JSX.Element {
           runs={known.runs}
           pair={pair}
           onPair={wanted => go('evaluations', itemOf(wanted))}
-          onBack={() => go('evaluations')}
+          focus={moved}
+          onBack={() => {
+            setMoved(true);
+            setChosen({ a: pair.a, b: pair.b });
+            go('evaluations');
+          }}
         />
       )}
     </div>

@@ -4,6 +4,7 @@ import * as React from 'react';
 import { IPrompt } from '../api';
 import { IHost } from '../host';
 import { ISectionProps } from '../panel/sections';
+import { useArrival } from '../shared/arrival';
 import { useAsked, useClient } from '../shared/asked';
 import { Failure, Loading } from '../shared/states';
 import { visible } from '../shared/visible';
@@ -36,14 +37,7 @@ export function Detail(props: IDetailProps): React.JSX.Element {
     client => client.prompt(name),
     [name]
   );
-  const heading = React.useRef<HTMLHeadingElement>(null);
-  const wanted = React.useRef(focus);
-  React.useEffect(() => {
-    if (wanted.current) {
-      heading.current?.focus();
-      wanted.current = false;
-    }
-  }, []);
+  const heading = useArrival<HTMLHeadingElement>(focus);
   return (
     <article className="jp-LLMOps-prompt">
       <button className="jp-LLMOps-link jp-LLMOps-back" onClick={onBack}>

@@ -66,7 +66,7 @@ function Row(props: {
   return (
     <>
       <span className="jp-LLMOps-entry-head">
-        <strong>@{version.version}</strong>
+        <strong dir="ltr">@{version.version}</strong>
         {version.aliases.map(alias => (
           <span key={alias} className="jp-LLMOps-badge">
             {visible(alias)}

@@ -173,7 +173,7 @@ function Row(props: {
         <strong className="jp-LLMOps-entry-name" title={visible(prompt.name)}>
           {visible(prompt.name)}
         </strong>
-        <span>@{prompt.latest}</span>
+        <span dir="ltr">@{prompt.latest}</span>
         <time
           className="jp-LLMOps-quiet jp-LLMOps-entry-end"
           dateTime={prompt.saved_at}

@@ -361,7 +361,7 @@ export function IntervalBar(props: {
           className="jp-LLMOps-interval-point"
           cx={x(bar.value)}
           cy={6}
-          r={3}
+          r={2.5}
         />
       )}
     </svg>

@@ -84,7 +84,7 @@ describe('the runs', () => {
     expect(items()).toHaveLength(3);
     expect(items()[0]).toHaveTextContent('3support@3');
     expect(items()[0]).toHaveTextContent('tickets@2200 rows');
-    expect(items()[0]).toHaveTextContent('exact84.0 %79.0 % to 88.0 %');
+    expect(items()[0]).toHaveTextContent('exact84.0 %79.0 to 88.0 %');
     expect(items()[0]).toHaveTextContent('latency1.50 sno interval');
     expect(items()[0].querySelectorAll('svg')).toHaveLength(2);
   });
@@ -107,6 +107,22 @@ describe('the runs', () => {
     expect(screen.getByRole('radio', { name: 'Run 2 as A' })).not.toBeChecked();
     await click('Compare A with B');
     expect(went).toEqual(['evaluations 1..3']);
+    expect(
+      screen.getByRole('heading', { name: 'Run 3 against run 1' })
+    ).toHaveFocus();
+    await click('‹ All runs');
+    expect(
+      screen.getByRole('button', { name: 'Compare A with B' })
+    ).toHaveFocus();
+    expect(screen.getByRole('radio', { name: 'Run 1 as A' })).toBeChecked();
+  });
+
+  it('take no focus when they appear', async () => {
+    await show();
+    expect(document.body).toHaveFocus();
+    cleanup();
+    await show({}, '2..3');
+    expect(document.body).toHaveFocus();
   });
 
   it('cannot be compared with themselves, nor without a metric in common; the reason is told', async () => {
@@ -246,7 +262,7 @@ describe('a comparison', () => {
         'A80.0 % · support@1',
         'B84.0 % · support@2',
         'Difference+4.0 points',
-        '95 % interval+1.0 points to +7.0 points',
+        '95 % interval+1.0 to +7.0 points',
         'p0.012',
         'Rows200',
         'Look1'
