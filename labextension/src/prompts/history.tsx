@@ -22,6 +22,10 @@ export function History(props: {
     prompt.versions.findIndex(v => v.version === shown)
   );
   const paged = usePages(prompt.versions, ROWS, [], Math.floor(place / ROWS));
+  // Who goes to a version from elsewhere sees it in the list.
+  const turn = Math.floor(place / ROWS);
+  const { show } = paged;
+  React.useEffect(() => show(turn), [show, turn, shown]);
   const roving = useRoving<HTMLDivElement>(
     paged.rows.length,
     index => onShow(paged.rows[index].version),

@@ -4,6 +4,7 @@ import * as React from 'react';
 import { IPrompt, IPromptVersion } from '../api';
 import { IHost } from '../host';
 import { number, when } from '../shared/quantities';
+import { words } from '../shared/states';
 import { beginning, visible } from '../shared/visible';
 import { IMoves } from './moves';
 import { Promotion } from './promotion';
@@ -100,11 +101,15 @@ async function insert(
   trans: TranslationBundle,
   version: IPromptVersion
 ): Promise<void> {
-  if (!(await host.insertCell(version.cell))) {
-    host.notify(
-      trans.__('Open a notebook first: the cell goes below its active one.'),
-      'error'
-    );
+  try {
+    if (!(await host.insertCell(version.cell))) {
+      host.notify(
+        trans.__('Open a notebook first: the cell goes below its active one.'),
+        'error'
+      );
+    }
+  } catch (fault) {
+    host.notify(words(trans, fault), 'error');
   }
 }
 
@@ -113,8 +118,12 @@ async function copy(
   trans: TranslationBundle,
   text: string
 ): Promise<void> {
-  await host.copy(text);
-  host.notify(trans.__('Copied %1 characters.', number(text.length)));
+  try {
+    await host.copy(text);
+    host.notify(trans.__('Copied %1 characters.', number(text.length)));
+  } catch (fault) {
+    host.notify(words(trans, fault), 'error');
+  }
 }
 
 /** The settings of a version's last run that say something. */

@@ -26,13 +26,17 @@ export function usePages<T>(
   const pages = Math.max(1, Math.ceil(items.length / size));
   const page = place.key === key ? Math.min(place.page, pages - 1) : 0;
   const from = page * size;
+  const show = React.useCallback(
+    (wanted: number) => setPlace({ key, page: wanted }),
+    [key]
+  );
   return {
     rows: items.slice(from, from + size),
     from,
     count: items.length,
     page,
     pages,
-    show: wanted => setPlace({ key, page: wanted })
+    show
   };
 }
 

@@ -273,6 +273,20 @@ describe('a prompt', () => {
     expect(container.querySelectorAll('.jp-LLMOps-entry')).toHaveLength(30);
   });
 
+  it('is seen in the history when one goes to it from an alias', async () => {
+    const versions = Array.from({ length: 100 }, (_, i) => version(100 - i));
+    await show({
+      prompt: async () => prompt({ versions, aliases: { old: 1 }, back: {} })
+    });
+    await click('version 1');
+    const history = screen.getByRole('listbox', {
+      name: 'Versions, newest first'
+    });
+    expect(
+      within(history).getByRole('option', { selected: true })
+    ).toHaveTextContent('@1');
+  });
+
   it('has no fault that axe finds', async () => {
     const { container } = await show();
     await click('Promote…');
@@ -307,6 +321,19 @@ describe('a version', () => {
       'Open a notebook first: the cell goes below its active one.',
       'error'
     );
+  });
+
+  it('that cannot be put there says why', async () => {
+    const { host } = await show({}, 'support-reply', {
+      insertCell: jest.fn().mockRejectedValue(new Error('read only')),
+      copy: jest.fn().mockRejectedValue(new Error('no clipboard'))
+    });
+    await click('Insert into notebook');
+    await click('Copy');
+    expect(host.notify.mock.calls).toEqual([
+      ['read only', 'error'],
+      ['no clipboard', 'error']
+    ]);
   });
 
   it('is copied as its text', async () => {
