@@ -256,6 +256,8 @@ export interface IComparison {
   notes: string[];
   slices: { name: string; difference: IEstimate }[];
   columns: string[];
+  /** How many rows differ; `changed` may hold only those that differ most. */
+  n_changed: number;
   changed: IChangedRow[];
 }
 

@@ -23,10 +23,12 @@ export function Changed(props: {
   trans: TranslationBundle;
   host: IHost;
   rows: readonly IChangedRow[];
+  /** How many there are in all, where `rows` are only some of them. */
+  count: number;
   measure: IMeasure;
   names: readonly [string, string];
 }): React.JSX.Element {
-  const { trans, rows } = props;
+  const { trans, rows, count } = props;
   const [side, setSide] = React.useState<Side>('all');
   const [element, width] = useWidth<HTMLElement>(0);
   const found = React.useMemo(
@@ -41,12 +43,18 @@ export function Changed(props: {
   return (
     <section aria-label={trans.__('Changed rows')} ref={element}>
       <h4>
-        {trans._n(
-          '%2 changed row',
-          '%2 changed rows',
-          rows.length,
-          number(rows.length)
-        )}
+        {count > rows.length
+          ? trans.__(
+              '%1 of %2 changed rows',
+              number(rows.length),
+              number(count)
+            )
+          : trans._n(
+              '%2 changed row',
+              '%2 changed rows',
+              rows.length,
+              number(rows.length)
+            )}
       </h4>
       {rows.length === 0 ? (
         <p className="jp-LLMOps-quiet">

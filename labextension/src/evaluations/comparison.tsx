@@ -215,6 +215,7 @@ function Answer(
             trans={trans}
             host={host}
             rows={body.changed}
+            count={body.n_changed}
             measure={body}
             names={[body.a, body.b]}
           />

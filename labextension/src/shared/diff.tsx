@@ -34,7 +34,11 @@ export function Diff(props: {
     <div className="jp-LLMOps-diff" ref={element}>
       {changed.length === 0 && (
         <p role="status">
-          {trans.__('%1 and %2 are alike.', visible(diff.a), visible(diff.b))}
+          {trans.__(
+            'No line differs between %1 and %2.',
+            visible(diff.a),
+            visible(diff.b)
+          )}
         </p>
       )}
       {changed.length > 0 && width >= WIDE && (

@@ -70,6 +70,7 @@ export function comparison(more: Partial<IComparison> = {}): IComparison {
     notes: ['tickets@2 was looked at 3 times'],
     slices: [],
     columns: ['question', 'topic'],
+    n_changed: 2,
     changed: [
       changed('r-1', { better: 'a', a_score: 1, b_score: 0 }),
       changed('r-2', { a_trace: 'trace-a', b_trace: 'trace-b' })

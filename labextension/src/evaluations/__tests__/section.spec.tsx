@@ -481,6 +481,16 @@ describe('changed rows', () => {
     expect(host.openTrace).toHaveBeenCalledWith('trace-b');
   });
 
+  it('that are only some of all say so', async () => {
+    await show(
+      { compare: async () => comparison({ n_changed: 1340 }) },
+      '2..3'
+    );
+    expect(
+      screen.getByRole('heading', { name: '2 of 1,340 changed rows' })
+    ).toBeInTheDocument();
+  });
+
   it('are filtered by the side that is better', async () => {
     await show({}, '2..3');
     await pick('Which rows', 'a');

@@ -75,10 +75,10 @@ it('says with a sign and a word what was added and what was removed', () => {
   expect(screen.getByText('1 added, 1 removed')).toBeInTheDocument();
 });
 
-it('says that two texts are alike', () => {
+it('says that no line differs', () => {
   render(<Diff trans={trans} diff={diff([line('same', 'x', 1, 1)])} />);
   expect(screen.getByRole('status')).toHaveTextContent(
-    'p@1 and p@2 are alike.'
+    'No line differs between p@1 and p@2.'
   );
   expect(screen.queryByRole('table')).toBeNull();
 });
