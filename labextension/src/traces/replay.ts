@@ -176,7 +176,7 @@ function magic(call: ICall): string | null {
     return null;
   }
   if (!call.ref) {
-    return `${words.join(' ')}\n${call.template}`;
+    return `${words.join(' ')}\n${call.template.replace(/\n$/, '')}`;
   }
   return [
     ...commented(call),

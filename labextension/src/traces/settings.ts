@@ -52,7 +52,11 @@ export function settingsOf(
     missing.push(trans.__('Its model is not in the trace.'));
   }
   if (chat && isNumber(chat.attributes['gen_ai.request.temperature'])) {
-    found.push(...sampling(chat), ...stops(chat), ...rare(chat));
+    found.push(
+      ...sampling(chat, root.prompt !== ''),
+      ...stops(chat),
+      ...rare(chat)
+    );
   } else {
     missing.push(
       trans.__('Its settings are not in the trace: those of the last run hold.')
@@ -78,14 +82,15 @@ function isNumber(value: unknown): value is number {
   return typeof value === 'number' && Number.isFinite(value);
 }
 
-function sampling(chat: ISpan): ISetting[] {
+function sampling(chat: ISpan, isVersion: boolean): ISetting[] {
   const there = SAMPLING.flatMap(([attribute, flag, name]) => {
     const value = chat.attributes[attribute];
     return isNumber(value) ? [{ flag, name, value }] : [];
   });
-  const penalties = PENALTIES.map(([attribute, flag, name]) => {
+  const penalties = PENALTIES.flatMap(([attribute, flag, name]) => {
     const value = chat.attributes[attribute];
-    return { flag, name, value: isNumber(value) ? value : 0 };
+    const set = isNumber(value);
+    return set || isVersion ? [{ flag, name, value: set ? value : 0 }] : [];
   });
   return [...there, ...penalties];
 }
