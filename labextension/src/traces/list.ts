@@ -1,5 +1,5 @@
 import { Client, IPage, ITraceFilters, ITraceSummary } from '../api';
-import { IStretch, merged, stretchOf } from './stretches';
+import { IStretch, Stretches, merged, stretchOf, until } from './stretches';
 
 /** What the list asks the server for. */
 export type Source = Pick<Client, 'traces'>;
@@ -35,12 +35,12 @@ export class TraceList {
   }
 
   get count(): number {
-    return this._starts[this._stretches.length] ?? 0;
+    return this._rows.count;
   }
 
   /** Whether the first page has come. */
   get ready(): boolean {
-    return this._stretches.length > 0;
+    return this._rows.stretches.length > 0;
   }
 
   /** Whether there are rows after the last known one. */
@@ -77,24 +77,15 @@ export class TraceList {
   };
 
   /** The id of a row. */
-  keyOf = (index: number): string => {
-    const at = this._at(index);
-    return this._stretches[at]?.ids[index - this._starts[at]] ?? '';
-  };
+  keyOf = (index: number): string => this._rows.keyOf(index);
 
   /** A row; null if it has been let go of and is not back yet. */
   row(index: number): ITraceSummary | null {
-    const at = this._at(index);
-    return this._stretches[at]?.rows?.[index - this._starts[at]] ?? null;
+    return this._rows.row(index);
   }
 
   /** The place of a row, -1 if it is not there. */
-  indexOf = (id: string): number => {
-    const at = this._places.get(id);
-    return at === undefined
-      ? -1
-      : this._starts[at] + this._stretches[at].ids.indexOf(id);
-  };
+  indexOf = (id: string): number => this._rows.indexOf(id);
 
   /** A row by its id, if it is there and loaded. */
   find(id: string): ITraceSummary | null {
@@ -106,9 +97,9 @@ export class TraceList {
   show = (first: number, end: number): void => {
     this._shown = { first, end };
     let changed = false;
-    this._stretches.forEach((stretch, i) => {
-      const from = this._starts[i];
-      const to = this._starts[i + 1];
+    this._rows.stretches.forEach((stretch, i) => {
+      const from = this._rows.startOf(i);
+      const to = this._rows.startOf(i + 1);
       const near = from < end + PAGE && to > first - PAGE;
       if (near && stretch.rows === null && this._fault === null) {
         void this._fill(stretch);
@@ -117,7 +108,7 @@ export class TraceList {
         this._filling.delete(stretch);
       }
       if (stretch.rows && (from > end + FAR || to < first - FAR)) {
-        this._stretches[i] = { ...stretch, rows: null };
+        this._rows.stretches[i] = { ...stretch, rows: null };
         changed = true;
       }
     });
@@ -138,11 +129,11 @@ export class TraceList {
     const grown = await this._grow(async signal => {
       const page = await this._ask(cursor, PAGE, signal);
       if (!signal.aborted && cursor === (this._end ?? undefined)) {
-        this._stretches.push(
-          stretchOf(cursor, page, page.next, id => this._places.has(id))
+        this._rows.stretches.push(
+          stretchOf(cursor, page, page.next, id => this._rows.has(id))
         );
         this._end = page.next;
-        this._index(this._stretches.length - 1);
+        this._rows.note(this._rows.stretches.length - 1);
       }
     });
     if (grown && this._shown.end > this.count - AHEAD) {
@@ -153,13 +144,15 @@ export class TraceList {
   /** Begin anew. */
   async reload(): Promise<void> {
     this._abort();
+    this._outdated = false;
     await this._grow(async signal => {
       const page = await this._ask(undefined, PAGE, signal);
       if (!signal.aborted) {
-        this._stretches = [stretchOf(undefined, page, page.next, () => false)];
+        this._rows.stretches = [
+          stretchOf(undefined, page, page.next, () => false)
+        ];
         this._end = page.next;
-        this._outdated = false;
-        this._index();
+        this._rows.note();
       }
     });
   }
@@ -208,14 +201,13 @@ export class TraceList {
   }
 
   private _put(page: IPage<ITraceSummary> | null): void {
-    const found = page && merged(this._stretches, page);
+    const found = page && merged(this._rows.stretches, page);
     this._outdated = !found;
     if (found) {
-      const known = this._places;
-      this._added = new Set(found[0].ids.filter(id => !known.has(id)));
-      this._stretches = found;
+      this._added = new Set(found[0].ids.filter(id => !this._rows.has(id)));
+      this._rows.stretches = found;
       this._end = found[found.length - 1].next;
-      this._index();
+      this._rows.note();
     }
     this._fault = null;
     this._tell();
@@ -235,7 +227,7 @@ export class TraceList {
       if (
         next === null ||
         this.count === 0 ||
-        page.items.some(row => this._places.has(row.trace_id))
+        page.items.some(row => this._rows.has(row.trace_id))
       ) {
         return { items, next };
       }
@@ -246,12 +238,12 @@ export class TraceList {
   /** Rows that were open when they were last seen, near the view and not on the first page. */
   private _look(): void {
     const { first, end } = this._shown;
-    this._stretches
+    this._rows.stretches
       .filter(
         (stretch, i) =>
           i > 0 &&
-          this._starts[i] < end + PAGE &&
-          this._starts[i + 1] > first - PAGE &&
+          this._rows.startOf(i) < end + PAGE &&
+          this._rows.startOf(i + 1) > first - PAGE &&
           stretch.rows?.some(row => row.status === 'open')
       )
       .slice(0, OPEN)
@@ -268,20 +260,20 @@ export class TraceList {
     try {
       const limit = stretch.ids.length + SPARE;
       const page = await this._ask(stretch.cursor, limit, control.signal);
-      const at = this._stretches.indexOf(stretch);
+      const at = this._rows.stretches.indexOf(stretch);
       if (!control.signal.aborted && at >= 0) {
         const own = new Set(stretch.ids);
         const before = new Map(
           (stretch.rows ?? []).map(row => [row.trace_id, row])
         );
-        this._stretches[at] = stretchOf(
+        this._rows.stretches[at] = stretchOf(
           stretch.cursor,
           until(page, stretch, own),
           stretch.next,
-          id => !own.has(id) && this._places.has(id),
+          id => !own.has(id) && this._rows.has(id),
           before
         );
-        this._index();
+        this._rows.note();
         this._tell();
       }
     } catch (fault) {
@@ -342,42 +334,12 @@ export class TraceList {
     this._filling.clear();
   }
 
-  /** The stretch of a row. */
-  private _at(index: number): number {
-    let low = 0;
-    let high = this._stretches.length - 1;
-    while (low < high) {
-      const middle = (low + high + 1) >> 1;
-      if (this._starts[middle] <= index) {
-        low = middle;
-      } else {
-        high = middle - 1;
-      }
-    }
-    return low;
-  }
-
-  /** Note where rows are: of the last stretches only, where nothing else changed. */
-  private _index(from = 0): void {
-    this._starts.length = from + 1;
-    if (from === 0) {
-      this._places = new Map();
-    }
-    for (let at = from; at < this._stretches.length; at++) {
-      const { ids } = this._stretches[at];
-      this._starts.push(this._starts[at] + ids.length);
-      ids.forEach(id => this._places.set(id, at));
-    }
-  }
-
   private _tell(): void {
     this._revision += 1;
     this._hearers.forEach(heard => heard());
   }
 
-  private _stretches: IStretch[] = [];
-  private _starts: number[] = [0];
-  private _places = new Map<string, number>();
+  private readonly _rows = new Stretches();
   private _end: string | null = null;
   private _shown = { first: 0, end: 0 };
   private _revision = 0;
@@ -389,20 +351,4 @@ export class TraceList {
   private _refreshing: AbortController | null = null;
   private readonly _filling = new Map<IStretch, AbortController>();
   private readonly _hearers = new Set<() => void>();
-}
-
-/** A page as far as the last row that the stretch had: what follows belongs to others. */
-function until(
-  page: IPage<ITraceSummary>,
-  stretch: IStretch,
-  own: ReadonlySet<string>
-): IPage<ITraceSummary> {
-  if (stretch.next === null) {
-    return page;
-  }
-  const last = page.items.reduce(
-    (to, row, i) => (own.has(row.trace_id) ? i + 1 : to),
-    0
-  );
-  return { items: page.items.slice(0, last), next: page.next };
 }

@@ -114,3 +114,87 @@ function joined(rest: IStretch, others: IStretch[]): IStretch[] {
   }
   return [rest, ...others];
 }
+
+/** A page as far as the last row that the stretch had: what follows belongs to others. */
+export function until(
+  page: IPage<ITraceSummary>,
+  stretch: IStretch,
+  own: ReadonlySet<string>
+): IPage<ITraceSummary> {
+  if (stretch.next === null) {
+    return page;
+  }
+  const last = page.items.reduce(
+    (to, row, i) => (own.has(row.trace_id) ? i + 1 : to),
+    0
+  );
+  return { items: page.items.slice(0, last), next: page.next };
+}
+
+/** Stretches in their order, and where each row is. */
+export class Stretches {
+  stretches: IStretch[] = [];
+
+  get count(): number {
+    return this._starts[this.stretches.length] ?? 0;
+  }
+
+  /** The place of a stretch's first row; of the one after the last: how many rows there are. */
+  startOf(stretch: number): number {
+    return this._starts[stretch];
+  }
+
+  has(id: string): boolean {
+    return this._places.has(id);
+  }
+
+  /** The id of a row; '' where there is none. */
+  keyOf(index: number): string {
+    const at = this._at(index);
+    return this.stretches[at]?.ids[index - this._starts[at]] ?? '';
+  }
+
+  row(index: number): ITraceSummary | null {
+    const at = this._at(index);
+    return this.stretches[at]?.rows?.[index - this._starts[at]] ?? null;
+  }
+
+  /** The place of a row, -1 if it is not there. */
+  indexOf(id: string): number {
+    const at = this._places.get(id);
+    return at === undefined
+      ? -1
+      : this._starts[at] + this.stretches[at].ids.indexOf(id);
+  }
+
+  /** Note where rows are, after stretches from this one on have changed. */
+  note(from = 0): void {
+    this._starts.length = from + 1;
+    if (from === 0) {
+      this._places = new Map();
+    }
+    for (let at = from; at < this.stretches.length; at++) {
+      const { ids } = this.stretches[at];
+      this._starts.push(this._starts[at] + ids.length);
+      ids.forEach(id => this._places.set(id, at));
+    }
+  }
+
+  /** The stretch of a row. */
+  private _at(index: number): number {
+    let low = 0;
+    let high = this.stretches.length - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (this._starts[middle] <= index) {
+        low = middle;
+      } else {
+        high = middle - 1;
+      }
+    }
+    return low;
+  }
+
+  private _starts: number[] = [0];
+  private _places = new Map<string, number>();
+}
