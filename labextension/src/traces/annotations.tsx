@@ -101,7 +101,7 @@ export function Annotations(props: {
           title={trans.__('Score thumb=up (+)')}
           onClick={annotate?.up}
         >
-          <span aria-hidden="true">👍 </span>
+          <span aria-hidden="true">+ </span>
           {trans.__('Good')}
         </button>
         <button
@@ -110,7 +110,7 @@ export function Annotations(props: {
           title={trans.__('Score thumb=down (-)')}
           onClick={annotate?.down}
         >
-          <span aria-hidden="true">👎 </span>
+          <span aria-hidden="true">− </span>
           {trans.__('Bad')}
         </button>
         <button

@@ -228,15 +228,15 @@ function Actions(props: {
       </button>
       <button
         className="jp-LLMOps-button"
-        onClick={() => void addToDataSet(client, host, trans, [trace.trace_id])}
-      >
-        {trans.__('Add to data set…')}
-      </button>
-      <button
-        className="jp-LLMOps-button"
         onClick={() => void copy(host, trans, trace.trace_id)}
       >
         {trans.__('Copy id')}
+      </button>
+      <button
+        className="jp-LLMOps-button"
+        onClick={() => void addToDataSet(client, host, trans, [trace.trace_id])}
+      >
+        {trans.__('Add to data set…')}
       </button>
       <button
         className="jp-LLMOps-button"

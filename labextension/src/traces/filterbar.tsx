@@ -183,11 +183,16 @@ function Menu(props: {
   onValue: (value: string) => void;
 }): React.JSX.Element {
   const { trans, name, value, onValue } = props;
+  const id = React.useId();
   const known = props.options.some(option => option.value === value);
   return (
-    <label className="jp-LLMOps-filters-menu">
-      <span>{titled(trans, name)}</span>
-      <select value={value} onChange={event => onValue(event.target.value)}>
+    <div className="jp-LLMOps-filters-menu">
+      <label htmlFor={id}>{titled(trans, name)}</label>
+      <select
+        id={id}
+        value={value}
+        onChange={event => onValue(event.target.value)}
+      >
         <option value="">{trans.__('all')}</option>
         {value && !known && (
           <option value={value}>{shownValue(trans, name, value)}</option>
@@ -198,7 +203,7 @@ function Menu(props: {
           </option>
         ))}
       </select>
-    </label>
+    </div>
   );
 }
 

@@ -11,9 +11,11 @@ export const FAR = 1000;
 /** Rows before the end at which more are asked for. */
 const AHEAD = 60;
 /** Pages that are asked for to find where new rows meet those that are there. */
-const REACH = 5;
+const REACH = 4;
 /** Rows more than a stretch had, when it is asked for again: some may match now that did not. */
 const SPARE = 20;
+/** Rows that the server gives at once at most. */
+const MOST = 500;
 /** Stretches with open rows that are looked at again at once, beyond the first page. */
 const OPEN = 2;
 
@@ -258,7 +260,7 @@ export class TraceList {
     const control = new AbortController();
     this._filling.set(stretch, control);
     try {
-      const limit = stretch.ids.length + SPARE;
+      const limit = Math.min(MOST, stretch.ids.length + SPARE);
       const page = await this._ask(stretch.cursor, limit, control.signal);
       const at = this._rows.stretches.indexOf(stretch);
       if (!control.signal.aborted && at >= 0) {

@@ -36,7 +36,7 @@ export function StatusBadge(props: {
     ok: '✓',
     error: '✕',
     open: '●',
-    interrupted: '⏸'
+    interrupted: '‖'
   };
   return (
     <span className="jp-LLMOps-badge" data-state={status}>
@@ -44,6 +44,18 @@ export function StatusBadge(props: {
       {stated(trans, status)}
     </span>
   );
+}
+
+/** What stands where there is no answer. */
+function unanswered(trans: TranslationBundle, status: string): string {
+  switch (status) {
+    case 'open':
+      return trans.__('No answer yet');
+    case 'ok':
+      return trans.__('No text');
+    default:
+      return trans.__('No answer');
+  }
 }
 
 interface IRowProps {
@@ -118,9 +130,7 @@ export const Row = React.memo((props: IRowProps): React.JSX.Element => {
       <div className="jp-LLMOps-summary-line">
         <bdi className="jp-LLMOps-summary-preview" title={trace.preview}>
           {trace.preview.replace(/\s+/g, ' ').trim() ||
-            (trace.status === 'open'
-              ? trans.__('No answer yet')
-              : trans.__('No text'))}
+            unanswered(trans, trace.status)}
         </bdi>
       </div>
     </div>
