@@ -8,8 +8,9 @@ export interface IAnchor {
   offset: number;
 }
 
-/** Rows that are drawn beyond the view on both sides, at least. */
+/** Rows that are drawn beyond the view on both sides: so many at least, else as often as the view holds. */
 const OVERSCAN = 8;
+const VIEWS = 2;
 /** How high the list is taken to be where it cannot be measured. */
 const VIEW = 400;
 
@@ -44,9 +45,8 @@ export interface IVirtualListProps {
   onAnchor?: (anchor: IAnchor | null) => void;
   /** What stood at the top when the list was left. */
   anchor?: IAnchor | null;
+  /** Whether it has the focus from the beginning. */
   focus?: boolean;
-  /** Below the last row. */
-  children?: React.ReactNode;
 }
 
 export interface IVirtualListHandle {
@@ -95,7 +95,7 @@ export const VirtualList = React.forwardRef<
     }
   }, [focus]);
 
-  const over = Math.max(OVERSCAN, end - first);
+  const over = Math.max(OVERSCAN, VIEWS * (end - first));
   const drawn = range(Math.max(0, first - over), Math.min(count, end + over));
   const at = active === null ? -1 : indexOf(active);
   if (at >= 0 && (at < drawn[0] || at > drawn[drawn.length - 1])) {
@@ -132,7 +132,6 @@ export const VirtualList = React.forwardRef<
           );
         })}
       </div>
-      {props.children}
     </div>
   );
 });

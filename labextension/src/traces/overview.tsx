@@ -32,6 +32,8 @@ export function Overview(props: {
   filters: ITraceFilters;
   onFilters: (filters: ITraceFilters) => void;
   onShow: (id: string) => void;
+  /** Whether one comes back to it from a trace. */
+  focus: boolean;
 }): React.JSX.Element {
   const { watched, client, host, trans, list, memory, filters } = props;
   const [open, setOpen] = React.useState(false);
@@ -79,6 +81,7 @@ export function Overview(props: {
           list={list}
           memory={memory}
           onShow={props.onShow}
+          focus={props.focus}
         />
       )}
     </div>
@@ -119,6 +122,7 @@ function Rows(props: {
   list: TraceList;
   memory: IMemory;
   onShow: (id: string) => void;
+  focus: boolean;
 }): React.JSX.Element {
   const { trans, list, memory, onShow } = props;
   const box = React.useRef<HTMLDivElement>(null);
@@ -187,7 +191,7 @@ function Rows(props: {
           onWindow={onWindow}
           onAnchor={onAnchor}
           anchor={memory.anchor}
-          focus={memory.active !== null}
+          focus={props.focus}
           row={index => {
             const key = list.keyOf(index);
             return (
@@ -201,10 +205,9 @@ function Rows(props: {
               />
             );
           }}
-        >
-          <End trans={trans} list={list} />
-        </VirtualList>
+        />
       </div>
+      <End trans={trans} list={list} isNear={view.end >= list.count} />
     </div>
   );
 }
@@ -252,12 +255,14 @@ function Selection(props: {
   );
 }
 
-/** Below the last row: that more is coming, why it is not, or that this was all. */
+/** Below the list: that more is coming, or why it is not. */
 function End(props: {
   trans: TranslationBundle;
   list: TraceList;
+  /** Whether the last row is in view. */
+  isNear: boolean;
 }): React.JSX.Element | null {
-  const { trans, list } = props;
+  const { trans, list, isNear } = props;
   if (list.fault !== null) {
     return (
       <Failure
@@ -267,7 +272,7 @@ function End(props: {
       />
     );
   }
-  return list.isMore ? (
+  return list.isBusy && isNear ? (
     <div className="jp-LLMOps-traces-end jp-LLMOps-quiet">
       {trans.__('Loading…')}
     </div>

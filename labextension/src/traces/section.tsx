@@ -31,6 +31,8 @@ function Traces(props: ISectionProps & { client: Client }): React.JSX.Element {
     memory.marked = new Set();
     setFilters(now);
   };
+  const came = React.useRef(false);
+  came.current ||= item !== '';
   const show = (id: string) => {
     memory.active = id || memory.active;
     go('traces', id);
@@ -56,6 +58,7 @@ function Traces(props: ISectionProps & { client: Client }): React.JSX.Element {
       filters={filters}
       onFilters={onFilters}
       onShow={show}
+      focus={came.current}
     />
   );
 }

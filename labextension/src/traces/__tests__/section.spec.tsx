@@ -51,6 +51,7 @@ interface IShown {
   go: jest.Mock;
   news: () => Promise<void>;
   again: () => Promise<void>;
+  show: (item: string) => Promise<void>;
   leave: () => void;
 }
 
@@ -63,16 +64,17 @@ async function shown(
   const faked = hostOf(host);
   const go = jest.fn();
   let view: ReturnType<typeof render>;
+  const section = (item: string) => (
+    <Section
+      watched={watched.it}
+      host={faked}
+      trans={trans}
+      item={item}
+      go={go}
+    />
+  );
   const put = async () => {
-    view = render(
-      <Section
-        watched={watched.it}
-        host={faked}
-        trans={trans}
-        item=""
-        go={go}
-      />
-    );
+    view = render(section(''));
     await pass();
   };
   await put();
@@ -87,6 +89,10 @@ async function shown(
       await pass();
     },
     again: put,
+    show: async item => {
+      view.rerender(section(item));
+      await pass();
+    },
     leave: () => view.unmount()
   };
 }
@@ -409,14 +415,39 @@ describe('several traces', () => {
 });
 
 it('opens the trace that is chosen, and comes back to where it was', async () => {
-  const { go, leave, again } = await shown(new FakeStore(300));
+  const { go, show } = await shown(new FakeStore(300));
   scroll(1000);
   fireEvent.click(screen.getByText('answer 280'));
   expect(go).toHaveBeenCalledWith('traces', idOf(280));
+  await show(idOf(280));
+  expect(screen.queryByRole('listbox')).toBeNull();
+  await show('');
+  expect(box().scrollTop).toBe(1000);
+  expect(box()).toHaveFocus();
+});
+
+it('is where it was after another section was shown, and takes no focus then', async () => {
+  const { leave, again } = await shown(new FakeStore(300));
+  scroll(1000);
+  fireEvent.click(screen.getByText('answer 280'));
   leave();
   await again();
   expect(box().scrollTop).toBe(1000);
-  expect(document.activeElement).toBe(box());
+  expect(box()).not.toHaveFocus();
+});
+
+it('says below the list why no more rows come', async () => {
+  const { store } = await shown(new FakeStore(300));
+  store.faults = [new ApiError(500, 'StoreError', 'The store is broken.')];
+  key('End');
+  fireEvent.scroll(box());
+  await pass();
+  expect(within(box()).queryByRole('alert')).toBeNull();
+  expect(screen.getByRole('alert')).toHaveTextContent('The store is broken.');
+  fireEvent.click(screen.getByText('Try again'));
+  await pass();
+  expect(screen.queryByRole('alert')).toBeNull();
+  expect(counted()).toBe('200+ traces');
 });
 
 it('shows what the store holds as letters and nothing else', async () => {
