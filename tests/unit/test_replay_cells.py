@@ -75,7 +75,7 @@ def test_a_replayed_cell_runs_what_the_trace_says(
     monkeypatch.setattr(workspace, "current_workspace", lambda: SimpleNamespace(prompts=prompts))
     code = TransformerManager().transform_cell(case["cell"])
     names: dict[str, Any] = {"get_ipython": lambda: kernel}
-    exec(compile(code, "cell", "exec"), names)  # noqa: S102 - the cell is what is tested
+    exec(compile(code, "cell", "exec"), names)
 
     given, expected = kernel.given, case["gives"]
     if "ref" in given:

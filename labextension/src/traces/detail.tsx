@@ -47,18 +47,15 @@ export function Detail(props: IDetailProps): React.JSX.Element {
     if (isTyped(event)) {
       return;
     }
-    const found: Record<string, (() => void) | undefined> = {
-      j: next ? () => onShow(next) : undefined,
-      k: previous ? () => onShow(previous) : undefined,
-      Escape: () => onShow(''),
-      '+': annotate?.up,
-      '-': annotate?.down,
-      n: annotate?.note,
-      u: annotate?.undo
-    };
-    const action = Object.prototype.hasOwnProperty.call(found, event.key)
-      ? found[event.key]
-      : undefined;
+    const action = new Map([
+      ['j', next ? () => onShow(next) : undefined],
+      ['k', previous ? () => onShow(previous) : undefined],
+      ['Escape', () => onShow('')],
+      ['+', annotate?.up],
+      ['-', annotate?.down],
+      ['n', annotate?.note],
+      ['u', annotate?.undo]
+    ]).get(event.key);
     if (action) {
       event.preventDefault();
       event.stopPropagation();
@@ -74,31 +71,7 @@ export function Detail(props: IDetailProps): React.JSX.Element {
       tabIndex={-1}
       onKeyDown={onKeyDown}
     >
-      <div className="jp-LLMOps-detail-line">
-        <button className="jp-LLMOps-button" onClick={() => onShow('')}>
-          <span aria-hidden="true">← </span>
-          {trans.__('All traces')}
-        </button>
-        <span className="jp-LLMOps-detail-gap" />
-        <button
-          className="jp-LLMOps-button"
-          aria-label={trans.__('Previous trace')}
-          title={trans.__('Previous trace (k)')}
-          disabled={!previous}
-          onClick={() => previous && onShow(previous)}
-        >
-          <span aria-hidden="true">↑</span>
-        </button>
-        <button
-          className="jp-LLMOps-button"
-          aria-label={trans.__('Next trace')}
-          title={trans.__('Next trace (j)')}
-          disabled={!next}
-          onClick={() => next && onShow(next)}
-        >
-          <span aria-hidden="true">↓</span>
-        </button>
-      </div>
+      <Bar trans={trans} previous={previous} next={next} onShow={onShow} />
       {asked.fault !== null && (
         <Failure trans={trans} fault={asked.fault} again={asked.again} />
       )}
@@ -118,6 +91,43 @@ export function Detail(props: IDetailProps): React.JSX.Element {
           />
         </>
       )}
+    </div>
+  );
+}
+
+/** Back to the list, and on to the traces beside this one; '' where there is none. */
+function Bar(props: {
+  trans: TranslationBundle;
+  previous: string;
+  next: string;
+  onShow: (id: string) => void;
+}): React.JSX.Element {
+  const { trans, previous, next, onShow } = props;
+  return (
+    <div className="jp-LLMOps-detail-line">
+      <button className="jp-LLMOps-button" onClick={() => onShow('')}>
+        <span aria-hidden="true">← </span>
+        {trans.__('All traces')}
+      </button>
+      <span className="jp-LLMOps-detail-gap" />
+      <button
+        className="jp-LLMOps-button"
+        aria-label={trans.__('Previous trace')}
+        title={trans.__('Previous trace (k)')}
+        disabled={!previous}
+        onClick={() => previous && onShow(previous)}
+      >
+        <span aria-hidden="true">↑</span>
+      </button>
+      <button
+        className="jp-LLMOps-button"
+        aria-label={trans.__('Next trace')}
+        title={trans.__('Next trace (j)')}
+        disabled={!next}
+        onClick={() => next && onShow(next)}
+      >
+        <span aria-hidden="true">↓</span>
+      </button>
     </div>
   );
 }

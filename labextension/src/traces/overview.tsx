@@ -150,24 +150,18 @@ function Rows(props: {
     <div className="jp-LLMOps-traces-rows" ref={box}>
       <Selection {...props} marked={marked} onClear={clear} />
       <div className="jp-LLMOps-traces-list">
-        {fresh !== 0 && (
-          <button
-            className="jp-LLMOps-button jp-LLMOps-traces-fresh"
-            onClick={() => {
-              if (list.isOutdated) {
-                memory.anchor = null;
-                void list.reload();
-              }
-              rows.current?.scrollToTop();
-              rows.current?.focus();
-            }}
-          >
-            <span aria-hidden="true">↑ </span>
-            {fresh < 0
-              ? trans.__('More than %1 new', number(PAGE))
-              : trans._n('%2 new', '%2 new', fresh, number(fresh))}
-          </button>
-        )}
+        <Fresh
+          trans={trans}
+          count={fresh}
+          onGo={() => {
+            if (list.isOutdated) {
+              memory.anchor = null;
+              void list.reload();
+            }
+            rows.current?.scrollToTop();
+            rows.current?.focus();
+          }}
+        />
         <VirtualList
           ref={rows}
           label={trans.__('Traces, newest first')}
@@ -209,6 +203,26 @@ function Rows(props: {
       </div>
       <End trans={trans} list={list} isNear={view.end >= list.count} />
     </div>
+  );
+}
+
+/** How many rows are new above the view, and the way there; -1: more than are known. */
+function Fresh(props: {
+  trans: TranslationBundle;
+  count: number;
+  onGo: () => void;
+}): React.JSX.Element | null {
+  const { trans, count, onGo } = props;
+  if (count === 0) {
+    return null;
+  }
+  return (
+    <button className="jp-LLMOps-button jp-LLMOps-traces-fresh" onClick={onGo}>
+      <span aria-hidden="true">↑ </span>
+      {count < 0
+        ? trans.__('More than %1 new', number(PAGE))
+        : trans._n('%2 new', '%2 new', count, number(count))}
+    </button>
   );
 }
 
