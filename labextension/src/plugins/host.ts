@@ -26,6 +26,13 @@ export function host(app: JupyterFrontEnd, trans: TranslationBundle): IHost {
     },
     openCell: (notebook, cellId) =>
       ran(CommandIDs.openCell, { notebook, cellId }),
+    notebook: () => {
+      const front = app.shell.currentWidget as {
+        context?: { localPath?: unknown };
+      } | null;
+      const path = front?.context?.localPath;
+      return typeof path === 'string' && path.endsWith('.ipynb') ? path : null;
+    },
     insertCell: (source, options) =>
       ran(CommandIDs.insertCell, { source, run: options?.run ?? false }),
     confirm: async (title, facts, action) => {
