@@ -53,7 +53,9 @@ def build(
         made = _filled(rooms, inputs, Filling(part, tell), ways, told, actor)
         (part / manifest.FILE).write_text(made.text(), "utf-8")
         short = made.digest.removeprefix("sha256:")[:12]
-        target = out or parent / f"{inputs.name}-{short}"
+        # One that carries its weights lies apart, so that none is replaced that a server may be reading.
+        carries = "" if ways.mode == REFERENCE else f"-{ways.mode}"
+        target = out or parent / f"{inputs.name}-{short}{carries}"
         if not _is_same(target, made, tell):
             if out is None and target.exists():
                 overwrite = True  # an altered one, under the name that its content had
@@ -108,7 +110,10 @@ def _filled(
     if told is not None:
         filling.value(evidence.JSON, dict(told.report))
         filling.text(evidence.MARKDOWN, told.markdown)
-    adapters = tuple(adapter_facts(m, scale, models, filling) for m, scale in inputs.adapters)
+    adapters = tuple(
+        adapter_facts(m, scale, inputs.model, models, rooms.store, filling)
+        for m, scale in inputs.adapters
+    )
     index = None if inputs.index is None else indexes.snapshot(inputs.index, filling)
     for model in inputs.models():
         ways.add(model, models, filling)

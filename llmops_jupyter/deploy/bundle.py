@@ -75,12 +75,14 @@ class Bundle:
     def adapter_path(self) -> Path | None:
         """The file of the first adapter; None without one."""
         found = self.manifest.adapters
-        return self.folder / found[0]["file"] if found else None
+        return self.file(str(found[0]["file"])) if found else None
 
     @property
     def adapters(self) -> tuple[tuple[Path, float], ...]:
         """The files of all adapters with their scales."""
-        return tuple((self.folder / a["file"], float(a["scale"])) for a in self.manifest.adapters)
+        return tuple(
+            (self.file(str(a["file"])), float(a["scale"])) for a in self.manifest.adapters
+        )
 
     @property
     def index(self) -> str | None:
@@ -120,10 +122,22 @@ class Bundle:
             )
         return found
 
+    def file(self, path: str) -> Path:
+        """One of its files.
+
+        Raises:
+            DeployError: the manifest lists none of that name, so that nothing is known of it.
+        """
+        if path not in self.manifest.files:
+            raise DeployError(
+                f"The bundle {str(self.folder)!r} has no file {path!r:.100}. Build or copy it again."
+            )
+        return self.folder / path
+
     def value(self, path: str) -> Any:
         """The JSON of one of its files."""
         try:
-            return json.loads((self.folder / path).read_text("utf-8"))
+            return json.loads(self.file(path).read_text("utf-8"))
         except (OSError, ValueError) as e:
             raise DeployError(f"{path!r} of the bundle cannot be read: {e}. Copy it again.") from e
 

@@ -60,6 +60,9 @@ def restore(workspace: Workspace, bundle: Bundle) -> None:
 
 
 def _models(workspace: Workspace, bundle: Bundle) -> None:
+    from llmops_jupyter.engine.divergence import Divergence
+    from llmops_jupyter.engine.remembered import keep_divergence
+
     read, models = bundle.manifest, workspace.models
     main = _model(workspace, bundle, read.model, bundle.given)
     for facts in (read.embedder, read.reranker):
@@ -67,9 +70,12 @@ def _models(workspace: Workspace, bundle: Bundle) -> None:
             _model(workspace, bundle, facts, None)
     models.use(main.name)
     for facts in read.adapters:
-        path = bundle.folder / str(facts["file"])
+        path = bundle.file(str(facts["file"]))
         made = models.add_copy(path, str(facts["name"]), main, "deploy open")
         _check(made, facts, path)
+        for scale, values in dict(facts.get("follows") or {}).items():
+            found = Divergence(**values)
+            keep_divergence(workspace.store, main.sha256, made.sha256, float(scale), found)
 
 
 def _model(
@@ -100,7 +106,8 @@ def _prompt(workspace: Workspace, bundle: Bundle) -> None:
     from llmops_jupyter.data import read_exported
 
     for name in bundle.manifest.data:
-        read_exported(bundle.folder / "data" / f"{name}.json").add_to(workspace.data)
+        bundle.file(f"data/{name}.jsonl")
+        read_exported(bundle.file(f"data/{name}.json")).add_to(workspace.data)
     content = from_dict(bundle.value(PROMPT)["content"])
     if content.examples is not None:
         content = replace(content, examples=located(content.examples, workspace.data))
@@ -112,7 +119,7 @@ def _policy(workspace: Workspace, bundle: Bundle) -> None:
     facts = bundle.manifest.guard
     if facts is None:
         return
-    text = (bundle.folder / POLICY).read_text("utf-8")
+    text = bundle.file(POLICY).read_text("utf-8")
     made = workspace.guard.add(str(facts["name"]), text)
     if made.policy.digest != facts["digest"]:
         raise DeployError(
@@ -125,6 +132,8 @@ def _index(workspace: Workspace, bundle: Bundle) -> None:
     facts = bundle.manifest.index
     if facts is None:
         return
+    for name in (indexes.DOCUMENTS, indexes.PASSAGES, *([indexes.VECTORS] if facts["vectors"] else [])):
+        bundle.file(name)
     embedder = bundle.manifest.embedder
     rag = workspace.rag
     indexes.restore(

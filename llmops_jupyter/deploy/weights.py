@@ -11,6 +11,7 @@ from llmops_jupyter.deploy.folders import MODES, REFERENCE, Filling
 from llmops_jupyter.errors import DeployError, ModelError, OptionError, did_you_mean
 from llmops_jupyter.models import Model, Models
 from llmops_jupyter.models.model import GGUF, MLX
+from llmops_jupyter.store import Store
 
 FOLDER = "model"
 
@@ -90,13 +91,16 @@ def facts_of(model: Model) -> dict[str, Any]:
 
 
 def adapter_facts(
-    adapter: Model, scale: float, models: Models, filling: Filling
+    adapter: Model, scale: float, base: Model, models: Models, store: Store, filling: Filling
 ) -> dict[str, Any]:
     """Bring an adapter in, which is small and always carried; what the manifest says of it.
+
+    On a copy of the model that it was trained on, what was measured of the two goes along.
 
     Raises:
         DeployError, ModelError: its file is gone or has changed.
     """
+    from llmops_jupyter.engine.remembered import divergences_of
     from llmops_jupyter.finetune.provenance import provenance_of
 
     models.check_unchanged(adapter)
@@ -113,11 +117,13 @@ def adapter_facts(
         origin = None
     told: Mapping[str, Any] = {} if origin is None else vars(origin)
     kept = ("base_name", "base_sha256", "data", "data_hash", "eval_data", "recipe")
+    follows = divergences_of(store, base.sha256, adapter.sha256) if base.parent else {}
     return {
         "name": adapter.name,
         "digest": adapter.sha256,
         "scale": scale,
         "file": path,
+        "follows": {f"{of:g}": found.as_dict() for of, found in sorted(follows.items())},
         "provenance": {name: told[name] for name in kept if told.get(name)},
     }
 
@@ -134,9 +140,11 @@ def located(
         return None
     if given is not None:
         return given
-    inside = folder / str(facts["file"])
-    if inside.exists():
-        return inside
+    name = str(facts["file"])
+    carried = weights.get("files") or {}
+    # Only what the manifest lists was checked; a name that leads elsewhere is none of these.
+    if name in carried or any(path.startswith(f"{name}/") for path in carried):
+        return folder / name
     found = (weights.get("found") or {}).get(facts["digest"])
     if found and _fits(Path(found), facts):
         return Path(found)
