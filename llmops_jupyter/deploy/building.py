@@ -79,12 +79,12 @@ def check_target(target: Path, *, overwrite: bool) -> None:
         DeployError: the folder is there.
     """
     if target.is_symlink() or (target.exists() and not target.is_dir()):
-        raise DeployError(f"{str(target)!r} is no folder. Name another one: --out FOLDER")
+        raise DeployError(f"{str(target)!r} is no folder. Name another one: --folder FOLDER")
     if not target.is_dir() or not any(target.iterdir()):
         return
     if not (target / manifest.FILE).is_file():
         raise DeployError(
-            f"{str(target)!r} holds something that is no bundle, so it is not replaced. Name another folder: --out FOLDER"
+            f"{str(target)!r} holds something that is no bundle, so it is not replaced. Name another folder: --folder FOLDER"
         )
     if not overwrite:
         raise DeployError(
@@ -187,7 +187,7 @@ def _check_space(inputs: Inputs, mode: str, parent: Path) -> None:
     if free < needed:
         raise DeployError(
             f"The weights of the bundle take {megabytes(needed)} and {str(there)!r} has {megabytes(free)} free. Free space, "
-            "name a folder on another disk (--out), or leave them where they are (--weights reference)."
+            "name a folder on another disk (--folder), or leave them where they are (--weights reference)."
         )
 
 

@@ -80,9 +80,7 @@ class Bundle:
     @property
     def adapters(self) -> tuple[tuple[Path, float], ...]:
         """The files of all adapters with their scales."""
-        return tuple(
-            (self.file(str(a["file"])), float(a["scale"])) for a in self.manifest.adapters
-        )
+        return tuple((self.file(str(a["file"])), float(a["scale"])) for a in self.manifest.adapters)
 
     @property
     def index(self) -> str | None:
@@ -147,9 +145,7 @@ class Bundle:
 
         return environment.differences(self.lock, environment.lock())
 
-    def workspace(
-        self, path: str | os.PathLike[str] = ":memory:", **settings: Any
-    ) -> Workspace:
+    def workspace(self, path: str | os.PathLike[str] = ":memory:", **settings: Any) -> Workspace:
         """A workspace of the bundle's own, in which prompt, policy, model, adapters and index are there.
 
         It is not the one that magics use, and neither reads nor writes the project's store. In a file it can be

@@ -71,9 +71,7 @@ class Evidence:
 
     def told(self) -> Told:
         """The evidence as it is kept and carried."""
-        return Told(
-            self.outcome, self.summary(), self.as_dict(), self.markdown(), self.numbers()
-        )
+        return Told(self.outcome, self.summary(), self.as_dict(), self.markdown(), self.numbers())
 
     def markdown(self) -> str:
         """The evidence for people."""

@@ -48,7 +48,9 @@ class Filling:
 
     def value(self, path: str, value: Any, *, ordered: bool = False) -> None:
         """Write JSON; sorted, unless the order of its keys says something."""
-        self.text(path, json.dumps(value, ensure_ascii=False, indent=1, sort_keys=not ordered) + "\n")
+        self.text(
+            path, json.dumps(value, ensure_ascii=False, indent=1, sort_keys=not ordered) + "\n"
+        )
 
     def lines(self, path: str, values: Iterable[Any]) -> None:
         """Write a line of JSON for each value."""
@@ -172,7 +174,7 @@ def unwritable(target: Path, error: OSError) -> DeployError:
             "build it again, or leave the weights where they are: --weights reference."
         )
     return DeployError(
-        f"The bundle {str(target)!r} cannot be written: {error.strerror or error}. Name a folder that can be: --out FOLDER."
+        f"The bundle {str(target)!r} cannot be written: {error.strerror or error}. Name a folder that can be: --folder FOLDER."
     )
 
 

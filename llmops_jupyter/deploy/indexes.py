@@ -23,7 +23,17 @@ TRIES = 5
 ROWS = 4_096
 OUTSIDE = "outside"
 # What of a passage decides what is found and shown.
-COLUMNS = ("position", "digest", "text", "heading", "locator", "kind", "tokens", "truncated", "flags")
+COLUMNS = (
+    "position",
+    "digest",
+    "text",
+    "heading",
+    "locator",
+    "kind",
+    "tokens",
+    "truncated",
+    "flags",
+)
 
 
 @dataclass(frozen=True)
@@ -52,9 +62,7 @@ def snapshot(index: Index, filling: Filling) -> dict[str, Any]:
             if moment.rows:
                 filling.chunks(VECTORS, _vectors(index, moment.rows))
         except StoreError as e:
-            raise DeployError(
-                f"The index {index.name!r} cannot be put into a bundle: {e}"
-            ) from e
+            raise DeployError(f"The index {index.name!r} cannot be put into a bundle: {e}") from e
         if _generation(index.store, index.row.id) == moment.generation:
             return _facts(index, moment)
     raise DeployError(

@@ -87,7 +87,7 @@ class Inputs:
             settings["guard"] = self.guard.ref
         if self.reranker is not None:
             settings["rag_rerank"] = self.reranker.ref
-        return Variant(prompt=self.version.ref, options=settings)
+        return Variant(prompt=self.version.ref, options=settings, name=self.words())
 
     def words(self) -> str:
         """All of it on one line."""
@@ -128,7 +128,9 @@ def resolved(rooms: Rooms, name: str, prompt: str, options: Mapping[str, Any]) -
         adapters=tuple((models.adapter(a.ref), a.scale) for a in made.adapters),
         index=index,
         guard=None if made.guard is None else made.guard.version,
-        embedder=models.get(index.row.embedder) if index is not None and index.row.embedder else None,
+        embedder=models.get(index.row.embedder)
+        if index is not None and index.row.embedder
+        else None,
         reranker=models.resolve(rerank) if rerank else None,
         examples=_examples(rooms, examples.dataset, examples.dataset_hash)
         if examples is not None and examples.dataset

@@ -221,9 +221,7 @@ def _manifest(value: Mapping[str, Any]) -> Manifest:
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise ValueError(f"{name!r:.60} is no name of a deployment")
     weights = dict(value.get("weights") or {})
-    weights["files"] = {
-        str(p): vars(_file(f)) for p, f in dict(weights.get("files") or {}).items()
-    }
+    weights["files"] = {str(p): vars(_file(f)) for p, f in dict(weights.get("files") or {}).items()}
     return Manifest(
         name=name,
         prompt=dict(value["prompt"]),

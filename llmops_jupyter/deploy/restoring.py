@@ -38,7 +38,9 @@ def restore(workspace: Workspace, bundle: Bundle) -> None:
             )
         _models(workspace, bundle)  # whose files may lie elsewhere by now
         return
-    if store.row("SELECT 1 FROM prompt_versions LIMIT 1") or store.row("SELECT 1 FROM models LIMIT 1"):
+    if store.row("SELECT 1 FROM prompt_versions LIMIT 1") or store.row(
+        "SELECT 1 FROM models LIMIT 1"
+    ):
         raise DeployError(
             f"The store {str(store.path)!r} has content of its own, and a bundle gets a store of its own. Name another file."
         )
@@ -132,7 +134,11 @@ def _index(workspace: Workspace, bundle: Bundle) -> None:
     facts = bundle.manifest.index
     if facts is None:
         return
-    for name in (indexes.DOCUMENTS, indexes.PASSAGES, *([indexes.VECTORS] if facts["vectors"] else [])):
+    for name in (
+        indexes.DOCUMENTS,
+        indexes.PASSAGES,
+        *([indexes.VECTORS] if facts["vectors"] else []),
+    ):
         bundle.file(name)
     embedder = bundle.manifest.embedder
     rag = workspace.rag

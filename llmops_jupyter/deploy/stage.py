@@ -37,8 +37,9 @@ class Deploy:
         prompt: str | None = None,
         *,
         evidence: Any = None,
+        suites: Sequence[Any] = (),
         weights: str = REFERENCE,
-        out: str | os.PathLike[str] | None = None,
+        folder: str | os.PathLike[str] | None = None,
         overwrite: bool = False,
         progress: Tell | None = None,
         **options: Any,
@@ -49,8 +50,9 @@ class Deploy:
             name: of the deployment.
             prompt: that is deployed; the one of the deployment's name if left out.
             evidence: what speaks for it: evaluation runs, comparisons, gates' reports.
+            suites: of gates that are run on it first, about what is deployed whatever variant they name.
             weights: 'reference' names the model by its digest; 'copy' brings its file in, 'link' gives it a second name.
-            out: folder to be made; one beside the store if left out.
+            folder: to be made; one beside the store if left out.
             overwrite: replace another bundle in that folder.
             progress: told how far it is.
             options: as for `prompts.run`: model, adapters, guard, rag and what belongs to it, the fields of `Sampling`.
@@ -60,14 +62,18 @@ class Deploy:
             OptionError, UnknownNameError, ModelError: something of it is not there, or cannot be used.
         """
         from llmops_jupyter.deploy.building import build
-        from llmops_jupyter.deploy.evidence import gathered
+        from llmops_jupyter.deploy.evidence import gathered, merged
         from llmops_jupyter.deploy.inputs import resolved
         from llmops_jupyter.finetune.manifest import target_of
 
-        target = None if out is None else target_of(out)
-        told = gathered(evidence)
+        target = None if folder is None else target_of(folder)
+        found = [gathered(evidence)]
         inputs = resolved(self._rooms, name, prompt or name, options)
-        folder, made = build(
+        evaluation = self._rooms.evaluation()
+        judged = [replace(evaluation.suite(s), variant=inputs.variant()) for s in suites]
+        found.append(gathered([evaluation.gate(s, progress=progress) for s in judged]))
+        told = merged([one for one in found if one is not None])
+        place, made = build(
             self._rooms,
             inputs,
             weights=weights,
@@ -77,7 +83,7 @@ class Deploy:
             overwrite=overwrite,
             tell=progress or silent,
         )
-        return releases.add(self._store, name, made.digest, folder, made.as_dict())
+        return releases.add(self._store, name, made.digest, place, made.as_dict())
 
     def add(self, folder: str | os.PathLike[str], *, progress: Tell | None = None) -> Release:
         """Register a bundle that was built elsewhere as a release of its deployment.
@@ -235,7 +241,7 @@ class Deploy:
         until: str | None = None,
         fresh: bool = False,
         again: bool = False,
-        out: str | os.PathLike[str] | None = None,
+        folder: str | os.PathLike[str] | None = None,
         progress: Tell | None = None,
     ) -> Outcome:
         """Run a pipeline; steps that succeeded on the same inputs are not run again.
@@ -245,7 +251,7 @@ class Deploy:
             until: the last step that is run.
             fresh: run every step anew.
             again: promote a release that was rolled back before.
-            out: folder of the bundle; one beside the store if left out.
+            folder: of the bundle; one beside the store if left out.
             progress: told how far it is.
 
         Raises:
@@ -256,8 +262,8 @@ class Deploy:
         from llmops_jupyter.finetune.manifest import target_of
 
         plan = read_plan(file)
-        if out is not None:
-            plan = replace(plan, out=target_of(out))
+        if folder is not None:
+            plan = replace(plan, out=target_of(folder))
         pipeline = Pipeline(self, self._rooms, plan, self._actor(), progress or silent)
         return pipeline.run(until=until, fresh=fresh, again=again)
 
@@ -315,4 +321,8 @@ class Deploy:
             )
         kept = {"digest": release.digest, "outcome": outcome or "none"}
         summary = found.get("summary") or "no evaluation came with it"
-        return {**kept, "summary": summary, **(release.manifest.get("built") or {}).get("store", {})}
+        return {
+            **kept,
+            "summary": summary,
+            **(release.manifest.get("built") or {}).get("store", {}),
+        }

@@ -115,7 +115,7 @@ def _scores(store: Store, traces: list[str]) -> dict[str, dict[str, float]]:
     for begin in range(0, len(traces), 900):
         some = traces[begin : begin + 900]
         for row in store.rows(
-            "SELECT trace_id, name, value FROM scores WHERE value BETWEEN 0 AND 1 AND trace_id IN "
+            "SELECT trace_id, name, value FROM scores WHERE valid AND value BETWEEN 0 AND 1 AND trace_id IN "
             f"({', '.join('?' * len(some))}) ORDER BY id",
             some,
         ):

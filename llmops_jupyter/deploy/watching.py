@@ -18,7 +18,13 @@ from llmops_jupyter.evaluation.suites import check_keys, is_number
 
 Action = Literal["keep", "promote", "rollback"]
 Outcome = Literal["worse", "good", "open"]
-ERRORS, DENIALS, LATENCY, SLOW, SCORE = "error_rate", "denial_rate", "latency", "slower_than", "score"
+ERRORS, DENIALS, LATENCY, SLOW, SCORE = (
+    "error_rate",
+    "denial_rate",
+    "latency",
+    "slower_than",
+    "score",
+)
 METRICS = (ERRORS, DENIALS, LATENCY, f"{SLOW}=SECONDS", f"{SCORE}:NAME")
 KEYS = ("metric", "worse_by", "at_most", "at_least")
 TOP = ("rules", "units", "confidence", "promote")
@@ -137,9 +143,7 @@ class Finding:
         against = "" if self.live is None else f" against {self.live:.3g}"
         bounds = f"{_shown(self.low)} to {_shown(self.high)}"
         what = "difference" if self.rule.kind == "worse_by" else "interval"
-        return (
-            f"{self.rule.words()}: {self.canary:.3g}{against}, {what} {bounds} over {self.n} units of the canary"
-        )
+        return f"{self.rule.words()}: {self.canary:.3g}{against}, {what} {bounds} over {self.n} units of the canary"
 
     def as_dict(self) -> dict[str, Any]:
         """The finding as JSON values."""
@@ -213,7 +217,9 @@ def decide(live_stats: Stats, canary_stats: Stats, rules: Rules = DEFAULT) -> De
     if waiting:
         return Decision("keep", f"not sure yet: {waiting[0].sentence()}", findings)
     if not rules.promote:
-        return Decision("keep", f"holds to all rules over {n} units; a person promotes it", findings)
+        return Decision(
+            "keep", f"holds to all rules over {n} units; a person promotes it", findings
+        )
     return Decision("promote", f"holds to all {len(findings)} rules over {n} units", findings)
 
 
@@ -237,11 +243,14 @@ def read_rules(given: Any, at: str = "the rules of the canary") -> Rules:
     if listed is not None and (not isinstance(listed, list | tuple) or not listed):
         raise DataError(f"{at}: rules is a list such as [{{metric: error_rate, worse_by: 0.05}}].")
     found = DEFAULT.rules if listed is None else tuple(_rule(one, at) for one in listed)
-    units, confidence = value.get("units", DEFAULT.units), value.get("confidence", 0.95)
+    units: Any = value.get("units", DEFAULT.units)
+    confidence: Any = value.get("confidence", DEFAULT.confidence)
     if isinstance(units, bool) or not isinstance(units, int) or units < 1:
         raise DataError(f"{at}: units is a whole number from 1, not {units!r:.40}.")
     if not is_number(confidence) or not 0.5 <= confidence < 1:
-        raise DataError(f"{at}: confidence is between 0.5 and 1, as in 0.95, not {confidence!r:.40}.")
+        raise DataError(
+            f"{at}: confidence is between 0.5 and 1, as in 0.95, not {confidence!r:.40}."
+        )
     promote = value.get("promote", True)
     if not isinstance(promote, bool):
         raise DataError(f"{at}: promote is true or false, not {promote!r:.40}.")
@@ -252,7 +261,9 @@ def _rule(given: Any, at: str) -> Rule:
     if isinstance(given, Rule):
         return given
     if not isinstance(given, Mapping) or not isinstance(given.get("metric"), str):
-        raise DataError(f"{at}: a rule names a metric, as in {{metric: error_rate, worse_by: 0.05}}")
+        raise DataError(
+            f"{at}: a rule names a metric, as in {{metric: error_rate, worse_by: 0.05}}"
+        )
     check_keys(given, KEYS, at, 0, "A rule of a canary")
     metric = str(given["metric"])
     _check_metric(metric, at)
@@ -286,7 +297,9 @@ def _check_metric(metric: str, at: str) -> None:
     if metric in (ERRORS, DENIALS, LATENCY) or (metric.startswith(f"{SCORE}:") and metric[6:]):
         return
     near = did_you_mean(metric, (ERRORS, DENIALS, LATENCY, SLOW, SCORE))
-    raise DataError(f"{at}: there is no metric {metric!r:.60}.{near} Metrics: {', '.join(METRICS)}.")
+    raise DataError(
+        f"{at}: there is no metric {metric!r:.60}.{near} Metrics: {', '.join(METRICS)}."
+    )
 
 
 def _finding(rule: Rule, live: Stats, canary: Stats, alpha: float) -> Finding:
