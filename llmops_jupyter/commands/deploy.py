@@ -98,13 +98,14 @@ def status_(context: Context, values: Mapping[str, Any]) -> Result:
     stage = context.workspace.deploy
     if not values["name"]:
         return list_(context, values)
-    stage.releases(values["name"])
+    runs = stage.runs(values["name"], 1)
+    if not runs:
+        stage.releases(values["name"])  # says what there is
     now = stage.status(values["name"])
     views: list[Any] = [_sentence(now), *_slots(now)]
     if now.canary is not None and now.release is not None:
         decision = stage.check(now.name, act=False)
         views += [f"the canary: {decision.action} · {decision.reason}", Rows(decision.rows())]
-    runs = stage.runs(now.name, 1)
     if runs:
         views += [runs[0].title(), Rows(runs[0].rows())]
         if values["log"]:

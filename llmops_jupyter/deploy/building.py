@@ -47,7 +47,7 @@ def build(
     ways = Weights.of(weights)
     parent = rooms_folder(rooms) if out is None else out.parent
     if out is not None:
-        check_target(out, overwrite=overwrite)
+        check_target(out, overwrite=True)  # whether it is another one shows when this one is made
     _check_space(inputs, ways.mode, parent)
     with folders.begun(parent, inputs.name if out is None else out.name) as part:
         made = _filled(rooms, inputs, Filling(part, tell), ways, told, actor)
@@ -57,9 +57,8 @@ def build(
         carries = "" if ways.mode == REFERENCE else f"-{ways.mode}"
         target = out or parent / f"{inputs.name}-{short}{carries}"
         if not _is_same(target, made, tell):
-            if out is None and target.exists():
-                overwrite = True  # an altered one, under the name that its content had
-            check_target(target, overwrite=overwrite)
+            if out is not None:  # else an altered one lies under the name that its content had
+                check_target(target, overwrite=overwrite)
             folders.settle(part, target)
     return target, manifest.read(target)
 
@@ -82,9 +81,17 @@ def check_target(target: Path, *, overwrite: bool) -> None:
         raise DeployError(f"{str(target)!r} is no folder. Name another one: --folder FOLDER")
     if not target.is_dir() or not any(target.iterdir()):
         return
-    if not (target / manifest.FILE).is_file():
+    try:
+        known = {manifest.FILE, *manifest.read(target).every_file()}
+    except DeployError as e:
         raise DeployError(
             f"{str(target)!r} holds something that is no bundle, so it is not replaced. Name another folder: --folder FOLDER"
+        ) from e
+    found = {p.relative_to(target).as_posix() for p in target.rglob("*") if not p.is_dir()}
+    if others := sorted(found - known):
+        raise DeployError(
+            f"{str(target)!r} holds {others[0]!r}, which is not of the bundle there, so it is not replaced. Move that away, "
+            "or name another folder: --folder FOLDER"
         )
     if not overwrite:
         raise DeployError(
