@@ -101,7 +101,8 @@ def test_a_failed_gate_names_metric_interval_and_rows_and_promotes_nothing(ws, h
     said = str(e.value)
     assert "nothing was promoted: quality: exact at least 0.7 failed" in said
     assert "interval 0.0 % to" in said
-    assert "rows 0, 1, 2, 3, 4 and 5 more" in said
+    assert "; rows " in said
+    assert "and 5 more" in said
     assert ws.deploy.status("support").release.number == 1
     assert len(ws.deploy.releases("support")) == 1
     found = last(ws)
@@ -128,7 +129,7 @@ def test_the_gate_is_about_what_is_deployed_whatever_the_suite_names(ws, home):
         (home / "suite.yaml").read_text().replace("variant: support", "variant: column=expected")
     )
     ws.reader.answer = lambda text: "no" if "q" in text else "yes"
-    with pytest.raises(DeployError, match="exact at least 0.7 failed"):
+    with pytest.raises(DeployError, match=r"exact at least 0\.7 failed"):
         run(ws, home)
 
 
