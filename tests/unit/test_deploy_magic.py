@@ -144,7 +144,7 @@ def test_a_workflow_is_written_once(shell, home, capsys):
     assert steps[1]["with"]["python-version"] == "3.11"
     capsys.readouterr()
     shell.run("%deploy ci gitlab --show")
-    assert "support-prove:" in capsys.readouterr().out.splitlines()
+    assert "support-prove:" in capsys.readouterr().out
     assert not (home / ".gitlab-ci.yml").exists()
     with pytest.raises(OptionError, match="Did you mean 'github'"):
         shell.run("%deploy ci githb")
