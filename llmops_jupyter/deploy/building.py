@@ -59,7 +59,11 @@ def build(
         if not _is_same(target, made, tell):
             if out is not None:  # else an altered one lies under the name that its content had
                 check_target(target, overwrite=overwrite)
-            folders.settle(part, target)
+            try:
+                folders.settle(part, target)
+            except OSError:  # another process may have built the same meanwhile
+                if not _is_same(target, made, tell):
+                    raise
     return target, manifest.read(target)
 
 

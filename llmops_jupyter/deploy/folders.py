@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import secrets
 import shutil
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -48,9 +49,9 @@ class Filling:
 
     def value(self, path: str, value: Any, *, ordered: bool = False) -> None:
         """Write JSON; sorted, unless the order of its keys says something."""
-        self.text(
-            path, json.dumps(value, ensure_ascii=False, indent=1, sort_keys=not ordered) + "\n"
-        )
+        plain = _finite(value)
+        text = json.dumps(plain, ensure_ascii=False, indent=1, sort_keys=not ordered)
+        self.text(path, f"{text}\n")
 
     def lines(self, path: str, values: Iterable[Any]) -> None:
         """Write a line of JSON for each value."""
@@ -190,6 +191,17 @@ def _through(given: BinaryIO, file: BinaryIO | None, total: int, tell: Tell, wha
             told = percent
             tell(f"{what}: {megabytes(size)} of {megabytes(total)}")
     return File(digest.hexdigest(), size)
+
+
+def _finite(value: Any) -> Any:
+    """A value as JSON has it: without numbers that are none, such as the bound of an interval that has none."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return value
 
 
 def _machine() -> str:

@@ -35,6 +35,7 @@ from llmops_jupyter.deploy.rooms import Rooms
 from llmops_jupyter.deploy.runs import Ledger, PipelineRun, Progress
 from llmops_jupyter.deploy.traffic import decided
 from llmops_jupyter.errors import DeployError, LLMOpsError
+from llmops_jupyter.evaluation.variant import as_variant
 
 if TYPE_CHECKING:
     from llmops_jupyter.deploy.stage import Deploy
@@ -156,12 +157,8 @@ class Pipeline:
             wanted = plan.evaluate
             rooms.evaluation().metrics(list(wanted.metrics))
             content = rooms.data().get(wanted.data).content_hash
-            baseline = (
-                rooms.prompts().get(wanted.baseline.partition(":")[0]) if wanted.baseline else None
-            )
-            found[EVALUATE] = inputs.key(
-                *(EVALUATE, asdict(wanted), content, None if baseline is None else baseline.ref)
-            )
+            baseline = self._baseline(wanted.baseline)
+            found[EVALUATE] = inputs.key(*(EVALUATE, asdict(wanted), content, baseline))
         if GATE in steps and plan.gate is not None:
             found[GATE] = inputs.key(GATE, proving.suites_key(), plan.gate.allow_undecided)
             for rule in plan.gate.rules:
@@ -170,6 +167,13 @@ class Pipeline:
             before = [found[step] for step in (EVALUATE, GATE) if step in found]
             found[PACKAGE] = inputs.key(PACKAGE, plan.weights, str(plan.out or ""), before)
         return found
+
+    def _baseline(self, given: str | None) -> str:
+        """What a baseline means now; an alias may point elsewhere tomorrow."""
+        if given is None:
+            return ""
+        prompt = as_variant(given).prompt
+        return self._rooms.prompts().get(prompt).ref if isinstance(prompt, str) else given
 
     def _steps(self, ledger: Ledger, steps: list[str], keys: dict[str, str], *, fresh: bool) -> str:
         for step in steps:

@@ -14,6 +14,7 @@ from llmops_jupyter.errors import DeployError, LLMOpsError
 from llmops_jupyter.models.endpoint import Endpoint
 from llmops_jupyter.prompts.content import from_dict
 from llmops_jupyter.prompts.exchange import located
+from llmops_jupyter.store import Store
 
 if TYPE_CHECKING:
     from llmops_jupyter.deploy.bundle import Bundle
@@ -31,19 +32,22 @@ def restore(workspace: Workspace, bundle: Bundle) -> None:
     """
     store = workspace.store
     row = store.row("SELECT value FROM settings WHERE key = ?", (KEY,))
-    if row is not None:
-        if json.loads(row[0]) != bundle.digest:
-            raise DeployError(
-                f"The store {str(store.path)!r} is that of another bundle. Name another file or folder for {bundle.name}."
-            )
+    state = {"digest": "", "whole": False} if row is None else json.loads(row[0])
+    if row is not None and state["digest"] != bundle.digest:
+        raise DeployError(
+            f"The store {str(store.path)!r} is that of another bundle. Name another file or folder for {bundle.name}."
+        )
+    if state["whole"]:
         _models(workspace, bundle)  # whose files may lie elsewhere by now
         return
-    if store.row("SELECT 1 FROM prompt_versions LIMIT 1") or store.row(
-        "SELECT 1 FROM models LIMIT 1"
+    if row is None and (
+        store.row("SELECT 1 FROM prompt_versions LIMIT 1")
+        or store.row("SELECT 1 FROM models LIMIT 1")
     ):
         raise DeployError(
             f"The store {str(store.path)!r} has content of its own, and a bundle gets a store of its own. Name another file."
         )
+    _keep(store, bundle.digest, whole=False)
     try:
         _models(workspace, bundle)
         _prompt(workspace, bundle)
@@ -55,9 +59,17 @@ def restore(workspace: Workspace, bundle: Bundle) -> None:
         raise DeployError(
             f"The bundle {str(bundle.folder)!r} cannot be opened: {' '.join(str(e).split())}"
         ) from e
+    _keep(store, bundle.digest, whole=True)
+
+
+def _keep(store: Store, digest: str, *, whole: bool) -> None:
+    """Note whose store it is, and whether all is there; what a kill left of a beginning is done again."""
+    text = json.dumps({"digest": digest, "whole": whole})
     with store.write() as conn:
         conn.execute(
-            "INSERT INTO settings(key, value) VALUES (?, ?)", (KEY, json.dumps(bundle.digest))
+            "INSERT INTO settings(key, value) VALUES (?, ?) "
+            "ON CONFLICT(key) DO UPDATE SET value = excluded.value",
+            (KEY, text),
         )
 
 
@@ -142,6 +154,8 @@ def _index(workspace: Workspace, bundle: Bundle) -> None:
         bundle.file(name)
     embedder = bundle.manifest.embedder
     rag = workspace.rag
+    if any(row["index"] == facts["name"] for row in rag.list()):
+        rag.remove(str(facts["name"]))  # which was begun and not finished
     indexes.restore(
         workspace.store,
         bundle.folder,

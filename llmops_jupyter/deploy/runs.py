@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from llmops_jupyter.deploy.actors import Actor
@@ -16,13 +17,15 @@ from llmops_jupyter.errors import DeployError
 from llmops_jupyter.store import Store
 from llmops_jupyter.tracing import Tracer
 from llmops_jupyter.tracing.messages import clean
-from llmops_jupyter.tracing.process import is_dead
+from llmops_jupyter.tracing.process import is_dead, this_process
 
 RUNNING, OK, FAILED, INTERRUPTED, WAITING, SKIPPED = (
     *("running", "ok", "failed", "interrupted", "waiting", "skipped"),
 )
 MARKS = {OK: "✓", SKIPPED: "✓", FAILED: "✗", INTERRUPTED: "…", WAITING: "…", RUNNING: "…"}
 LONGEST = 2_000
+# After which a run on another machine, which may be gone, is in nobody's way.
+LOST = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -186,13 +189,13 @@ class Ledger:
             DeployError: another one goes on.
         """
         rows = conn.execute(
-            "SELECT r.id AS run, r.actor, r.process_id, p.* FROM pipeline_runs r JOIN processes p ON p.id = r.process_id "
+            "SELECT r.id AS run, r.actor, r.process_id, r.started_at, p.* FROM pipeline_runs r JOIN processes p ON p.id = r.process_id "
             "WHERE r.deployment = ? AND r.status = ?",
             (self._plan.name, RUNNING),
         ).fetchall()
         for row in rows:
             mine = row["process_id"] == process
-            goes_on = (self._store.id, row["run"]) in self._going if mine else not is_dead(row)
+            goes_on = (self._store.id, row["run"]) in self._going if mine else not _is_over(row)
             if goes_on:
                 who = Actor.from_text(row["actor"]).words()
                 raise DeployError(
@@ -251,6 +254,14 @@ def lines_of(store: Store, step: int) -> Sequence[tuple[str, str]]:
     """When and what a step told."""
     rows = store.rows("SELECT at, line FROM pipeline_lines WHERE step_id = ? ORDER BY id", (step,))
     return [(row["at"], row["line"]) for row in rows]
+
+
+def _is_over(row: sqlite3.Row) -> bool:
+    """Whether the process of a run has ended; of one on another machine nobody knows, so a day is waited for."""
+    if row["host"] == this_process().host:
+        return is_dead(row)
+    began = datetime.fromisoformat(row["started_at"])
+    return datetime.now(timezone.utc) - began > LOST
 
 
 def _run(store: Store, row: sqlite3.Row) -> PipelineRun:

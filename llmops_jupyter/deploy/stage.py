@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 from llmops_jupyter.deploy import promoting, releases
 from llmops_jupyter.deploy.actors import Actor, actor
 from llmops_jupyter.deploy.folders import REFERENCE, Tell, silent
+from llmops_jupyter.deploy.manifest import FILE
 from llmops_jupyter.deploy.promoting import Entry, Move
 from llmops_jupyter.deploy.releases import Live, Release
 from llmops_jupyter.deploy.rooms import Rooms
 from llmops_jupyter.errors import DeployError
+from llmops_jupyter.store.aliases import NAME
 
 if TYPE_CHECKING:
     from llmops_jupyter.deploy.bundle import Bundle
@@ -66,6 +68,7 @@ class Deploy:
         from llmops_jupyter.deploy.inputs import resolved
         from llmops_jupyter.finetune.manifest import target_of
 
+        self._check_writable()
         target = None if folder is None else target_of(folder)
         found = [gathered(evidence)]
         inputs = resolved(self._rooms, name, prompt or name, options)
@@ -192,6 +195,7 @@ class Deploy:
         move = Move(self._actor(), note, evidence or {}, now.changed)
         if canary:
             return promoting.end_canary(self._store, name, move)
+        self._check_there(name)
         return promoting.rollback(self._store, name, move)
 
     def status(self, name: str) -> Live:
@@ -261,6 +265,7 @@ class Deploy:
         from llmops_jupyter.deploy.plan import read_plan
         from llmops_jupyter.finetune.manifest import target_of
 
+        self._check_writable()
         plan = read_plan(file)
         if folder is not None:
             plan = replace(plan, out=target_of(folder))
@@ -283,10 +288,20 @@ class Deploy:
     def _actor(self) -> Actor:
         return actor(self._rooms.provenance())
 
+    def _check_writable(self) -> None:
+        """Refuse a store that is open for reading only, before anything is written elsewhere.
+
+        Raises:
+            StoreReadOnlyError: it is.
+        """
+        with self._store.lock:
+            self._store.writer()
+
     def _chosen(self, reference: str) -> Release:
         """A release by its reference, or by the folder of its bundle; of a bare name the one that is up next."""
         text = os.fspath(reference)
-        if os.sep in text or "/" in text or Path(text, "manifest.json").is_file():
+        is_name = NAME.fullmatch(text.partition("@")[0]) is not None
+        if not is_name or (Path(text, FILE).is_file() and text not in releases.names(self._store)):
             return self.add(text)
         if "@" not in text:
             now = self.status(text)
@@ -294,6 +309,19 @@ class Deploy:
             if waiting is not None:
                 return waiting
         return self.get(text)
+
+    def _check_there(self, name: str) -> None:
+        """Refuse to roll back to a bundle that cannot be served; a look at names and sizes, which takes no time.
+
+        Raises:
+            DeployError: files of it are missing, or have another size.
+        """
+        from llmops_jupyter.deploy.opening import open_bundle
+
+        log = promoting.history(self._store, name, limit=-1)
+        target = promoting.before(reversed(log))
+        if target is not None:
+            open_bundle(self.get(f"{name}@{target}").folder, check=False)
 
     def _check_expected(self, now: Live, expected: str | None) -> None:
         if expected is None:

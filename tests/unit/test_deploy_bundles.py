@@ -577,3 +577,53 @@ def test_settings_that_no_json_has_are_refused():
         manifest.canonical({"x": float("inf")})
     made = Manifest("a", {}, {}, {})
     assert made.digest == Manifest("a", {}, {}, {}, created_at="now", built={"by": 1}).digest
+
+
+def test_two_processes_that_build_the_same_at_once_both_have_it(ws, home, monkeypatch):
+    real = folders.settle
+
+    def late(part, target):
+        monkeypatch.setattr(folders, "settle", real)
+        ws.deploy.build("support", model="tiny")
+        raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
+
+    monkeypatch.setattr(folders, "settle", late)
+    release = ws.deploy.build("support", model="tiny")
+    assert open_bundle(release.folder).digest == release.digest
+    assert len(list(release.folder.parent.iterdir())) == 1
+
+
+def test_a_workspace_whose_making_was_killed_is_made_again(ws, home, tmp_path, monkeypatch):
+    from llmops_jupyter.deploy import restoring
+
+    bundle = open_bundle(full(ws, home).folder)
+    real = restoring._keep
+
+    def killed(store, digest, *, whole):
+        if whole:
+            raise KeyboardInterrupt
+        real(store, digest, whole=whole)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(restoring, "_keep", killed)
+        with pytest.raises(KeyboardInterrupt):
+            bundle.workspace(tmp_path / "own.db")
+    with bundle.workspace(tmp_path / "own.db") as own:
+        plugged(own)
+        assert len(own.rag.index("manual").search("relief valve", k=8)) == 3
+        assert [p.ref for p in own.prompts.list()] == ["support@1"]
+
+
+def test_a_store_that_is_read_only_builds_nothing(ws, home):
+    from llmops_jupyter.errors import StoreReadOnlyError
+
+    ws.prompts.save("support", "x {{ q }}")
+    with lo.open(ws.path, read_only=True) as other, pytest.raises(StoreReadOnlyError):
+        other.deploy.build("support", model="tiny")
+    assert not (home / ".llmops" / "bundles").exists()
+
+
+def test_numbers_that_are_none_are_written_as_json_has_it(tmp_path):
+    filling = folders.Filling(tmp_path)
+    filling.value("a.json", {"low": float("-inf"), "rows": [float("nan"), 1.5]})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"low": None, "rows": [None, 1.5]}

@@ -332,3 +332,29 @@ def test_the_setting_can_come_from_the_environment(monkeypatch):
         assert workspace.settings.deployment == "support"
     with lo.open(":memory:", deployment="other@3") as workspace:
         assert workspace.settings.deployment == "other@3"
+
+
+def test_a_rollback_to_a_bundle_that_is_gone_is_refused(ws):
+    import shutil
+
+    first, _ = builds(ws, 2)
+    ws.deploy.promote("support@1")
+    ws.deploy.promote("support@2")
+    shutil.rmtree(first.folder)
+    with pytest.raises(DeployError, match="There is no bundle"):
+        ws.deploy.rollback("support")
+    assert slots(ws)["live"] == 2
+
+
+def test_a_folder_with_the_name_of_a_deployment_is_not_taken_for_it(ws, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    builds(ws, 1)
+    with lo.open(tmp_path / "other.db") as other:
+        plugged(other)
+        other.models.add(ws.models.get("tiny").path, name="tiny")
+        other.prompts.save("support", "other {{ q }}")
+        other.deploy.build("support", model="tiny", folder=tmp_path / "support")
+    assert ws.deploy.promote("support").release.number == 1
+    assert len(ws.deploy.releases("support")) == 1
+    ws.deploy.promote("./support")
+    assert len(ws.deploy.releases("support")) == 2
