@@ -128,35 +128,39 @@ def _filled(
     index = None if inputs.index is None else indexes.snapshot(inputs.index, filling)
     for model in inputs.models():
         ways.add(model, models, filling)
-    guard = inputs.guard
     return Manifest(
         name=inputs.name,
-        prompt={
-            "ref": inputs.version.ref,
-            "name": inputs.version.name,
-            "version": inputs.version.version,
-            "content_hash": inputs.version.content_hash,
-        },
         settings=dict(inputs.settings),
         model=facts_of(inputs.model),
         adapters=adapters,
         index=index,
-        guard=None
-        if guard is None
-        else {"ref": guard.ref, "name": guard.name, "digest": guard.policy.digest},
         evaluation=None if told is None else told.facts(),
         environment=environment.in_short(lock),
         files=dict(filling.files),
         weights=ways.as_dict(filling),
-        built={
-            "by": asdict(actor),
-            "store": {} if told is None else dict(told.numbers),
-        },
+        built={"by": asdict(actor), "store": {} if told is None else dict(told.numbers)},
         created_at=rooms.store.now(),
-        data=() if inputs.examples is None else (inputs.examples.name,),
-        embedder=None if inputs.embedder is None else facts_of(inputs.embedder),
-        reranker=None if inputs.reranker is None else facts_of(inputs.reranker),
+        **_named(inputs),
     )
+
+
+def _named(inputs: Inputs) -> dict[str, Any]:
+    """What the manifest says of versions and further models."""
+    version, guard, examples = inputs.version, inputs.guard, inputs.examples
+    return {
+        "prompt": {
+            "ref": version.ref,
+            "name": version.name,
+            "version": version.version,
+            "content_hash": version.content_hash,
+        },
+        "guard": None
+        if guard is None
+        else {"ref": guard.ref, "name": guard.name, "digest": guard.policy.digest},
+        "data": () if examples is None else (examples.name,),
+        "embedder": None if inputs.embedder is None else facts_of(inputs.embedder),
+        "reranker": None if inputs.reranker is None else facts_of(inputs.reranker),
+    }
 
 
 def _prompt(inputs: Inputs, filling: Filling) -> None:

@@ -1,7 +1,7 @@
 """The manifest of a bundle: what is in it, with the checksum of every file, and one digest of all that decides.
 
 The digest is of the canonical JSON of the manifest without what is only told: when and by whom it was built, and how the
-weights are there. So the same inputs have the same digest on every machine and in every folder, and a bundle that carries
+weights are there. So the same inputs, the environment among them, have the same digest in every folder, and a bundle that carries
 its weights the same as one that names them, for they are named by their own digest.
 """
 
