@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -16,6 +17,9 @@ MAX_LOGPROBS = 100
 WORKERS = ("shared", "private", "off")
 BACKENDS = ("auto", "llama.cpp", "mlx")
 ENERGY = ("auto", "rapl", "codecarbon", "off")
+# What traces say of the deployment that they are of, and of its release.
+DEPLOYMENT, RELEASE = "llmops.deployment", "llmops.deployment.release"
+_DEPLOYMENT = re.compile(r"[a-z0-9][a-z0-9._-]*(@[a-z0-9][a-z0-9._-]*)?")
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Settings:
     keep_bytes: int | None = None
     exact: bool = False
     energy: str = "auto"
+    deployment: str = ""
 
 
 HELP: Mapping[str, str] = {
@@ -66,6 +71,7 @@ HELP: Mapping[str, str] = {
     "exact": "Compute each answer alone and in a fixed shape: slower, and the same every time.",
     "energy": "What counts the energy of calls: 'auto', the processor's counter if it may be read; 'rapl', that or an "
     "error; 'codecarbon', which estimates where there is none; 'off'. From the next load on.",
+    "deployment": "Deployment that runs are of, for traces and budgets: NAME, or NAME@RELEASE; empty: of none.",
 }
 
 
@@ -95,6 +101,7 @@ _PARSERS: Mapping[str, Callable[[str], Any]] = {
     "keep_bytes": _optional(int),
     "exact": _boolean,
     "energy": str,
+    "deployment": str,
 }
 
 
@@ -163,10 +170,22 @@ def check(settings: Settings) -> Settings:
             f"worker is one of {', '.join(WORKERS)}, not {settings.worker!r:.80}."
             f"{did_you_mean(str(settings.worker), WORKERS)}"
         )
-    for name in ("model", "redact"):
+    for name in ("model", "redact", "deployment"):
         if not isinstance(getattr(settings, name), str):
             raise OptionError(f"{name} is a text, not {getattr(settings, name)!r:.80}.")
+    if settings.deployment and not _DEPLOYMENT.fullmatch(settings.deployment):
+        raise OptionError(
+            f"deployment is the name of a deployment, such as support or support@3, not {settings.deployment!r:.80}."
+        )
     return replace(settings, **found)
+
+
+def deployment_attributes(settings: Settings) -> dict[str, str]:
+    """What a trace says of the deployment that it is of."""
+    name, _, release = settings.deployment.partition("@")
+    if not name:
+        return {}
+    return {DEPLOYMENT: name, **({RELEASE: release} if release else {})}
 
 
 def whole(name: str, value: Any) -> int:

@@ -129,6 +129,10 @@ class BudgetError(LLMOpsError):
     """A budget is used up."""
 
 
+class DeployError(LLMOpsError):
+    """A bundle cannot be built or opened, a step of a pipeline failed, or a release cannot be moved as asked."""
+
+
 class ReplayError(EngineError):
     """A cassette cannot be read, or has no recording of this request."""
 

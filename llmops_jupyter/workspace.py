@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 if TYPE_CHECKING:
     from llmops_jupyter.data import Dataset, Datasets
+    from llmops_jupyter.deploy.stage import Deploy
     from llmops_jupyter.evaluation import Evaluation
     from llmops_jupyter.finetune.stage import Finetune
     from llmops_jupyter.guard import Guard
@@ -169,6 +170,28 @@ class Workspace:
                 prompts=lambda: self.prompts,
                 evaluation=lambda: self.evaluation,
                 rag=lambda: self.rag,
+            ),
+        )
+
+    @property
+    def deploy(self) -> Deploy:
+        from llmops_jupyter.deploy.rooms import Rooms
+        from llmops_jupyter.deploy.stage import Deploy
+
+        return self._stage(
+            "deploy",
+            lambda: Deploy(
+                Rooms(
+                    self.store,
+                    self.tracer,
+                    models=lambda: self.models,
+                    data=lambda: self.data,
+                    prompts=lambda: self.prompts,
+                    guard=lambda: self.guard,
+                    rag=lambda: self.rag,
+                    evaluation=lambda: self.evaluation,
+                    monitor=lambda: self.monitor,
+                )
             ),
         )
 

@@ -28,6 +28,7 @@ GROUPS = {
     "evaluate": "evaluate",
     "guard": "guard",
     "monitor": "monitor",
+    "deploy": "deploy",
     "trace": "traces",
 }
 ONLY_IN_NOTEBOOKS = {

@@ -121,6 +121,8 @@ def _values(session: Session, kind: str) -> list[str]:
         "baseline": lambda s: _names(s, "baselines"),
         "budget": lambda s: _names(s, "budgets"),
         "measure": _measures,
+        "deployment": lambda s: [d.name for d in s.workspace.deploy.list()],
+        "release": _releases,
         "source": lambda s: [c.source for c in s.workspace.models.discover()[0]],
     }
     return list(makers[kind](session))
@@ -182,6 +184,13 @@ def _prompts(session: Session) -> list[str]:
         aliases = [f"{name}@{a}" for v in versions for a in v.aliases]
         found += [name, *aliases, *(v.ref for v in versions)]
     return found
+
+
+def _releases(session: Session) -> list[str]:
+    deploy = session.workspace.deploy
+    return [
+        ref for d in deploy.list() for ref in (d.name, *(r.ref for r in deploy.releases(d.name)))
+    ]
 
 
 def _policies(session: Session) -> list[str]:

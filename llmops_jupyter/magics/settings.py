@@ -35,6 +35,7 @@ class LLMOps(Configurable):
     keep_bytes = Int(None, allow_none=True, help=HELP["keep_bytes"]).tag(config=True)
     exact = Bool(False, help=HELP["exact"]).tag(config=True)
     energy = Unicode("auto", help=HELP["energy"]).tag(config=True)
+    deployment = Unicode(help=HELP["deployment"]).tag(config=True)
 
     def __init__(self, shell: Any) -> None:
         start = config.from_environment()

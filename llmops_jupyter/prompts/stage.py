@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmops_jupyter.config import Settings
+from llmops_jupyter.config import Settings, deployment_attributes
 from llmops_jupyter.errors import DataError, OptionError
 from llmops_jupyter.prompts import content as contents
 from llmops_jupyter.prompts import spending
@@ -172,7 +172,7 @@ class Prompts(Traffic):
         made = self._options(version, content, options, use_defaults=use_defaults)
         prepared = self._prepare(version, content, made, variables or {})
         if attributes:
-            prepared = replace(prepared, attributes=attributes)
+            prepared = replace(prepared, attributes={**prepared.attributes, **attributes})
         spending.check(prepared)
         if version is not None:
             self.keep_defaults(version, made.defaults())
@@ -274,6 +274,15 @@ class Prompts(Traffic):
 
         return Map(self.tracer, prepare_row, pairs, keep_rows, progress, partial).run()
 
+    def resolved(self, prompt: Runnable, **options: Any) -> Options:
+        """The settings that a run would have: those given, then those of the version's last run, then the workspace's.
+
+        Raises:
+            OptionError, UnknownNameError, ModelError, GuardError: as `run` does.
+        """
+        version, content = self._content(prompt)
+        return self._options(version, content, options, use_defaults=True)
+
     def export(self, folder: str | Path) -> list[Path]:
         """Write every version as reviewable text: one folder a prompt, one JSON file a version."""
         from llmops_jupyter.prompts.exchange import export_prompts
@@ -334,8 +343,9 @@ class Prompts(Traffic):
             turns=self.sessions.turns,
             sources=self.find_source,
         )
-        purse = self.find_purse()
-        return prepared if purse is None else replace(prepared, purse=purse)
+        return replace(
+            prepared, purse=self.find_purse(), attributes=deployment_attributes(self.settings())
+        )
 
     def _example_rows(self, examples: Examples) -> Sequence[Mapping[str, Any]]:
         if not examples.dataset:

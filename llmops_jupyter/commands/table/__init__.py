@@ -5,6 +5,7 @@ from __future__ import annotations
 from llmops_jupyter.commands.command import Command
 from llmops_jupyter.commands.table import (
     data,
+    deploy,
     evaluate,
     finetune,
     guard,
@@ -24,5 +25,6 @@ COMMANDS: tuple[Command, ...] = (
     *evaluate.COMMANDS,
     *guard.COMMANDS,
     *monitor.COMMANDS,
+    *deploy.COMMANDS,
     *trace.COMMANDS,
 )

@@ -75,7 +75,7 @@ class Spending(Plugged):
                 all calls of the workspace.
             notebook: that it is for: its path or the end of it, such as "analysis.ipynb".
             session: that it is for.
-            deployment: that it is for; no release sets one yet.
+            deployment: that it is for, by its name; see the setting of that name.
             warn: the share at which an answer gets a note.
             fresh: forget what was used so far.
 

@@ -13,6 +13,7 @@ from llmops_jupyter.store.schema import (
     baselines,
     basis,
     cost,
+    deploy,
     guard,
     redteam,
     registries,
@@ -49,4 +50,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     redteam.m025_redteam,
     baselines.m026_ids_that_stay_gone,
     alerts.m027_waiting_notices,
+    deploy.m028_deployments,
 )
