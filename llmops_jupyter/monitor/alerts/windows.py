@@ -145,6 +145,7 @@ def first_id(store: Store, since_ns: int) -> int:
     """The id of a span from which on all that began after a moment are found, by bisection.
 
     Ids grow with the start; where the clock went back, some that began later have smaller ids, so there is slack.
+    What was imported counts by the time when it came, which is later than all that is in it.
     """
     ends = store.row("SELECT min(id), max(id) FROM spans")
     if ends is None or ends[0] is None:
@@ -153,9 +154,11 @@ def first_id(store: Store, since_ns: int) -> int:
     while low < high:
         middle = (low + high) // 2
         row = store.row(
-            "SELECT id, start_ns FROM spans WHERE id >= ? ORDER BY id LIMIT 1", (middle,)
+            "SELECT id, coalesce((SELECT i.at_ns FROM span_imports i WHERE i.first <= s.id AND i.last >= s.id "
+            "ORDER BY i.first DESC LIMIT 1), s.start_ns) AS came_ns FROM spans s WHERE id >= ? ORDER BY id LIMIT 1",
+            (middle,),
         )
-        if row is None or row["start_ns"] >= since_ns:
+        if row is None or row["came_ns"] >= since_ns:
             high = middle
         else:
             low = int(row["id"]) + 1

@@ -14,6 +14,7 @@ from llmops_jupyter.store.schema import (
     basis,
     cost,
     guard,
+    otlp,
     redteam,
     registries,
     stages,
@@ -49,4 +50,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     redteam.m025_redteam,
     baselines.m026_ids_that_stay_gone,
     alerts.m027_waiting_notices,
+    otlp.m029_otlp,
 )
