@@ -7,20 +7,16 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from llmops_jupyter.errors import OptionError, UnknownNameError
 from llmops_jupyter.store import Store
 from llmops_jupyter.tracing import notebooks, process, retention, scores, search
+from llmops_jupyter.tracing.exchange import Exchange
 from llmops_jupyter.tracing.messages import clean
 from llmops_jupyter.tracing.records import Score, Trace, TraceSummary
 from llmops_jupyter.tracing.rows import dead_owners, span_of, summary_of
 from llmops_jupyter.tracing.tracer import Tracer
-
-if TYPE_CHECKING:
-    from llmops_jupyter.tracing.otlp.exports import Exports
-    from llmops_jupyter.tracing.otlp.ledger import EndpointStatus
-    from llmops_jupyter.tracing.otlp.sending import Sent
 
 STATUSES = ("open", "ok", "error", "interrupted")
 BATCH = 500
@@ -67,13 +63,12 @@ def moment_of(ns: int) -> datetime:
     return EPOCH + timedelta(microseconds=ns // 1_000)
 
 
-class Traces:
+class Traces(Exchange):
     """The traces of one store."""
 
     def __init__(self, store: Store, tracer: Tracer) -> None:
+        super().__init__(tracer)
         self.store = store
-        self.tracer = tracer
-        self._exports: Exports | None = None
 
     def get(self, trace_id: str) -> Trace:
         """A whole trace by its id, or by the beginning of it.
@@ -117,8 +112,9 @@ class Traces:
     def newest(self, limit: int = 100, **filters: Any) -> list[TraceSummary]:
         """The newest traces first.
 
-        Filters: prompt ("name" or "name@2"), model, session, status, since, until, name, notebook,
-        and score (a name, or a mapping of name to label or value).
+        Filters: prompt ("name" or "name@2"), model, session, status, since, until, name, notebook, source
+        ('here', 'imported', or the service that imported ones came from), and score (a name, or a mapping of
+        name to label or value).
         """
         where, parameters = self._where(filters)
         sql = f"{SUMMARY} WHERE s.parent_id IS NULL {where} ORDER BY s.id DESC LIMIT ?"
@@ -243,91 +239,6 @@ class Traces:
             part.unlink(missing_ok=True)
         return count
 
-    def send(
-        self,
-        endpoint: str = "",
-        *,
-        since: str | datetime | timedelta | None = None,
-        again: bool = False,
-        patience_s: float | None = 60.0,
-        progress: Callable[[int], None] | None = None,
-        redact: str | Callable[[str], str] | None = None,
-        **settings: Any,
-    ) -> Sent:
-        """Send to an OTLP/HTTP collector what waits for it, and come back.
-
-        The place reached is kept for each endpoint, so that the next call goes on where this one ended, however it ended;
-        a new endpoint gets all that there is. A span that has no end yet goes once it has one.
-
-        Args:
-            endpoint: as in http://localhost:4318; left out, that of OTEL_EXPORTER_OTLP_ENDPOINT.
-            since: go to the spans that began then, forward or back: an age, a date, 'all' or 'now'.
-            again: offer once more what was refused.
-            patience_s: seconds that an endpoint may fail for until the rest is left for later; None waits for ever.
-            progress: is told how many spans have gone.
-            redact: a second rule beside the store's; '' for none.
-            settings: headers, content, service, deployment, openinference: see `Endpoint`. What is left out stays as it was.
-
-        Raises:
-            OptionError, PrivacyError: an argument cannot be used; nothing was written.
-            SendError: the endpoint cannot be sent to like this, or another process is at it; nothing is lost.
-            MissingDependencyError: the extra `otel` is not installed.
-        """
-        return self._exporting().send(
-            endpoint,
-            since=since,
-            again=again,
-            patience_s=patience_s,
-            progress=progress,
-            redact=redact,
-            settings=settings,
-        )
-
-    def follow(
-        self,
-        endpoint: str = "",
-        *,
-        since: str | datetime | timedelta | None = None,
-        again: bool = False,
-        redact: str | Callable[[str], str] | None = None,
-        **settings: Any,
-    ) -> EndpointStatus:
-        """Send what waits and what comes, in the background until `stop_following`; arguments and errors as for `send`.
-
-        Closing the workspace, or the end of the process, sends what is left for five seconds at most.
-        """
-        return self._exporting().follow(
-            endpoint, since=since, again=again, redact=redact, settings=settings
-        )
-
-    def stop_following(self, endpoint: str = "") -> list[str]:
-        """End sending in the background, to one endpoint or to all; returns which."""
-        return self._exporting().stop(endpoint)
-
-    def endpoints(self) -> list[EndpointStatus]:
-        """How the endpoints stand that traces were sent to: what went, what waits, what was refused and why."""
-        return self._exporting().statuses()
-
-    def forget_endpoint(self, endpoint: str) -> None:
-        """Forget an endpoint, with its settings and its place.
-
-        Raises:
-            UnknownNameError: nothing was ever sent there.
-        """
-        self._exporting().forget(endpoint)
-
-    def close(self) -> None:
-        """End what is done in the background."""
-        if self._exports is not None:
-            self._exports.close()
-
-    def _exporting(self) -> Exports:
-        if self._exports is None:
-            from llmops_jupyter.tracing.otlp.exports import Exports
-
-            self._exports = Exports(self.tracer)
-        return self._exports
-
     def rows(self, limit: int = 200, **filters: Any) -> Iterator[dict[str, Any]]:
         """Traces as flat rows for a data set, newest first: input, output, variables, scores."""
         for summary in self.newest(limit, **filters):
@@ -389,10 +300,14 @@ class Traces:
                 clause, more = scores.clause(value)
                 where.append(clause)
                 parameters += more
+            elif key == "source":
+                clause, more = _source(str(value))
+                where.append(clause)
+                parameters += more
             else:
                 raise OptionError(
                     f"Traces cannot be filtered by {key!r}. Use prompt, model, session, status, "
-                    "since, until, name, notebook or score."
+                    "since, until, name, notebook, source or score."
                 )
         return "".join(f" AND {w}" for w in where), parameters
 
@@ -413,3 +328,12 @@ class Traces:
     def _summaries(self, rows: list[sqlite3.Row]) -> list[TraceSummary]:
         dead = self._dead_processes(rows)
         return [summary_of(row, dead) for row in rows]
+
+
+def _source(value: str) -> tuple[str, list[Any]]:
+    """A condition on where a root span `s` came from."""
+    imported = "EXISTS (SELECT 1 FROM span_imports i WHERE i.first <= s.id AND i.last >= s.id)"
+    if value in ("here", "imported"):
+        return (imported if value == "imported" else f"NOT {imported}"), []
+    service = """json_extract(s.attributes, '$."llmops.import.service"') = ?"""
+    return f"({imported} AND {service})", [value]

@@ -40,7 +40,7 @@ KINDS = {
     "execute_tool": "TOOL",
     "retrieval": "RETRIEVER",
     "embeddings": "EMBEDDING",
-    "guard": "GUARDRAIL",
+    "run_guardrail": "GUARDRAIL",
 }
 LARGEST = 2**63
 
