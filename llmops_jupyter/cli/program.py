@@ -11,7 +11,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter import __version__
-from llmops_jupyter.cli import advice, doctor, gating, monitoring, output, prompting, upkeep
+from llmops_jupyter.cli import (
+    advice,
+    doctor,
+    gating,
+    monitoring,
+    output,
+    prompting,
+    sending,
+    upkeep,
+)
 from llmops_jupyter.commands import Advice, Result, Rows, options
 from llmops_jupyter.commands.parsing import add_arguments, literal, options_first
 from llmops_jupyter.errors import LLMOpsError, OptionError
@@ -44,6 +53,8 @@ ONLY_IN_NOTEBOOKS = {
 RUN = ("prompt", "run")
 # What asks a person stands in `labelling`.
 LABEL = ("evaluate", "label")
+# What a kernel does in the background stands in `sending`.
+SEND = ("trace", "send")
 INTERRUPTED = 130
 
 
@@ -116,6 +127,8 @@ def _add_group_commands(groups: Any, common: argparse.ArgumentParser) -> None:
                 command.name, help=literal(command.summary), parents=[common], allow_abbrev=False
             )
             add_arguments(sub, command)
+            if (magic, command.name) == SEND:
+                sub.description = sending.HELP
             sub.set_defaults(_call=_runner(magic, command.name))
         if magic == "prompt":
             prompting.add_run(commands, common)
@@ -126,6 +139,8 @@ def _runner(magic: str, name: str) -> Callable[[Terminal, dict[str, Any]], Resul
         from llmops_jupyter.cli.labelling import run_label
 
         return run_label
+    if (magic, name) == SEND:
+        return sending.run_send
 
     def run_command(terminal: Terminal, values: dict[str, Any]) -> Result:
         module = import_module(f"llmops_jupyter.commands.{magic}")

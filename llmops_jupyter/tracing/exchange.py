@@ -114,6 +114,14 @@ class Exchange:
         """How the endpoints stand that traces were sent to: what went, what waits, what was refused and why."""
         return self._exporting().statuses()
 
+    def endpoint(self, endpoint: str) -> EndpointStatus:
+        """How one endpoint stands.
+
+        Raises:
+            UnknownNameError: nothing was ever sent there.
+        """
+        return self._exporting().status(endpoint)
+
     def forget_endpoint(self, endpoint: str) -> None:
         """Forget an endpoint, with its settings and its place.
 

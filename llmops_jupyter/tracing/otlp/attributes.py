@@ -118,7 +118,10 @@ def _messages(span: SpanRecord) -> dict[str, str]:
         found[names.INPUT_MESSAGES] = _json([_message(m) for m in span.input])
     if span.output:
         reasons = span.attributes.get(names.FINISH_REASONS)
-        reason = reasons[0] if isinstance(reasons, list) and reasons else "stop"
+        # The conventions want one.
+        reason = "stop" if span.status == "ok" else "error"
+        if isinstance(reasons, list) and reasons:
+            reason = reasons[0]
         said = [{**_message(m), "finish_reason": reason} for m in span.output]
         found[names.OUTPUT_MESSAGES] = _json(said)
     return found

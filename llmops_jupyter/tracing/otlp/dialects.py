@@ -346,8 +346,11 @@ def _evaluation_event(span: ForeignSpan, event: Event) -> bool:
     span.only_scores = span.attributes.get("llmops.score.source") is not None
     span.scores.append(
         ForeignScore(
-            *(span.trace_id, span.parent_id if span.only_scores else span.span_id),
-            *(name[:200], value, label),
+            span.trace_id,
+            span.parent_id if span.only_scores else span.span_id,
+            name[:200],
+            value,
+            label,
             text_of(facts, "gen_ai.evaluation.explanation") or "",
             source if source in SOURCES else "code",
             text_of(facts, "llmops.score.identifier") or "",

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import sqlite3
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -51,11 +52,9 @@ class Encoder:
     def __init__(self, endpoint: Endpoint, redact: Callable[[str], str] | None) -> None:
         from opentelemetry.sdk.resources import Resource
 
-        from llmops_jupyter import __version__
-
         self.endpoint = endpoint
         self._redact = redact
-        self._version = __version__
+        self._version: str = sys.modules["llmops_jupyter"].__version__
         service = endpoint.service or os.environ.get("OTEL_SERVICE_NAME") or SERVICE
         facts: dict[str, Any] = {"service.name": service}
         if endpoint.deployment:

@@ -72,7 +72,7 @@ def _of_file(path: Path) -> Iterator[Record]:
             file: IO[bytes] = raw
             if raw.peek(2)[:2] == GZIP:
                 # A reader that looks ahead, as the one of a plain file does.
-                file = BufferedReader(gzip.GzipFile(fileobj=raw))  # type: ignore[arg-type]
+                file = BufferedReader(gzip.GzipFile(fileobj=raw))
             yield from _of_stream(file, path)
     except (OSError, EOFError, zlib.error) as e:
         said = getattr(e, "strerror", None) or "it is damaged"

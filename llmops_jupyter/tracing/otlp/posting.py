@@ -116,7 +116,7 @@ def _session() -> Any:
         own_headers: dict[str, str]
         answer: Answer | None
 
-        def request(self, method: Any, url: Any, **given: Any) -> requests.Response:  # type: ignore[override]
+        def request(self, method: Any, url: Any, **given: Any) -> requests.Response:
             sent = {**self.headers, **(given.pop("headers", None) or {})}
             # Those that the SDK takes from variables of its own are meant for another endpoint, perhaps.
             kept = {k: v for k, v in sent.items() if k.lower() in _OF_THE_BODY}

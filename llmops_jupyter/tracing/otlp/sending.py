@@ -299,7 +299,7 @@ class Sender:
 
     def _wait_s(self, answer: Answer, tries: int) -> float:
         """Twice as long after each try, and by chance up to half as long more or less, so that many do not come at once."""
-        wait = min(LONGEST_WAIT_S, self.first_wait_s * 2 ** min(tries, 20))
+        wait: float = min(LONGEST_WAIT_S, self.first_wait_s * 2 ** min(tries, 20))
         wait *= random.uniform(0.5, 1.5)  # noqa: S311 - no secret
         if answer.retry_after_s is None:
             return wait
