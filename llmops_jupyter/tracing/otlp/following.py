@@ -32,13 +32,13 @@ class Follower:
         stop: the event that the sender ends by.
     """
 
-    def __init__(self, sender: Sender, stop: threading.Event, *, poll_s: float = POLL_S) -> None:
+    def __init__(self, sender: Sender, stop: threading.Event) -> None:
         self.url = sender.endpoint.url
         self.owner = sender.ledger.owner
         self.error = ""
         self._sender = sender
         self._stop = stop
-        self._poll_s = poll_s
+        self._poll_s = POLL_S
         self._closing = threading.Event()
         self._beat_at = time.monotonic()
         self._at_exit = _closing(self)
