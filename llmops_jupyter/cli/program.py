@@ -18,7 +18,6 @@ from llmops_jupyter.cli import (
     monitoring,
     output,
     prompting,
-    sending,
     upkeep,
 )
 from llmops_jupyter.commands import Advice, Result, Rows, options
@@ -53,8 +52,15 @@ ONLY_IN_NOTEBOOKS = {
 RUN = ("prompt", "run")
 # What asks a person stands in `labelling`.
 LABEL = ("evaluate", "label")
-# What a kernel does in the background stands in `sending`.
-SEND = ("trace", "send")
+# What only a kernel that lives on can do.
+OPTIONS_IN_NOTEBOOKS = {("trace", "send"): ("background", "stop")}
+ENDINGS = {
+    (
+        "trace",
+        "send",
+    ): "With --once it ends with 0 all sent, 1 an error, 2 some were refused, 3 the endpoint did not answer "
+    "and the rest waits. Without, it goes on until it is interrupted."
+}
 INTERRUPTED = 130
 
 
@@ -126,9 +132,10 @@ def _add_group_commands(groups: Any, common: argparse.ArgumentParser) -> None:
             sub = commands.add_parser(
                 command.name, help=literal(command.summary), parents=[common], allow_abbrev=False
             )
-            add_arguments(sub, command)
-            if (magic, command.name) == SEND:
-                sub.description = sending.HELP
+            left_out = OPTIONS_IN_NOTEBOOKS.get((magic, command.name), ())
+            kept = tuple(o for o in command.options if o.name not in left_out)
+            add_arguments(sub, dataclasses.replace(command, options=kept))
+            sub.epilog = ENDINGS.get((magic, command.name))
             sub.set_defaults(_call=_runner(magic, command.name))
         if magic == "prompt":
             prompting.add_run(commands, common)
@@ -139,8 +146,6 @@ def _runner(magic: str, name: str) -> Callable[[Terminal, dict[str, Any]], Resul
         from llmops_jupyter.cli.labelling import run_label
 
         return run_label
-    if (magic, name) == SEND:
-        return sending.run_send
 
     def run_command(terminal: Terminal, values: dict[str, Any]) -> Result:
         module = import_module(f"llmops_jupyter.commands.{magic}")

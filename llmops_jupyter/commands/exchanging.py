@@ -78,7 +78,7 @@ def _follow(
 
 
 def _action(values: Mapping[str, Any]) -> str:
-    given = [name for name in ACTIONS if values[name]]
+    given = [name for name in ACTIONS if values.get(name)]
     if len(given) > 1:
         raise OptionError(f"--{given[0]} and --{given[1]} do not go together.")
     action = given[0] if given else ""

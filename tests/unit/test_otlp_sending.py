@@ -10,8 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from email.utils import format_datetime
 from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
 
 import pytest
 from otlp_fakes import Collector, attributes, partly
@@ -64,10 +64,11 @@ def until(check, seconds=20.0):
 def test_a_trace_arrives_with_its_own_ids_times_parents_and_names(ws, collector):
     server = collector()
     question = (Message("system", "Be brief."), Message("user", "Why is the sky blue?"))
-    with ws.tracer.span(
-        "prompt sky@2", op="invoke_workflow", prompt_name="sky", prompt_version=2
-    ) as root:
-        with ws.tracer.span(
+    with (
+        ws.tracer.span(
+            "prompt sky@2", op="invoke_workflow", prompt_name="sky", prompt_version=2
+        ) as root,
+        ws.tracer.span(
             "chat m",
             op="chat",
             messages=question,
@@ -75,13 +76,14 @@ def test_a_trace_arrives_with_its_own_ids_times_parents_and_names(ws, collector)
             provider="llama.cpp",
             seed=7,
             session="s1",
-        ) as chat:
-            chat.set("gen_ai.request.temperature", 0.5)
-            chat.set("gen_ai.response.finish_reasons", ["stop"])
-            chat.set("nested", {"a": [1, {"b": 2}]})
-            chat.event("seen", what="x")
-            chat.usage(Usage(10, 2, 4))
-            chat.output((Message("assistant", "", (ToolCall("c1", "light", {"nm": 450}),)),))
+        ) as chat,
+    ):
+        chat.set("gen_ai.request.temperature", 0.5)
+        chat.set("gen_ai.response.finish_reasons", ["stop"])
+        chat.set("nested", {"a": [1, {"b": 2}]})
+        chat.event("seen", what="x")
+        chat.usage(Usage(10, 2, 4))
+        chat.output((Message("assistant", "", (ToolCall("c1", "light", {"nm": 450}),)),))
     sent = ws.traces.send(server.url, service="shop", deployment="production")
     assert (sent.spans, sent.refused, sent.waiting) == (2, 0, False)
     assert server.paths == ["/v1/traces"]
@@ -286,7 +288,7 @@ def test_an_answer_that_is_no_protobuf_is_an_answer(ws, collector):
 def test_a_slow_server_is_waited_for_and_then_left_for_later(ws, collector, monkeypatch):
     monkeypatch.setattr(posting, "TIMEOUT_S", 0.2)
     hold = threading.Event()
-    server = collector(lambda _: hold.wait(5) and 200 or 200, 200)
+    server = collector(lambda _: (hold.wait(5), 200)[1], 200)
     ids = work(ws, "a")
     assert ws.traces.send(server.url, patience_s=5).spans == 1
     hold.set()
@@ -433,7 +435,7 @@ def test_a_key_comes_from_the_environment_and_is_nowhere_kept(ws, collector, mon
     server = collector()
     work(ws, "a")
     headers = {"Authorization": "Bearer PHOENIX_KEY", "X-Team": "TEAM"}
-    with pytest.raises(SendError, match="PHOENIX_KEY.*is not set"):
+    with pytest.raises(SendError, match=r"PHOENIX_KEY.*is not set"):
         ws.traces.send(server.url, headers=headers)
     assert ws.traces.endpoints() == [], "nothing was written"
     monkeypatch.setenv("PHOENIX_KEY", "t0psecret")
