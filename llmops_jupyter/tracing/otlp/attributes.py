@@ -41,6 +41,7 @@ KINDS = {
     "retrieval": "RETRIEVER",
     "embeddings": "EMBEDDING",
     "run_guardrail": "GUARDRAIL",
+    "evaluate": "EVALUATOR",
 }
 LARGEST = 2**63
 
@@ -153,7 +154,8 @@ def openinference_of(span: SpanRecord, *, content: bool) -> dict[str, Any]:
     if span.input and names.INPUT_VALUE not in span.attributes:
         found[names.INPUT_VALUE] = span.input[-1].content
     if span.output and names.OUTPUT_VALUE not in span.attributes:
-        found[names.OUTPUT_VALUE] = span.output[-1].content
+        last = span.output[-1]
+        found[names.OUTPUT_VALUE] = last.content or _json([c.as_dict() for c in last.tool_calls])
     if kind == "TOOL":
         found["tool.name"] = span.attributes.get(names.TOOL_NAME)
         found.setdefault(names.INPUT_VALUE, span.attributes.get(names.TOOL_ARGUMENTS))

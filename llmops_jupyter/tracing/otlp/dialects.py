@@ -47,7 +47,6 @@ OLDER = {
 OPERATIONS = {kind: op for op, kind in reversed(KINDS.items())} | {
     "LLM": "chat",
     "RERANKER": "rerank",
-    "EVALUATOR": "evaluate",
     "PROMPT": "prompt",
 }
 # Traceloop's kinds of spans.

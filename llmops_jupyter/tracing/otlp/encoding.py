@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from llmops_jupyter.privacy import redact_json
 from llmops_jupyter.tracing import names
 from llmops_jupyter.tracing.messages import clean
-from llmops_jupyter.tracing.otlp.attributes import attributes_of, events_of, value_of
+from llmops_jupyter.tracing.otlp.attributes import KINDS, attributes_of, events_of, value_of
 from llmops_jupyter.tracing.otlp.endpoints import Endpoint
 from llmops_jupyter.tracing.query import nanoseconds
 from llmops_jupyter.tracing.records import SpanRecord
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.trace import SpanContext
 
-EVALUATION = "gen_ai.evaluation.result"
+EVALUATION, EVALUATE = "gen_ai.evaluation.result", "evaluate"
 SCOPE, SERVICE = "llmops_jupyter", "llmops-jupyter"
 # Bytes that a span takes beside its texts, roughly.
 SPAN_BYTES = 300
@@ -103,6 +103,7 @@ class Encoder:
         if self._redact is not None:
             facts = redact_json(facts, self._redact)
         made = {k: v for k, given in facts.items() if (v := value_of(given)) not in (None, "")}
+        kind = {"openinference.span.kind": KINDS[EVALUATE]} if self.endpoint.openinference else {}
         own = "\n".join(str(row[k]) for k in ("trace_id", "name", "source", "identifier", "at"))
         digest = hashlib.blake2b(clean(own).encode(), digest_size=8).hexdigest()
         return self._made(
@@ -110,7 +111,7 @@ class Encoder:
             _context(row["trace_id"], digest),
             _context(row["trace_id"], row["judged"]),
             (at_ns, at_ns),
-            {"gen_ai.operation.name": "evaluate", **made},
+            {"gen_ai.operation.name": EVALUATE, **kind, **made},
             [(EVALUATION, at_ns, made)],
             schema_url=names.SCHEMA_URL,
         )

@@ -52,7 +52,8 @@ def spans_of(record: Any) -> Iterator[Found]:
     """The spans of a record, and why one of them is none.
 
     Args:
-        record: an ExportTraceServiceRequest as bytes, as a message, or as JSON values; or a trace as `Traces.export` writes it.
+        record: an ExportTraceServiceRequest as bytes, as a message, or as JSON values; spans alone as JSON values; or a trace as
+            `Traces.export` writes it.
 
     Raises:
         UnreadableError: the record as a whole is none of these.
@@ -65,6 +66,9 @@ def spans_of(record: Any) -> Iterator[Found]:
             yield from _of_request(_from_json(record), "otlp-json")
         elif any(key in record for key in ("scopeSpans", "scope_spans")):
             yield from _of_request(_from_json({"resourceSpans": [record]}), "otlp-json")
+        elif (bare := _bare(record)) is not None:
+            whole = {"resourceSpans": [{"scopeSpans": [{"spans": bare}]}]}
+            yield from _of_request(_from_json(whole), "otlp-json")
         elif not any(key in record for key in OTHERS):
             raise UnreadableError("it has neither resourceSpans nor a trace_id with spans")
     elif isinstance(record, bytes | bytearray | memoryview):
@@ -73,6 +77,16 @@ def spans_of(record: Any) -> Iterator[Found]:
         yield from _of_request(record, "otlp-protobuf")
     else:
         raise UnreadableError(f"a {type(record).__name__} is no record of traces")
+
+
+def _bare(record: Mapping[str, Any]) -> list[Any] | None:
+    """Spans without a resource around them: one, or a page of them as Phoenix gives out."""
+    page = record.get("data")
+    items = page if isinstance(page, list) else [record]
+    named = ("spanId", "span_id")
+    if all(isinstance(i, Mapping) and any(k in i for k in named) for i in items):
+        return items
+    return None
 
 
 def _request() -> Any:

@@ -53,9 +53,10 @@ class Writer:
             with self._store.write() as conn:
                 process = self._tracer.register_process(conn)
                 trees = self._forest.get(conn, dict.fromkeys(s.trace_id for s in spans))
+                # Programs write a span when it ends, so that children come first; here they are read in order of start.
                 ids = [
                     row
-                    for span in spans
+                    for span in sorted(spans, key=lambda span: span.start_ns)
                     if (row := self._one(conn, span, trees[span.trace_id], process, counts))
                 ]
                 _note_range(conn, ids)
