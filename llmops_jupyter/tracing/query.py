@@ -12,6 +12,7 @@ from typing import Any
 from llmops_jupyter.errors import OptionError, UnknownNameError
 from llmops_jupyter.store import Store
 from llmops_jupyter.tracing import notebooks, process, retention, scores, search
+from llmops_jupyter.tracing.arrivals import imported
 from llmops_jupyter.tracing.exchange import Exchange
 from llmops_jupyter.tracing.messages import clean
 from llmops_jupyter.tracing.records import Score, Trace, TraceSummary
@@ -332,8 +333,8 @@ class Traces(Exchange):
 
 def _source(value: str) -> tuple[str, list[Any]]:
     """A condition on where a root span `s` came from."""
-    imported = "EXISTS (SELECT 1 FROM span_imports i WHERE i.first <= s.id AND i.last >= s.id)"
+    elsewhere = imported("s")
     if value in ("here", "imported"):
-        return (imported if value == "imported" else f"NOT {imported}"), []
+        return (elsewhere if value == "imported" else f"NOT {elsewhere}"), []
     service = """json_extract(s.attributes, '$."llmops.import.service"') = ?"""
-    return f"({imported} AND {service})", [value]
+    return f"({elsewhere} AND {service})", [value]

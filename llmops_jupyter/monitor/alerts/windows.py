@@ -17,6 +17,7 @@ from llmops_jupyter.monitor.alerts.catalogue import Measure
 from llmops_jupyter.monitor.alerts.rules import FILTERS
 from llmops_jupyter.store import Store, aliases
 from llmops_jupyter.tracing import names, notebooks
+from llmops_jupyter.tracing.arrivals import came_ns
 
 if TYPE_CHECKING:
     from llmops_jupyter.prompts import Prompts
@@ -154,8 +155,7 @@ def first_id(store: Store, since_ns: int) -> int:
     while low < high:
         middle = (low + high) // 2
         row = store.row(
-            "SELECT id, coalesce((SELECT i.at_ns FROM span_imports i WHERE i.first <= s.id AND i.last >= s.id "
-            "ORDER BY i.first DESC LIMIT 1), s.start_ns) AS came_ns FROM spans s WHERE id >= ? ORDER BY id LIMIT 1",
+            f"SELECT id, {came_ns('s')} AS came_ns FROM spans s WHERE id >= ? ORDER BY id LIMIT 1",
             (middle,),
         )
         if row is None or row["came_ns"] >= since_ns:

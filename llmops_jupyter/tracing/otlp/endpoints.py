@@ -68,6 +68,11 @@ class Endpoint:
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.netloc}"
 
+    @property
+    def local(self) -> bool:
+        """Whether it is on this machine, where no proxy stands between."""
+        return (urlsplit(self.url).hostname or "") in ("localhost", "127.0.0.1", "::1")
+
     def values_of_headers(self) -> dict[str, str]:
         """The headers as the environment has them now.
 

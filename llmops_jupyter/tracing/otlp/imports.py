@@ -16,7 +16,7 @@ from llmops_jupyter.tracing.otlp.writing import Writer
 from llmops_jupyter.tracing.tracer import Tracer
 
 # Of one transaction.
-MOST_SPANS, MOST_CHARACTERS = 500, 8_000_000
+MOST_SPANS, MOST_CHARACTERS = 200, 4_000_000
 FAULTS_SHOWN = 100
 FAULTS_SAID = 3
 

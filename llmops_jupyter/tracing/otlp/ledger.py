@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from llmops_jupyter.errors import SendError
 from llmops_jupyter.store import Store
+from llmops_jupyter.tracing.arrivals import imported
 from llmops_jupyter.tracing.otlp.endpoints import Endpoint, checked_address
 from llmops_jupyter.tracing.process import is_dead, this_process
 from llmops_jupyter.tracing.tracer import Tracer
@@ -17,7 +18,6 @@ from llmops_jupyter.tracing.tracer import Tracer
 Kind = Literal["span", "score"]
 # Seconds between two signs of life of whoever sends, and those after which it is taken for gone.
 BEAT_S, GONE_S = 60.0, 900.0
-IMPORTED = "EXISTS (SELECT 1 FROM span_imports i WHERE i.first <= {s}.id AND i.last >= {s}.id)"
 
 
 @dataclass(frozen=True)
@@ -254,7 +254,7 @@ def _is_alive(row: Any) -> bool:
 def _go_to(conn: Any, url: str, since_ns: int) -> None:
     """Put the place before the first span of this workspace that began at a moment or later, and before its scores."""
     first = conn.execute(
-        f"SELECT min(id) FROM spans s WHERE start_ns >= ? AND NOT {IMPORTED.format(s='s')}",
+        f"SELECT min(id) FROM spans s WHERE start_ns >= ? AND NOT {imported('s')}",
         (since_ns,),
     ).fetchone()[0]
     if first is None:
@@ -301,7 +301,7 @@ def _status(store: Store, row: Any, owners: set[str]) -> EndpointStatus:
         )
     )
     waiting = store.rows(
-        f"SELECT (SELECT count(*) FROM spans s WHERE s.id > ? AND NOT {IMPORTED.format(s='s')}) + "
+        f"SELECT (SELECT count(*) FROM spans s WHERE s.id > ? AND NOT {imported('s')}) + "
         "(SELECT count(*) FROM scores WHERE id > ? AND valid AND output_id IS NULL)",
         (row["position"], row["scored"]),
     )[0][0]

@@ -6,10 +6,11 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from llmops_jupyter.tracing.otlp.foreign import FORMAT, PARENT
+from llmops_jupyter.tracing.arrivals import imported
+from llmops_jupyter.tracing.otlp.foreign import PARENT
 
 # Spans of traces that are remembered from one batch to the next.
-REMEMBERED = 200_000
+REMEMBERED = 50_000
 
 
 @dataclass
@@ -63,14 +64,14 @@ def _read(conn: sqlite3.Connection, trace_id: str) -> Tree:
     tree = Tree()
     rows = conn.execute(
         "SELECT id, span_id, parent_id, start_ns, end_ns, "
-        f"""json_extract(attributes, '$."{PARENT}"') AS said, json_extract(attributes, '$."{FORMAT}"') AS form """
-        "FROM spans WHERE trace_id = ?",
+        f"""json_extract(attributes, '$."{PARENT}"') AS said, {imported("s")} AS imported """
+        "FROM spans s WHERE trace_id = ?",
         (trace_id,),
     )
     for row in rows:
         said = row["parent_id"] if row["said"] is None else row["said"] or None
         tree.nodes[row["span_id"]] = Node(
-            *(row["id"], said, row["parent_id"], row["start_ns"], row["form"] is None),
+            *(row["id"], said, row["parent_id"], row["start_ns"], not row["imported"]),
             ended=row["end_ns"] is not None,
         )
     return tree

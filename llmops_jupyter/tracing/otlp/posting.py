@@ -72,7 +72,7 @@ class Poster:
                 "opentelemetry-exporter-otlp-proto-http", "Sending traces", "otel"
             ) from e
         self._endpoint = endpoint
-        self._session = _session()
+        self._session = _session(local=endpoint.local)
         self._exporter = OTLPSpanExporter(
             endpoint=endpoint.url,
             timeout=int(TIMEOUT_S),
@@ -104,7 +104,7 @@ class Poster:
         self._exporter.shutdown()
 
 
-def _session() -> Any:
+def _session(*, local: bool) -> Any:
     """A session that keeps the answer, and tells the exporter that all went well.
 
     The exporter would try again and log by itself, and says no more than whether it went well; when to try again, and what
@@ -136,7 +136,11 @@ def _session() -> Any:
             fine._content = b""  # noqa: SLF001 - the exporter looks into it
             return fine
 
-    return Session()
+    made = Session()
+    # Without this `requests` puts what ~/.netrc has for the host over our own header.
+    made.auth = lambda request: request
+    made.trust_env = not local
+    return made
 
 
 _OF_THE_BODY = ("content-type", "content-encoding", "user-agent", "accept", "accept-encoding")

@@ -17,6 +17,7 @@ from llmops_jupyter.tracing.otlp.dialects import Event, understand
 from llmops_jupyter.tracing.otlp.foreign import (
     FORMAT,
     LIBRARY,
+    PARENT,
     RESOURCE,
     SERVICE,
     ForeignScore,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 PURPOSE = "Importing traces"
 PACKAGE = "opentelemetry-proto"
-OURS = "llmops"
+OURS, MARKS = "llmops", "llmops.import."
 # Of the resource these say where something ran; the rest is about the SDK.
 OF_RESOURCE = (
     *("deployment.environment.name", "deployment.environment", "service.version"),
@@ -188,13 +189,14 @@ def _read(
         made.error_type = made.error_type or _text(given.pop("error.type", None)) or "Error"
         if made.error_message == made.error_type:
             made.error_message = None
-    given[FORMAT] = form
-    _mark(made, about, library)
+    _mark(made, about, library, form)
     return checked(made)
 
 
-def _mark(span: ForeignSpan, about: Mapping[str, Any], library: str) -> None:
-    given = span.attributes
+def _mark(span: ForeignSpan, about: Mapping[str, Any], library: str, form: str) -> None:
+    """Say where a span came from; what it says of that itself does not count."""
+    given = span.attributes = {k: v for k, v in span.attributes.items() if k[:14] != MARKS}
+    given[FORMAT] = form
     if about.get("service.name"):
         given[SERVICE] = str(about["service.name"])[:200]
     if library:
@@ -273,7 +275,10 @@ def _read_ours(
         schema_url=str(given.get("schema_url") or names.SCHEMA_URL)[:200],
     )
     made.columns = _columns(record, given, root=made.parent_id is None)
-    made.attributes[FORMAT] = OURS
+    marks = {k: v for k, v in made.attributes.items() if k[:14] == MARKS}
+    if isinstance(marks.get(PARENT), str):  # it stood under another span until its parent came
+        made.parent_id = marks[PARENT] or None
+    _mark(made, {"service.name": marks.get(SERVICE)}, "", OURS)
     if made.parent_id is None:
         made.scores = [one for s in scores if (one := _score(trace_id, s)) is not None]
     return checked(made)

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmops_jupyter.errors import SendError
+from llmops_jupyter.tracing.arrivals import imported
 from llmops_jupyter.tracing.otlp.encoding import Encoded, Encoder
 from llmops_jupyter.tracing.otlp.endpoints import Endpoint
-from llmops_jupyter.tracing.otlp.ledger import BEAT_S, IMPORTED, Kind, Ledger, Place, Step
+from llmops_jupyter.tracing.otlp.ledger import BEAT_S, Kind, Ledger, Place, Step
 from llmops_jupyter.tracing.otlp.posting import Answer, Poster
 from llmops_jupyter.tracing.rows import dead_owners, status_of
 
@@ -26,11 +27,11 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 120.0
 LONGEST_ASKED_S = 3600.0
 # So many refusals and nothing taken: the fault is not in the spans.
 ALL_REFUSED = 20
-PLAIN_SPANS = f"SELECT s.* FROM spans s WHERE NOT {IMPORTED.format(s='s')}"
+PLAIN_SPANS = f"SELECT s.* FROM spans s WHERE NOT {imported('s')}"
 SCORES = (
     "SELECT c.*, coalesce(c.span_id, r.span_id) AS judged, r.id AS root_id FROM scores c JOIN spans r "
     "ON r.trace_id = c.trace_id AND r.parent_id IS NULL WHERE c.valid AND c.output_id IS NULL "
-    f"AND NOT {IMPORTED.format(s='r')}"
+    f"AND NOT {imported('r')}"
 )
 
 
