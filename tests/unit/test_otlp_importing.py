@@ -7,6 +7,9 @@ import json
 import math
 import os
 import re
+import subprocess
+import sys
+import threading
 import time
 from contextlib import suppress
 
@@ -695,8 +698,6 @@ def test_evaluations_come_in_as_scores(ws):
 
 
 def test_our_own_files_need_no_opentelemetry(ws, tmp_path, monkeypatch):
-    import sys
-
     with ws.tracer.span("a"):
         pass
     path = tmp_path / "t.jsonl"
@@ -707,3 +708,39 @@ def test_our_own_files_need_no_opentelemetry(ws, tmp_path, monkeypatch):
     assert ws.traces.import_(path).known == 1
     with pytest.raises(lo.LLMOpsError, match=r"llmops-jupyter\[otel\]"):
         ws.traces.import_(request(span()))
+
+
+def test_several_at_once_import_a_file_once(ws, tmp_path, monkeypatch):
+    spans = [span(f"n{i}", f"{i + 1:016x}", "" if i == 0 else f"{1:016x}") for i in range(400)]
+    path = tmp_path / "t.jsonl"
+    path.write_text("".join(json.dumps(request(s)) + "\n" for s in spans))
+    code = (
+        "import llmops_jupyter as lo\n"
+        "from llmops_jupyter.tracing.otlp import imports\n"
+        "imports.MOST_SPANS = 7\n"
+        f"lo.open({str(ws.path)!r}).traces.import_({str(path)!r})\n"
+    )
+    others = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
+    monkeypatch.setattr(imports, "MOST_SPANS", 7)
+    threads = [threading.Thread(target=ws.traces.import_, args=(path,)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [other.wait() for other in others] == [0, 0]
+    assert len(ws.traces.get(TRACE).spans) == 400
+    assert ws.store.rows("SELECT count(*), count(DISTINCT span_id) FROM spans")[0][:] == (400, 400)
+
+
+def test_half_characters_and_times_that_are_none_do_no_harm(ws, tmp_path):
+    root = one(ws, span("half \ud800", attributes={"a\udfff": "b\ud800"}))
+    assert root.name == "half \\ud800"
+    score = {"name": "a\ud800", "value": 1, "at": "2026-01-02T03:04:05Z", "source": "human"}
+    record = {
+        "trace_id": "ab" * 16,
+        "spans": [{"span_id": "cd" * 8, "name": "x", "start_ns": NOW, "end_ns": NOW}],
+        "scores": [score, {**score, "at": "yesterday"}, {**score, "value": None}, 3],
+    }
+    made = ws.traces.import_(record)
+    assert (made.spans, made.scores) == (1, 1)
+    assert ws.traces.scores("ab" * 16)[0].at == "2026-01-02T03:04:05.000+00:00"

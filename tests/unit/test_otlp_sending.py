@@ -692,3 +692,14 @@ def test_without_the_extra_the_install_line_is_said(ws, monkeypatch):
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http", None)
     with pytest.raises(lo.LLMOpsError, match=r"llmops-jupyter\[otel\]"):
         ws.traces.send("http://127.0.0.1:9")
+
+
+def test_what_nothing_can_be_made_of_is_kept_apart(ws, collector):
+    server = collector()
+    work(ws, "a", "b")
+    ws.traces.score(ws.traces.last().trace_id, "thumb", "up")
+    with ws.store.write() as conn:
+        conn.execute("UPDATE scores SET at = 'yesterday'")
+    sent = ws.traces.send(server.url)
+    assert (sent.spans, sent.refused) == (2, 1)
+    assert "could not be encoded" in ws.traces.endpoints()[0].reasons[0][0]

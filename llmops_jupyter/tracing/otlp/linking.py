@@ -38,10 +38,11 @@ class Forest:
     def __init__(self) -> None:
         self._trees: dict[str, Tree] = {}
         self._size = 0
+        self._state: tuple[int, int] | None = None
 
     def get(self, conn: sqlite3.Connection, trace_ids: Iterable[str]) -> dict[str, Tree]:
-        """The trees of traces, read from the store where they are not remembered."""
-        if self._size > REMEMBERED:
+        """The trees of traces, read from the store where they are not remembered, or others have written since."""
+        if self._size > REMEMBERED or self._state != _state(conn):
             self.forget()
         found = {}
         for trace_id in trace_ids:
@@ -55,9 +56,18 @@ class Forest:
         """Note that a span has come."""
         self._size += 1
 
+    def written(self, conn: sqlite3.Connection) -> None:
+        """Note that the store is as it is remembered."""
+        self._state = _state(conn)
+
     def forget(self) -> None:
         """Read all anew: a transaction did not go through, or there are too many."""
         self._trees, self._size = {}, 0
+
+
+def _state(conn: sqlite3.Connection) -> tuple[int, int]:
+    """What changes when another connection writes, and when this one does."""
+    return int(conn.execute("PRAGMA data_version").fetchone()[0]), conn.total_changes
 
 
 def _read(conn: sqlite3.Connection, trace_id: str) -> Tree:

@@ -6,11 +6,13 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.errors import missing_dependency
 from llmops_jupyter.records import Message
 from llmops_jupyter.tracing import names
+from llmops_jupyter.tracing.messages import clean
 from llmops_jupyter.tracing.otlp import messages
 from llmops_jupyter.tracing.otlp.attributes import STATUS
 from llmops_jupyter.tracing.otlp.dialects import Event, understand
@@ -125,14 +127,19 @@ def _from_json(record: Mapping[str, Any]) -> Any:
 
 
 def _with_base64(value: Any, depth: int) -> Any:
-    """A copy with ids in base64, as JSON of protobuf has bytes; OTLP has them in hexadecimal digits."""
+    """A copy with ids in base64, as JSON of protobuf has bytes; OTLP has them in hexadecimal digits.
+
+    Half characters, of which protobuf can hold none, become their escapes.
+    """
     if depth > 100:
         raise UnreadableError("it is too deep")
     if isinstance(value, list):
         return [_with_base64(v, depth + 1) for v in value]
+    if isinstance(value, str):
+        return clean(value)
     if not isinstance(value, Mapping):
         return value
-    made = {k: _with_base64(v, depth + 1) for k, v in value.items()}
+    made = {clean(str(k)): _with_base64(v, depth + 1) for k, v in value.items()}
     for key in IDS:
         given = made.get(key)
         if isinstance(given, str) and len(given) in (16, 32):
@@ -309,19 +316,26 @@ def _messages(value: Any, role: str) -> tuple[Message, ...]:
 
 
 def _score(trace_id: str, given: Mapping[str, Any]) -> ForeignScore | None:
-    name, at = given.get("name"), given.get("at")
+    name, at = _text(given.get("name")), _moment(given.get("at"))
     value, label = number(given.get("value")), _text(given.get("label"))
-    if not (isinstance(name, str) and name and isinstance(at, str)) or (
-        value is None and label is None
-    ):
+    if name is None or at is None or (value is None and label is None):
         return None
     source = str(given.get("source"))
     return ForeignScore(
         *(trace_id, _text(given.get("span_id")), name[:200], value, label),
         *(str(given.get("explanation") or ""), source if source in SOURCES else "code"),
-        *(str(given.get("identifier") or ""), at[:40]),
+        *(clean(str(given.get("identifier") or "")), at),
     )
 
 
+def _moment(value: Any) -> str | None:
+    """A time as scores have it; None if a value is none."""
+    try:
+        found = datetime.fromisoformat(str(value).replace("Z", "+00:00"))
+        return found.astimezone(timezone.utc).isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
 def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+    return clean(value) if isinstance(value, str) and value else None

@@ -8,9 +8,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from llmops_jupyter.errors import SendError
+from llmops_jupyter.errors import PrivacyError, SendError
 from llmops_jupyter.tracing.arrivals import imported
 from llmops_jupyter.tracing.otlp.encoding import Encoded, Encoder
 from llmops_jupyter.tracing.otlp.endpoints import Endpoint
@@ -84,17 +85,25 @@ class _Batch:
     size: int = 0
     opened: list[int] = field(default_factory=list)
     settled: list[tuple[Kind, int]] = field(default_factory=list)
+    unfit: list[tuple[Kind, int, str]] = field(default_factory=list)
     moved: bool = False
 
     @property
     def full(self) -> bool:
         return len(self.parts) >= MOST_SPANS or self.size >= MOST_BYTES
 
-    def add(self, kind: Kind, row_id: int, part: Encoded) -> None:
-        """Put a span or a score in."""
+    def add(self, kind: Kind, row_id: int, made: Callable[[], Encoded]) -> None:
+        """Put a span or a score in; one that nothing can be made of does not hold up the rest."""
+        self.moved = True
+        try:
+            part = made()
+        except PrivacyError:
+            raise
+        except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as e:
+            self.unfit.append((kind, row_id, f"it could not be encoded ({type(e).__name__})"))
+            return
         self.parts.append((kind, row_id, part))
         self.size += part.size
-        self.moved = True
 
 
 class Sender:
@@ -171,7 +180,7 @@ class Sender:
                 batch.settled.append((kind, row_id))
                 batch.moved = True
             elif kind == "score":
-                batch.add(kind, row_id, self._encoder.score(row))
+                batch.add(kind, row_id, partial(self._encoder.score, row))
             else:
                 self._add(batch, row, dead_owners(self._store, [row]))
             yield
@@ -203,7 +212,7 @@ class Sender:
         for row in rows:
             batch.scored, batch.moved = row["id"], True
             if row["root_id"] > place.floor:
-                batch.add("score", row["id"], self._encoder.score(row))
+                batch.add("score", row["id"], partial(self._encoder.score, row))
             yield
         if len(rows) < MOST_SPANS:
             batch.moved |= last > batch.scored
@@ -216,13 +225,14 @@ class Sender:
         """Put a span into the batch, if it has ended."""
         if status_of(row, dead) == "open":
             return False
-        batch.add("span", row["id"], self._encoder.span(self._store.read(), row, dead))
+        made = partial(self._encoder.span, self._store.read(), row, dead)
+        batch.add("span", row["id"], made)
         return True
 
     def _deliver(self, place: Place, batch: _Batch) -> bool:
         """Post a batch and note what came of it; whether it is settled."""
         refused: list[tuple[Kind, int, str]] = []
-        took = [0]
+        took = [0]  # what is counted on the way
         notes: list[str] = []
         if not self._post(batch.parts, refused, took, notes):
             return False
@@ -231,13 +241,13 @@ class Sender:
         self.ledger.note(
             place,
             Step(
-                *(batch.position, batch.scored, took[0], batch.opened, refused),
+                *(batch.position, batch.scored, took[0], batch.opened, [*refused, *batch.unfit]),
                 [*batch.settled, *gone],
                 note,
             ),
         )
         self.spans += took[0]
-        self.refused += len(refused)
+        self.refused += len(refused) + len(batch.unfit)
         self.error = note
         return True
 

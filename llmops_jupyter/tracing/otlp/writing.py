@@ -64,6 +64,7 @@ class Writer:
                     link(conn, trees[trace_id])
                 for span in spans:
                     counts.scores += sum(self._score(conn, score) for score in span.scores)
+                self._forest.written(conn)
         except BaseException:
             self._forest.forget()
             raise
