@@ -1,10 +1,6 @@
 import { PageConfig } from '@jupyterlab/coreutils';
 import { IDocumentManager } from '@jupyterlab/docmanager';
-import {
-  INotebookModel,
-  INotebookTracker,
-  NotebookPanel
-} from '@jupyterlab/notebook';
+import { INotebookTracker, NotebookPanel } from '@jupyterlab/notebook';
 import { Contents } from '@jupyterlab/services';
 
 import { isSame, places } from './place';
@@ -36,11 +32,11 @@ export async function reveal(
     return open.length ? 'no cell' : found;
   }
   const widget = documents.openOrReveal(found.path);
-  if (!(widget instanceof NotebookPanel)) {
+  if (!widget || !tracker.has(widget)) {
     return 'opened elsewhere'; // Notebook 7 opens another tab of the browser.
   }
   await widget.revealed;
-  return (await show(widget, cellId)) ? 'shown' : 'no cell';
+  return (await show(widget as NotebookPanel, cellId)) ? 'shown' : 'no cell';
 }
 
 /** The open notebooks that a path may mean, those with the longest path first. */
@@ -83,8 +79,7 @@ async function look(
 }
 
 function indexOf(panel: NotebookPanel, cellId: string): number {
-  const model: INotebookModel | null = panel.content.model;
-  const cells = model?.cells;
+  const cells = panel.content.model?.cells;
   for (let at = 0; cells && at < cells.length; at += 1) {
     if (cells.get(at).id === cellId) {
       return at;
