@@ -9,7 +9,7 @@ import { isSame, places } from './place';
 export type Revealed = 'shown' | 'opened elsewhere' | 'no cell' | 'no notebook';
 
 /**
- * Go to the cell of a notebook by its id.
+ * Go to the cell of a notebook by its id. `activate` brings a widget to the front.
  *
  * An open notebook that has the cell comes first; then the file is looked for below the server's root, and opened only
  * if the cell is in it.
@@ -17,13 +17,14 @@ export type Revealed = 'shown' | 'opened elsewhere' | 'no cell' | 'no notebook';
 export async function reveal(
   documents: IDocumentManager,
   tracker: INotebookTracker,
+  activate: (widgetId: string) => void,
   notebook: string,
   cellId: string
 ): Promise<Revealed> {
   const open = opened(tracker, notebook);
   const having = open.find(panel => indexOf(panel, cellId) >= 0);
   if (having) {
-    documents.openOrReveal(having.context.path);
+    activate(having.id); // Notebook 7 would open another tab for it, if it were asked to open it.
     await show(having, cellId);
     return 'shown';
   }

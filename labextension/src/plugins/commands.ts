@@ -90,7 +90,13 @@ function addCells(
     execute: async args => {
       const { reveal } = await import('../notebooks/reveal');
       const [notebook, cell] = [String(args.notebook), String(args.cellId)];
-      const came = await reveal(documents, tracker, notebook, cell);
+      const came = await reveal(
+        documents,
+        tracker,
+        id => app.shell.activateById(id),
+        notebook,
+        cell
+      );
       return came === 'shown' || came === 'opened elsewhere';
     }
   });

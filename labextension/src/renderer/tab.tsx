@@ -35,7 +35,7 @@ export class TraceTab extends ReactWidget {
   }
 
   dispose(): void {
-    this._look?.dispose();
+    this._rest();
     super.dispose();
   }
 
@@ -141,10 +141,7 @@ export function useTrace(
 ): IFollowed {
   const shown = useClient(watched);
   const client = React.useMemo(
-    () =>
-      workspace && workspace !== shown?.workspace
-        ? new Client(watched.settings, workspace)
-        : shown,
+    () => (workspace ? new Client(watched.settings, workspace) : shown),
     [watched, workspace, shown]
   );
   const [state, setState] = React.useState<Omit<IFollowed, 'again'>>({

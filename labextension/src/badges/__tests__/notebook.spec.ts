@@ -130,7 +130,7 @@ afterEach(() => {
   jest.useRealTimers();
 });
 
-const code = (id: string, source: string) => new FakeCell(id, source).draw();
+const code = (id: string, source: string) => new FakeCell(id, source);
 const prompt = (id = 'c1', body = 'user: hi') =>
   new FakeCell(id, `%%prompt p\n${body}`);
 
@@ -208,7 +208,7 @@ test('a cell that is moved has a new widget and gets its badge there', async () 
 });
 
 test('a notebook without prompts, or one that is not seen, asks nothing', async () => {
-  const without = made([code('c1', 'print(1)')]);
+  const without = made([code('c1', 'print(1)').draw()]);
   const unseen = made([prompt().draw()], false);
   await pass();
   for (const { watched, badges } of [without, unseen]) {

@@ -6,6 +6,7 @@ import { reveal } from '../reveal';
 /** A notebook panel as far as going to a cell needs it. */
 function panel(path: string, ids: string[]) {
   return {
+    id: `id of ${path}`,
     context: { path, localPath: path, ready: Promise.resolve() },
     revealed: Promise.resolve(),
     content: {
@@ -45,13 +46,16 @@ function application(files: Record<string, string[]>, open: Panel[]) {
     forEach: (f: (one: Panel) => void) => open.forEach(f),
     has: (one: Panel) => open.includes(one)
   };
+  const activate = jest.fn();
   return {
+    activate,
     get,
     openOrReveal,
     go: (notebook: string, cell: string) =>
       reveal(
         documents as unknown as IDocumentManager,
         tracker as unknown as INotebookTracker,
+        activate,
         notebook,
         cell
       )
@@ -65,7 +69,9 @@ test('an open notebook that has the cell is shown without asking the server', as
   expect(shown.content.activeCellIndex).toBe(1);
   expect(shown.content.mode).toBe('command');
   expect(shown.content.scrollToItem).toHaveBeenCalledWith(1, 'center');
+  expect(app.activate).toHaveBeenCalledWith('id of a/b.ipynb');
   expect(app.get).not.toHaveBeenCalled();
+  expect(app.openOrReveal).not.toHaveBeenCalled();
 });
 
 test('a closed notebook is found by the end of its path, and only if the cell is in it', async () => {

@@ -98,7 +98,7 @@ test.each([
   const { app } = started({ currentWidget: null });
   const args = { notebook: 'a.ipynb', cellId: 'c' };
   expect(await app.commands.execute(CommandIDs.openCell, args)).toBe(answer);
-  expect(reveal.mock.calls.pop().slice(2)).toEqual(['a.ipynb', 'c']);
+  expect(reveal.mock.calls.pop().slice(3)).toEqual(['a.ipynb', 'c']);
 });
 
 test('a cell is inserted into the notebook in front, and run only if asked', async () => {

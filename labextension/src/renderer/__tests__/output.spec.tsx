@@ -26,7 +26,7 @@ async function rendered(data: unknown): Promise<TraceRenderer> {
 test('an output that nobody trusts is shown', async () => {
   const shown = await rendered(answered());
   expect(await screen.findByRole('treegrid')).toBeInTheDocument();
-  shown.dispose();
+  act(() => shown.dispose());
 });
 
 test.each([null, 5, 'text', {}, { spans: 3 }, [[]]])(
@@ -36,7 +36,7 @@ test.each([null, 5, 'text', {}, { spans: 3 }, [[]]])(
     expect(await screen.findByRole('status')).toHaveTextContent(
       'This output is no trace'
     );
-    shown.dispose();
+    act(() => shown.dispose());
   }
 );
 
@@ -49,7 +49,7 @@ test('an output that changes is shown anew in the same place', async () => {
   });
   expect(await screen.findByRole('treegrid')).toBeInTheDocument();
   expect(shown.widgets).toHaveLength(1);
-  shown.dispose();
+  act(() => shown.dispose());
 });
 
 test('a cell that is gone is told in a sentence', async () => {
@@ -57,12 +57,12 @@ test('a cell that is gone is told in a sentence', async () => {
   const shown = await rendered(answered());
   fireEvent.click(await screen.findByText(/^Open shop.ipynb/));
   expect(await screen.findByRole('alert')).toHaveTextContent('shop.ipynb');
-  shown.dispose();
+  act(() => shown.dispose());
 });
 
 test('an output that is closed while its code is fetched stays empty', async () => {
   const shown = new TraceRenderer(app, trans);
   const done = shown.renderModel(new MimeModel({ data: {} }));
-  shown.dispose();
+  act(() => shown.dispose());
   await expect(done).resolves.toBeUndefined();
 });

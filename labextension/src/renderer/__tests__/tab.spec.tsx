@@ -33,7 +33,7 @@ const traces = new Set<Topic>(['traces']);
 
 function Shown(props: { fake: Fake }): React.JSX.Element {
   const watched = props.fake as unknown as Watched;
-  const { trace: shown, fault } = useTrace(watched, 'w1', 't1');
+  const { trace: shown, fault } = useTrace(watched, '', 't1');
   return <p>{fault ? String(fault) : (shown?.spans.length ?? NONE)}</p>;
 }
 
@@ -100,10 +100,10 @@ test('a fault keeps what was shown until it is gone', async () => {
 test('a tab looks at the store only while it is seen, and is named after its prompt', async () => {
   const fake = new Fake();
   const tab = new TraceTab(
-    ...([fake as unknown as Watched, trans, 't1', 'w1'] as const),
+    ...([fake as unknown as Watched, trans, 't1', ''] as const),
     async () => ''
   );
-  Widget.attach(tab, document.body);
+  act(() => Widget.attach(tab, document.body));
   await pass(50);
   expect(tab.title.label).toBe('support@3');
   expect(fake.leases).toBe(1);
@@ -111,6 +111,6 @@ test('a tab looks at the store only while it is seen, and is named after its pro
   expect(fake.leases).toBe(0);
   tab.show();
   expect(fake.leases).toBe(1);
-  tab.dispose();
+  act(() => tab.dispose());
   expect(fake.leases).toBe(0);
 });
