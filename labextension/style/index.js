@@ -6,4 +6,3 @@ import './evaluations.css';
 import './models.css';
 import './indexes.css';
 import './monitor.css';
-import './renderer.css';

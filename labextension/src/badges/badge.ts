@@ -4,6 +4,8 @@ import { PanelLayout, Widget } from '@lumino/widgets';
 
 import { badgeWords, IBadge } from './state';
 
+import '../../style/badges.css';
+
 /** The version of a prompt cell, on the lower edge of its text. It takes no room of its own. */
 export class Badge extends Widget {
   constructor(

@@ -2,10 +2,10 @@ import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
 import { IFigure, ISpan } from '../api';
-import { number, seconds } from '../shared/quantities';
+import { number } from '../shared/quantities';
 import { inert } from './text';
 import { lasted, waited } from './tree';
-import { figureName, quantity, sourceWord } from './words';
+import { figureName, quantity, sourceWord, time } from './words';
 
 interface IFact {
   name: string;
@@ -64,8 +64,8 @@ function counted(span: ISpan, trans: TranslationBundle): IFact[] {
     written: (value: number) => string,
     source: IFigure['source'] = 'measured'
   ) => facts.push([name, value === null ? null : written(value), source]);
-  add(trans.__('Duration'), took, seconds);
-  add(trans.__('First token'), first, seconds);
+  add(trans.__('Duration'), took, time);
+  add(trans.__('First token'), first, time);
   add(trans.__('Tokens read'), span.input_tokens, number);
   add(trans.__('Of these cached'), span.cached_tokens || null, number);
   add(trans.__('Tokens written'), span.output_tokens, number);

@@ -2,10 +2,10 @@ import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
 import { ITrace } from '../api';
-import { number, seconds, when } from '../shared/quantities';
+import { number, when } from '../shared/quantities';
 import { inert } from './text';
 import { INode, lasted, scaleOf, total } from './tree';
-import { quantity, statusWord } from './words';
+import { quantity, statusWord, time } from './words';
 
 /** What the whole trace is: state, time, tokens, cost, where it was made; and the way to its errors. */
 export function Head(props: {
@@ -58,8 +58,8 @@ function factsOf(
 ): string[] {
   const root = nodes[0];
   const facts = [when(trace.started_at)];
-  const took = lasted(root.span) ?? scaleOf(nodes).length / 1e9;
-  facts.push(seconds(took));
+  const took = lasted(root.span) ?? (scaleOf(nodes).length / 1e9 || null);
+  facts.push(time(took));
   const sum = (figure: Parameters<typeof total>[2]) => {
     const found = nodes
       .filter(node => node.parent === null)

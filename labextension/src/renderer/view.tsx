@@ -9,6 +9,8 @@ import { SpanDetails } from './span';
 import { forest, INode } from './tree';
 import { Waterfall } from './waterfall';
 
+import '../../style/renderer.css';
+
 /** Traces with fewer spans are seen at a glance and need no search. */
 const FEW = 12;
 

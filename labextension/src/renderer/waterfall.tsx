@@ -1,11 +1,10 @@
 import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
-import { seconds } from '../shared/quantities';
 import { inert } from './text';
 import { bar, INode, IScale, lasted, rows, scaleOf } from './tree';
 import { useWindow } from './window';
-import { barWords, statusWord } from './words';
+import { barWords, statusWord, time } from './words';
 
 const HEIGHT = 26;
 const COMPACT_HEIGHT = 38;
@@ -190,13 +189,13 @@ function Head(props: {
         </div>
         <div role="columnheader" className="jp-LLMOps-ticks">
           <span className="jp-LLMOps-unseen">{trans.__('Time')}</span>
-          {TICKS.map(share => (
+          {(scale.length > 0 ? TICKS : []).map(share => (
             <span
               key={share}
               aria-hidden="true"
               style={{ insetInlineStart: `${share * 100}%` }}
             >
-              {seconds((share * scale.length) / 1e9)}
+              {time((share * scale.length) / 1e9)}
             </span>
           ))}
         </div>
@@ -270,7 +269,7 @@ function Row(props: IRowProps): React.JSX.Element {
         )}
       </div>
       <div role="gridcell" className="jp-LLMOps-number">
-        {seconds(lasted(span))}
+        {time(lasted(span))}
       </div>
       <div role="gridcell" className="jp-LLMOps-lane">
         <span className="jp-LLMOps-unseen">

@@ -49,6 +49,13 @@ export function figureName(name: string, trans: TranslationBundle): string {
   }
 }
 
+/** Seconds; of spans that take less than a millisecond, too. */
+export function time(value: number | null): string {
+  return value !== null && value > 0 && value < 0.001
+    ? `${number(value * 1e6, value < 1e-5 ? 1 : 0)} µs`
+    : seconds(value);
+}
+
 /** A number with its unit, as people write it. */
 export function quantity(value: number, unit: string): string {
   switch (unit) {
@@ -75,9 +82,7 @@ export function barWords(
 ): string {
   const said: string[] = [];
   if (Number.isFinite(span.start_ns)) {
-    said.push(
-      trans.__('starts after %1', seconds((span.start_ns - start) / 1e9))
-    );
+    said.push(trans.__('starts after %1', time((span.start_ns - start) / 1e9)));
   }
   const took = lasted(span);
   if (span.end_ns === null) {
@@ -85,11 +90,11 @@ export function barWords(
   } else if (took === null) {
     said.push(trans.__('its end is not known: the clock went backwards'));
   } else {
-    said.push(trans.__('takes %1', seconds(took)));
+    said.push(trans.__('takes %1', time(took)));
   }
   const first = waited(span);
   if (first !== null) {
-    said.push(trans.__('first token after %1', seconds(first)));
+    said.push(trans.__('first token after %1', time(first)));
   }
   return said.join(', ');
 }
