@@ -31,7 +31,7 @@ export function Head(props: {
         {statusWord(trace.status, trans)}
       </span>
       {facts.map((fact, at) => (
-        <span key={at}>{fact}</span>
+        <bdi key={at}>{fact}</bdi>
       ))}
       {wrong.length > 0 && (
         <button

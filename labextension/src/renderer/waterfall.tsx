@@ -3,10 +3,12 @@ import * as React from 'react';
 
 import { inert } from './text';
 import { bar, INode, IScale, lasted, rows, scaleOf } from './tree';
-import { useWindow } from './window';
+import { useNarrow, useWindow } from './window';
 import { barWords, statusWord, time } from './words';
 
 const HEIGHT = 26;
+/** Narrower than this, in pixels, bars stand below names. */
+const NARROW = 440;
 const COMPACT_HEIGHT = 38;
 /** Levels that are indented; those below stand under the last. */
 const MOST_LEVELS = 14;
@@ -22,19 +24,23 @@ interface IProps {
   /** Only these, with what they hang from; null for all. */
   only: ReadonlySet<INode> | null;
   trans: TranslationBundle;
+  /** Bars below names, however wide it is. */
   compact: boolean;
 }
 
 /** The tree of spans, each with its bar in time. A tree grid by the ARIA pattern; only rows that are seen are drawn. */
 export function Waterfall(props: IProps): React.JSX.Element {
-  const { nodes, selected, onSelect, only, trans, compact } = props;
+  const { nodes, selected, onSelect, only, trans } = props;
   const [closed, setClosed] = React.useState<ReadonlySet<string>>(new Set());
   const seen = React.useMemo(
     () => rows(nodes, closed, only),
     [nodes, closed, only]
   );
   const scale = React.useMemo(() => scaleOf(nodes), [nodes]);
+  const whole = React.useRef<HTMLDivElement>(null);
   const box = React.useRef<HTMLDivElement>(null);
+  const narrow = useNarrow(whole, NARROW);
+  const compact = props.compact || narrow;
   const id = React.useId();
   const height = compact ? COMPACT_HEIGHT : HEIGHT;
   const { first, last, reveal } = useWindow(box, seen.length, height);
@@ -69,6 +75,7 @@ export function Waterfall(props: IProps): React.JSX.Element {
     <div
       className="jp-LLMOps-waterfall"
       role="treegrid"
+      ref={whole}
       tabIndex={0}
       aria-label={trans.__('Spans')}
       aria-rowcount={seen.length + 1}
@@ -195,7 +202,7 @@ function Head(props: {
               aria-hidden="true"
               style={{ insetInlineStart: `${share * 100}%` }}
             >
-              {time((share * scale.length) / 1e9)}
+              <bdi>{time((share * scale.length) / 1e9)}</bdi>
             </span>
           ))}
         </div>
@@ -269,7 +276,7 @@ function Row(props: IRowProps): React.JSX.Element {
         )}
       </div>
       <div role="gridcell" className="jp-LLMOps-number">
-        {time(lasted(span))}
+        <bdi>{time(lasted(span))}</bdi>
       </div>
       <div role="gridcell" className="jp-LLMOps-lane">
         <span className="jp-LLMOps-unseen">
