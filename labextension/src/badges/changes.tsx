@@ -8,6 +8,8 @@ import { Diff } from '../shared/diff';
 import { Failure, Loading } from '../shared/states';
 import { IBadge } from './state';
 
+import '../../style/diff.css';
+
 /** Two versions that can be compared. */
 export interface IPair {
   a: number;
