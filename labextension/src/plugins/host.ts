@@ -7,6 +7,7 @@ import {
   showDialog
 } from '@jupyterlab/apputils';
 import { TranslationBundle } from '@jupyterlab/translation';
+import { Widget } from '@lumino/widgets';
 
 import { IHost } from '../host';
 import { CommandIDs } from '../tokens';
@@ -36,9 +37,15 @@ export function host(app: JupyterFrontEnd, trans: TranslationBundle): IHost {
     insertCell: (source, options) =>
       ran(CommandIDs.insertCell, { source, run: options?.run ?? false }),
     confirm: async (title, facts, action) => {
+      const body = new Widget();
+      for (const fact of facts) {
+        const line = document.createElement('p');
+        line.textContent = fact;
+        body.node.appendChild(line);
+      }
       const { button } = await showDialog({
         title,
-        body: facts.join('\n'),
+        body,
         buttons: [
           Dialog.cancelButton({ label: trans.__('Cancel') }),
           Dialog.okButton({ label: action })
