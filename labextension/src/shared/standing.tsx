@@ -1,0 +1,39 @@
+import * as React from 'react';
+
+/** Marks beside the words of a state, as the magics show them; a state is never told by colour alone. */
+const MARKS = new Map([
+  ['ok', '✓'],
+  ['warning', '!'],
+  ['alert', '✗'],
+  ['no data', '?'],
+  ['running', '▸'],
+  ['finished', '✓'],
+  ['early', '✓'],
+  ['stopped', '■'],
+  ['interrupted', '!'],
+  ['failed', '✗']
+]);
+
+/** How the colours of `base.css` name states. */
+const COLOURS = new Map([
+  ['finished', 'ok'],
+  ['early', 'ok'],
+  ['failed', 'error'],
+  ['used up', 'alert']
+]);
+
+/** A state in words with its mark. `text` is the state's own word if left out. */
+export function Standing(props: {
+  state: string;
+  text?: string;
+}): React.JSX.Element {
+  const { state, text = state } = props;
+  const mark = MARKS.get(state) ?? '';
+  const colour = COLOURS.get(state) ?? state;
+  return (
+    <span className="jp-LLMOps-badge" data-state={colour}>
+      {mark && <span aria-hidden="true">{mark} </span>}
+      {text}
+    </span>
+  );
+}
