@@ -63,6 +63,17 @@ export function amount(
   }
 }
 
+/** What was used of a budget, beside its limit: counts have their unit there. */
+export function used(
+  trans: TranslationBundle,
+  value: number,
+  unit: string
+): string {
+  return /^(output[_ ])?tokens$|^calls$/.test(unit)
+    ? number(value)
+    : amount(trans, value, unit);
+}
+
 /** The window of a budget in words. */
 export function window(trans: TranslationBundle, per: string): string {
   const hours = /^(\d+(?:\.\d+)?)h$/.exec(per);

@@ -10,7 +10,14 @@ import { magicLine } from '../shared/magicline';
 import { inert } from '../shared/plain';
 import { number, percent } from '../shared/quantities';
 import { Standing } from '../shared/standing';
-import { amount, dollars, markOf, sourceWords, window } from './amounts';
+import {
+  amount,
+  dollars,
+  markOf,
+  sourceWords,
+  used as usedOf,
+  window
+} from './amounts';
 
 /** Rows of the table at first, and more at a time. */
 const ROWS = 20;
@@ -205,7 +212,7 @@ function Budget(props: ISectionProps & { budget: IBudget }): React.JSX.Element {
     ? trans.__('at most %1 %2', amount(trans, limit, unit), window(trans, per))
     : trans.__(
         '%1 of %2 %3 (%4)',
-        amount(trans, used, unit),
+        usedOf(trans, used, unit),
         amount(trans, limit, unit),
         window(trans, per),
         percent(share, 0)
