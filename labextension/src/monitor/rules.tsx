@@ -21,7 +21,7 @@ export function Rules(
   props: ISectionProps & { rules: readonly IRule[] }
 ): React.JSX.Element {
   const { host, trans, item, rules } = props;
-  const [isOpen, setOpen] = useOpened(item ? [item] : []);
+  const [isOpen, setOpen] = useOpened();
   React.useEffect(() => {
     if (item) {
       setOpen(item, true);

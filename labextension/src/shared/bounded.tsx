@@ -1,6 +1,8 @@
 import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
+import { number } from './quantities';
+
 /** A list of which only so many are made at first; a button makes more. Long ones stay quick. */
 export function Bounded<T>(props: {
   trans: TranslationBundle;
@@ -26,7 +28,11 @@ export function Bounded<T>(props: {
           className="jp-LLMOps-button jp-LLMOps-more"
           onClick={() => setShown(shown + more)}
         >
-          {trans.__('Show %1 more of %2', more, items.length - shown)}
+          {trans.__(
+            'Show %1 more of %2',
+            number(more),
+            number(items.length - shown)
+          )}
         </button>
       )}
     </>

@@ -145,7 +145,7 @@ describe('Bounded', () => {
     );
     expect(screen.getAllByRole('listitem')).toHaveLength(30);
     fireEvent.click(
-      screen.getByRole('button', { name: 'Show 100 more of 99970' })
+      screen.getByRole('button', { name: 'Show 100 more of 99,970' })
     );
     expect(screen.getAllByRole('listitem')).toHaveLength(130);
   });
