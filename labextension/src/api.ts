@@ -332,10 +332,7 @@ export interface IIndex {
   health: { state: 'ok' | 'warning' | 'alert'; words: string }[];
 }
 
-/**
- * `marked` are pairs of offsets (from, to) in `text` that hold a word of the question. They count characters as
- * Python does (code points), not the places of a JavaScript string.
- */
+/** `marked` are pairs of offsets (from, to) in `text`, as JavaScript counts, that hold a word of the question. */
 export interface IHit {
   text: string;
   source: string;

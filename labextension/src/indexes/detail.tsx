@@ -7,7 +7,7 @@ import { Action } from '../shared/action';
 import { useClient } from '../shared/asked';
 import { Facts } from '../shared/facts';
 import { magicLine } from '../shared/magicline';
-import { inert } from '../shared/plain';
+import { Name } from '../shared/plain';
 import { ago, bytes, number, when } from '../shared/quantities';
 import { Standing } from '../shared/standing';
 import { Failure } from '../shared/states';
@@ -70,7 +70,7 @@ function factsOf(
     [
       trans.__('Embedder'),
       index.embedder ? (
-        <bdi>{index.embedder}</bdi>
+        <Name text={index.embedder} />
       ) : (
         trans.__('none: found by words only')
       )
@@ -98,7 +98,7 @@ function Health(props: {
       {index.health.map(({ state, words }, i) => (
         <li key={i}>
           <Standing state={state} text={healthWords(trans, state)} />
-          <bdi>{inert(words)}</bdi>
+          <Name text={words} />
         </li>
       ))}
     </ul>

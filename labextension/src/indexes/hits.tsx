@@ -2,7 +2,7 @@ import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
 import { IHit, IHits } from '../api';
-import { inert, Toggle } from '../shared/plain';
+import { inert, Name, Toggle } from '../shared/plain';
 import { number } from '../shared/quantities';
 import { excerpt, Marked, piecesOf } from './marked';
 
@@ -20,7 +20,7 @@ export function Hits(props: {
         {legs
           ? trans.__('Searched by: %1.', legs)
           : trans.__('Nothing was searched.')}{' '}
-        <bdi>{inert(found.note)}</bdi>
+        <Name text={found.note} />
       </p>
       <ol className="jp-LLMOps-hits" aria-label={label}>
         {found.hits.map((hit, i) => (
@@ -100,5 +100,5 @@ function legName(trans: TranslationBundle, leg: string): string {
     ? trans.__('words')
     : leg === 'vectors'
       ? trans.__('vectors')
-      : leg;
+      : inert(leg);
 }

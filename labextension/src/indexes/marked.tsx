@@ -13,17 +13,13 @@ export interface IPiece {
 const SHOWN = 480;
 const BEFORE = 120;
 
-/**
- * A passage in pieces.
- *
- * Offsets count characters as Python does: one that takes two places of a JavaScript string is one. Those that overlap
- * are joined, and those beyond the text are cut.
- */
+/** A passage in pieces. Offsets that overlap are joined, and those beyond the text are cut. */
 export function piecesOf({
   text,
   marked
 }: Pick<IHit, 'text' | 'marked'>): IPiece[] {
-  const at = placesOf(text);
+  const at = (offset: number) =>
+    Math.max(0, Math.min(text.length, Math.trunc(offset) || 0));
   const found: IPiece[] = [];
   let done = 0;
   const add = (to: number, isMarked: boolean) => {
@@ -91,23 +87,4 @@ export function Marked(props: {
 function wordFrom(text: string, place: number): number {
   const space = place > 0 ? text.indexOf(' ', place) : -1;
   return space >= 0 && space < place + BEFORE ? space + 1 : place;
-}
-
-/** Where a character of a text stands in its JavaScript string. */
-function placesOf(text: string): (offset: number) => number {
-  const within = (place: number) =>
-    Math.max(0, Math.min(text.length, Math.trunc(place) || 0));
-  if (!/[\ud800-\udbff]/.test(text)) {
-    return within;
-  }
-  const places: number[] = [];
-  let place = 0;
-  for (const character of text) {
-    places.push(place);
-    place += character.length;
-  }
-  return offset => {
-    const at = Math.max(0, Math.trunc(offset) || 0);
-    return at < places.length ? places[at] : text.length;
-  };
 }

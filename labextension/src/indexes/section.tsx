@@ -6,6 +6,7 @@ import { Answer } from '../shared/answer';
 import { useAsked } from '../shared/asked';
 import { Bounded } from '../shared/bounded';
 import { Fold, useOpened } from '../shared/fold';
+import { Name } from '../shared/plain';
 import { bytes, number } from '../shared/quantities';
 import { Standing } from '../shared/standing';
 import { Empty } from '../shared/states';
@@ -43,7 +44,7 @@ export default function Section(props: ISectionProps): React.JSX.Element {
               id={index => index.name}
               render={index => (
                 <Fold
-                  title={<bdi>{index.name}</bdi>}
+                  title={<Name text={index.name} />}
                   beside={<Beside {...props} index={index} />}
                   open={isOpen(index.name)}
                   onOpen={open => setOpen(index.name, open)}
@@ -73,7 +74,7 @@ function Beside(props: ISectionProps & { index: IIndex }): React.JSX.Element {
   ];
   return (
     <>
-      {worst && <Standing state={worst} text={healthWords(trans, worst)} />}
+      {worst && <Standing state={worst} text={healthWords(trans, worst)} />}{' '}
       <span className="jp-LLMOps-quiet">{about.join(' · ')}</span>
     </>
   );

@@ -1,22 +1,22 @@
 import * as React from 'react';
 
-import { IAdapter, ILoaded, IModel } from '../api';
+import { IAdapter, IModel } from '../api';
 import { ISectionProps } from '../panel/sections';
 import { Action } from '../shared/action';
 import { Bounded } from '../shared/bounded';
 import { Facts } from '../shared/facts';
 import { Fold } from '../shared/fold';
 import { magicLine } from '../shared/magicline';
+import { inert, Name } from '../shared/plain';
 import { ago, bytes, NONE, number, when } from '../shared/quantities';
 import { Standing } from '../shared/standing';
 import { Tuned } from './tuned';
 
 export interface IModelProps extends ISectionProps {
   model: IModel;
-  /** The processes that have it loaded. */
-  workers: readonly ILoaded[];
   open: boolean;
   onOpen: (open: boolean) => void;
+  reveal?: object;
   /** Show the run that made an adapter. */
   onRun: (run: string) => void;
 }
@@ -27,23 +27,24 @@ export function ModelRow(props: IModelProps): React.JSX.Element {
   const about = [model.architecture, model.quantization, bytes(model.size)];
   return (
     <Fold
-      title={<bdi>{model.name}</bdi>}
+      title={<Name text={model.name} />}
       beside={
         <>
           {model.is_default && (
             <Standing state="default" text={trans.__('default')} />
-          )}
-          {model.loaded && <Standing state="ok" text={trans.__('loaded')} />}
+          )}{' '}
+          {model.loaded && <Standing state="ok" text={trans.__('loaded')} />}{' '}
           {model.missing && (
             <Standing state="alert" text={trans.__('file missing')} />
-          )}
+          )}{' '}
           <span className="jp-LLMOps-quiet">
-            {about.filter(text => text && text !== NONE).join(' · ')}
+            {inert(about.filter(text => text && text !== NONE).join(' · '))}
           </span>
         </>
       }
       open={open}
       onOpen={onOpen}
+      reveal={props.reveal}
     >
       {model.missing && <Missing {...props} />}
       <Facts facts={factsOf(props)} />
@@ -54,38 +55,20 @@ export function ModelRow(props: IModelProps): React.JSX.Element {
   );
 }
 
-function factsOf({
-  trans,
-  model,
-  workers
-}: IModelProps): [string, React.ReactNode][] {
-  const held = workers.filter(worker => worker.memory !== null);
-  const memory = held.reduce((sum, { memory }) => sum + (memory ?? 0), 0);
+function factsOf({ trans, model }: IModelProps): [string, React.ReactNode][] {
+  const { size, context, memory } = model;
   return [
     [trans.__('Kind'), model.kind],
     [trans.__('Architecture'), model.architecture],
     [trans.__('Quantization'), model.quantization],
-    [trans.__('Size'), model.size === null ? null : bytes(model.size)],
+    [trans.__('Size'), size === null ? null : bytes(size)],
     [
       trans.__('Context'),
-      model.context === null
-        ? null
-        : trans.__('%1 tokens', number(model.context))
+      context === null ? null : trans.__('%1 tokens', number(context))
     ],
     [
-      trans.__('Memory needed'),
-      model.memory === null ? null : bytes(model.memory)
-    ],
-    [
-      trans.__('Memory now'),
-      held.length === 0
-        ? null
-        : trans._n(
-            '%2 in %1 process',
-            '%2 in %1 processes',
-            held.length,
-            bytes(memory)
-          )
+      model.loaded ? trans.__('Memory in use') : trans.__('Memory needed'),
+      memory === null ? null : bytes(memory)
     ]
   ];
 }
@@ -101,34 +84,43 @@ function Missing({ trans, model }: IModelProps): React.JSX.Element {
   );
 }
 
+/** What makes sense for a model of its kind. */
 function Actions(props: IModelProps): React.JSX.Element {
   const { host, trans, model } = props;
-  const isFile = model.kind === 'gguf';
-  const lines: [string, string, boolean][] = [
-    [trans.__('Use as default'), '%model use', !model.is_default],
-    [trans.__('Show'), '%model show', true],
-    [trans.__('Verify'), '%model verify', model.kind !== 'endpoint'],
-    [trans.__('Tune'), '%model tune', isFile && !model.missing]
+  const { name, kind, missing } = model;
+  const answers = ['gguf', 'mlx', 'endpoint'].includes(kind);
+  const lines: [string, string | null, boolean][] = [
+    [
+      trans.__('New prompt'),
+      promptCell(magicLine('%%prompt -m', name)),
+      answers && !missing
+    ],
+    [
+      trans.__('Use as default'),
+      magicLine('%model use', name),
+      answers && !model.is_default
+    ],
+    [trans.__('Show'), magicLine('%model show', name), true],
+    [trans.__('Verify'), magicLine('%model verify', name), kind !== 'endpoint'],
+    [
+      trans.__('Tune'),
+      magicLine('%model tune', name),
+      kind === 'gguf' && !missing
+    ]
   ];
   return (
     <div className="jp-LLMOps-actions">
       {lines
         .filter(([, , sensible]) => sensible)
-        .map(([label, command]) => (
+        .map(([label, source]) => (
           <Action
-            key={command}
+            key={label}
             host={host}
             trans={trans}
             label={label}
-            source={magicLine(command, model.name)}
+            source={source}
           />
         ))}
-      <Action
-        host={host}
-        trans={trans}
-        label={trans.__('New prompt')}
-        source={promptCell(magicLine('%%prompt -m', model.name))}
-      />
     </div>
   );
 }
@@ -159,10 +151,11 @@ function Adapter(
   const { host, trans, model, adapter, onRun } = props;
   const { run } = adapter;
   const ref = `${adapter.name}@${adapter.version}`;
+  const line = magicLine('%%prompt -m', model.name);
   return (
     <div className="jp-LLMOps-row">
       <div>
-        <bdi>{ref}</bdi>{' '}
+        <Name text={ref} />{' '}
         {adapter.aliases.map(alias => (
           <Standing key={alias} state="alias" text={alias} />
         ))}{' '}
@@ -179,9 +172,7 @@ function Adapter(
           host={host}
           trans={trans}
           label={trans.__('Use')}
-          source={promptCell(
-            magicLine('%%prompt -m', model.name, '--adapter', ref)
-          )}
+          source={promptCell(line && magicLine(`${line} --adapter`, ref))}
         />
         <Action
           host={host}

@@ -11,7 +11,7 @@ import { Facts } from '../shared/facts';
 import { Fold } from '../shared/fold';
 import { Chart } from '../shared/line';
 import { magicLine } from '../shared/magicline';
-import { Plain } from '../shared/plain';
+import { Name, Plain } from '../shared/plain';
 import { ago, NONE, number, seconds, when } from '../shared/quantities';
 import { Standing } from '../shared/standing';
 
@@ -22,6 +22,7 @@ export interface ITrainingProps extends ISectionProps {
   run: ITraining;
   open: boolean;
   onOpen: (open: boolean) => void;
+  reveal?: object;
 }
 
 export function isRunning(run: ITraining): boolean {
@@ -34,20 +35,21 @@ export function TrainingRow(props: ITrainingProps): React.JSX.Element {
   return (
     <>
       <Fold
-        title={<bdi>{run.name}</bdi>}
+        title={<Name text={run.name} />}
         beside={
           <>
             <Standing
               state={run.status}
               text={statusWords(trans, run.status)}
-            />
+            />{' '}
             <span className="jp-LLMOps-quiet">
-              <bdi>{run.model}</bdi> · {ago(run.started_at)}
+              <Name text={run.model} /> · {ago(run.started_at)}
             </span>
           </>
         }
         open={open}
         onOpen={onOpen}
+        reveal={props.reveal}
       >
         <Detail {...props} />
       </Fold>
@@ -144,7 +146,7 @@ function factsOf(
         {when(run.started_at)}
       </time>
     ],
-    [trans.__('Run'), <bdi key="id">{run.id}</bdi>]
+    [trans.__('Run'), <Name text={run.id} />]
   ];
 }
 

@@ -3,6 +3,7 @@ import * as React from 'react';
 
 import { IEstimate, ITuned } from '../api';
 import { Chart } from '../shared/line';
+import { Name } from '../shared/plain';
 import { bytes, NONE, number } from '../shared/quantities';
 
 /** What tuning measured: copies of a model with their speed and perplexity, and which one was chosen. */
@@ -11,13 +12,16 @@ export function Tuned(props: {
   tuned: readonly ITuned[];
 }): React.JSX.Element {
   const { trans, tuned } = props;
+  const title = tuned.some(one => one.perplexity !== null)
+    ? trans.__('Tuning on this machine')
+    : trans.__('Copies');
   return (
-    <section aria-label={trans.__('Tuning')}>
-      <h4>{trans.__('Tuning on this machine')}</h4>
+    <section aria-label={title}>
+      <h4>{title}</h4>
       <div
         className="jp-LLMOps-scroll"
         role="region"
-        aria-label={trans.__('Tuning')}
+        aria-label={title}
         tabIndex={0}
       >
         <table className="jp-LLMOps-table">
@@ -33,7 +37,7 @@ export function Tuned(props: {
             {tuned.map(one => (
               <tr key={one.copy} data-chosen={one.chosen}>
                 <th scope="row">
-                  <bdi>{one.copy}</bdi>
+                  <Name text={one.copy} />
                   {one.chosen && ` → ${trans.__('chosen')}`}
                 </th>
                 <td className="jp-LLMOps-number">{bytes(one.size)}</td>

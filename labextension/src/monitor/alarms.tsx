@@ -3,7 +3,7 @@ import * as React from 'react';
 import { IAlarm, IRule } from '../api';
 import { ISectionProps } from '../panel/sections';
 import { Bounded } from '../shared/bounded';
-import { Plain } from '../shared/plain';
+import { Name, Plain } from '../shared/plain';
 import { ago, when } from '../shared/quantities';
 import { Standing } from '../shared/standing';
 import { stateWords } from './rules';
@@ -49,7 +49,7 @@ function Alarm(
   return (
     <div className="jp-LLMOps-row">
       <div>
-        <bdi>{event.rule}</bdi>{' '}
+        <Name text={event.rule} />{' '}
         <span className="jp-LLMOps-quiet">
           {stateWords(trans, event.from)} <span aria-hidden="true">→</span>
           <span className="jp-LLMOps-unseen">{trans.__('to')}</span>{' '}

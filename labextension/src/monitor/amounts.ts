@@ -1,6 +1,7 @@
 import { TranslationBundle } from '@jupyterlab/translation';
 
 import { ICost } from '../api';
+import { inert } from '../shared/plain';
 import { language, NONE, number, percent, seconds } from '../shared/quantities';
 
 /** A value with its unit; shares in per cent, others with three digits that count. */
@@ -18,7 +19,7 @@ export function measured(value: number | null, unit = ''): string {
     return seconds(value);
   }
   const text = number(value, decimals(value));
-  return unit ? `${text} ${unit}` : text;
+  return unit ? `${text} ${inert(unit)}` : text;
 }
 
 /** Dollars: cents from a dollar on, two digits that count below it. */
@@ -31,7 +32,9 @@ export function dollars(value: number | null): string {
     style: 'currency',
     currency: 'USD',
     currencyDisplay: 'narrowSymbol',
-    ...(small ? { maximumSignificantDigits: 2 } : { maximumFractionDigits: 2 })
+    ...(small
+      ? { minimumSignificantDigits: 2, maximumSignificantDigits: 2 }
+      : { maximumFractionDigits: 2 })
   }).format(value);
 }
 
@@ -86,22 +89,18 @@ export function window(trans: TranslationBundle, per: string): string {
       ? trans.__('a day')
       : per === 'total'
         ? trans.__('in total')
-        : per;
+        : inert(per);
 }
 
-/** The mark of a figure that is not measured, as `%monitor cost` shows it. */
-export function markOf(source: ICost['source']): string {
-  return source === 'estimated' ? '≈' : source === 'assumed' ? '?' : '';
-}
-
+/** What a figure stands on, with the mark that `%monitor cost` shows for it. */
 export function sourceWords(
   trans: TranslationBundle,
   source: ICost['source']
 ): string {
   return source === 'estimated'
-    ? trans.__('estimated')
+    ? trans.__('≈ estimated')
     : source === 'assumed'
-      ? trans.__('assumed')
+      ? trans.__('? assumed')
       : trans.__('measured');
 }
 

@@ -7,13 +7,12 @@ import { Action } from '../shared/action';
 import { Bar } from '../shared/bars';
 import { Bounded } from '../shared/bounded';
 import { magicLine } from '../shared/magicline';
-import { inert } from '../shared/plain';
+import { Name } from '../shared/plain';
 import { number, percent } from '../shared/quantities';
 import { Standing } from '../shared/standing';
 import {
   amount,
   dollars,
-  markOf,
   sourceWords,
   used as usedOf,
   window
@@ -57,6 +56,7 @@ export function Costs(
               <th scope="col">{trans.__('Tokens in')}</th>
               <th scope="col">{trans.__('Tokens out')}</th>
               <th scope="col">{trans.__('Cost')}</th>
+              <th scope="col">{trans.__('Figures')}</th>
             </tr>
           </thead>
           <tbody>
@@ -79,7 +79,7 @@ export function Costs(
           {trans._n('%1 more row', '%1 more rows', more)}
         </button>
       )}
-      <Notes trans={trans} costs={costs} />
+      <Uncosted trans={trans} costs={costs} />
       <div className="jp-LLMOps-actions">
         <Action
           host={host}
@@ -113,8 +113,7 @@ function Line(props: {
   onShow: (name: string) => void;
 }): React.JSX.Element {
   const { trans, cost, onShow } = props;
-  const name = <bdi>{inert(cost.name)}</bdi>;
-  const source = sourceWords(trans, cost.source);
+  const name = <Name text={cost.name} />;
   return (
     <tr>
       <th scope="row">
@@ -133,48 +132,32 @@ function Line(props: {
       <td className="jp-LLMOps-number">{number(cost.calls)}</td>
       <td className="jp-LLMOps-number">{number(cost.input_tokens)}</td>
       <td className="jp-LLMOps-number">{number(cost.output_tokens)}</td>
-      <td className="jp-LLMOps-number">
-        {dollars(cost.cost)}
-        {cost.cost !== null && cost.source !== 'measured' && (
-          <span title={source}>
-            {' '}
-            <span aria-hidden="true">{markOf(cost.source)}</span>
-            <span className="jp-LLMOps-unseen">{source}</span>
-          </span>
-        )}
-      </td>
+      <td className="jp-LLMOps-number">{dollars(cost.cost)}</td>
+      <td>{sourceWords(trans, cost.source)}</td>
     </tr>
   );
 }
 
-/** What the marks mean, and that nothing says what some calls cost. */
-function Notes(props: {
+/** That nothing says what some calls cost. */
+function Uncosted(props: {
   trans: TranslationBundle;
   costs: readonly ICost[];
-}): React.JSX.Element {
+}): React.JSX.Element | null {
   const { trans, costs } = props;
-  const marks = (['estimated', 'assumed'] as const)
-    .filter(source =>
-      costs.some(cost => cost.cost !== null && cost.source === source)
-    )
-    .map(source => `${markOf(source)} ${sourceWords(trans, source)}`);
   const calls = costs
     .filter(cost => cost.cost === null)
     .reduce((sum, cost) => sum + cost.calls, 0);
+  if (calls === 0) {
+    return null;
+  }
   return (
     <p className="jp-LLMOps-quiet">
-      {marks.length > 0 &&
-        trans.__(
-          '%1; figures without a mark are measured.',
-          marks.join(', ')
-        )}{' '}
-      {calls > 0 &&
-        trans._n(
-          'Nothing says what %2 call cost; say watts and prices in prices.json.',
-          'Nothing says what %2 calls cost; say watts and prices in prices.json.',
-          calls,
-          number(calls)
-        )}
+      {trans._n(
+        'Nothing says what %2 call cost; say watts and prices in prices.json.',
+        'Nothing says what %2 calls cost; say watts and prices in prices.json.',
+        calls,
+        number(calls)
+      )}
     </p>
   );
 }
@@ -225,7 +208,7 @@ function Budget(props: ISectionProps & { budget: IBudget }): React.JSX.Element {
   return (
     <div className="jp-LLMOps-row">
       <div>
-        <bdi>{inert(name)}</bdi>{' '}
+        <Name text={name} />{' '}
         {!each && <Standing state={state} text={words[state]} />}
       </div>
       {!each && (

@@ -6,7 +6,7 @@ import { ISectionProps } from '../panel/sections';
 import { Action } from '../shared/action';
 import { Bounded } from '../shared/bounded';
 import { magicLine } from '../shared/magicline';
-import { inert, Plain, Toggle } from '../shared/plain';
+import { Name, Plain, Toggle } from '../shared/plain';
 import { ago, NONE, number, when } from '../shared/quantities';
 import { Standing } from '../shared/standing';
 import { Empty } from '../shared/states';
@@ -50,7 +50,7 @@ function Report(props: ISectionProps & { report: IDrift }): React.JSX.Element {
   return (
     <div className="jp-LLMOps-row">
       <div>
-        <bdi>{report.baseline}</bdi>{' '}
+        <Name text={report.baseline} />{' '}
         <Standing
           state={report.drifted ? 'alert' : 'ok'}
           text={report.drifted ? trans.__('drift') : trans.__('no drift found')}
@@ -106,7 +106,7 @@ function Features(props: {
         {features.slice(0, 100).map(({ name, p_value, drifted }, i) => (
           <tr key={i}>
             <th scope="row">
-              <bdi>{inert(name)}</bdi>
+              <Name text={name} />
             </th>
             <td className="jp-LLMOps-number">{probability(p_value)}</td>
             <td>{drifted ? trans.__('yes') : ''}</td>

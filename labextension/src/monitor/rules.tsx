@@ -7,7 +7,7 @@ import { Action } from '../shared/action';
 import { Bounded } from '../shared/bounded';
 import { Fold, useOpened } from '../shared/fold';
 import { magicLine } from '../shared/magicline';
-import { inert, Plain } from '../shared/plain';
+import { inert, Name, Plain } from '../shared/plain';
 import { ago, when } from '../shared/quantities';
 import { Standing } from '../shared/standing';
 import { Empty } from '../shared/states';
@@ -48,7 +48,7 @@ export function Rules(
         render={rule => (
           <Fold
             level={4}
-            title={<bdi>{rule.name}</bdi>}
+            title={<Name text={rule.name} />}
             beside={<Beside trans={trans} rule={rule} />}
             open={isOpen(rule.name)}
             onOpen={open => setOpen(rule.name, open)}
@@ -96,7 +96,7 @@ export function stateWords(trans: TranslationBundle, state: string): string {
     case 'no data':
       return trans.__('no data');
     default:
-      return state;
+      return inert(state);
   }
 }
 
@@ -123,10 +123,10 @@ function Beside(props: {
   const { trans, rule } = props;
   return (
     <>
-      <Standing state={rule.state} text={stateWords(trans, rule.state)} />
+      <Standing state={rule.state} text={stateWords(trans, rule.state)} />{' '}
       {isSilenced(rule) && (
         <Standing state="silenced" text={trans.__('silenced')} />
-      )}
+      )}{' '}
       <span className="jp-LLMOps-quiet">{against(trans, rule)}</span>
     </>
   );

@@ -1,5 +1,7 @@
 import * as React from 'react';
 
+import { inert } from './plain';
+
 /** Names with their values. What is null is left out. */
 export function Facts(props: {
   facts: readonly (readonly [string, React.ReactNode])[];
@@ -11,7 +13,7 @@ export function Facts(props: {
         .map(([name, value]) => (
           <div key={name}>
             <dt>{name}</dt>
-            <dd>{value}</dd>
+            <dd>{typeof value === 'string' ? inert(value) : value}</dd>
           </div>
         ))}
     </dl>

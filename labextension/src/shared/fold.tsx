@@ -8,21 +8,30 @@ export function Fold(props: {
   open: boolean;
   onOpen: (open: boolean) => void;
   level?: 3 | 4;
+  /** Another object each time it is to be seen. */
+  reveal?: object;
   children: React.ReactNode;
 }): React.JSX.Element {
   const { title, beside, open, onOpen, level = 3, children } = props;
+  const { reveal } = props;
+  const button = React.useRef<HTMLButtonElement>(null);
+  React.useEffect(() => {
+    if (reveal) {
+      show(button.current);
+    }
+  }, [reveal]);
   const id = React.useId();
   const Heading = `h${level}` as const;
   return (
     <div className="jp-LLMOps-fold" data-open={open}>
       <Heading>
         <button
+          ref={button}
           aria-expanded={open}
           aria-controls={open ? id : undefined}
           onClick={() => onOpen(!open)}
         >
-          <span className="jp-LLMOps-fold-title">{title}</span>
-          {beside}
+          <span className="jp-LLMOps-fold-title">{title}</span> {beside}
         </button>
       </Heading>
       {open && (
@@ -32,6 +41,15 @@ export function Fold(props: {
       )}
     </div>
   );
+}
+
+/** Scroll to an element; the focus goes there from within the panel, and is taken from nothing else. */
+function show(element: HTMLElement | null): void {
+  const panel = element?.closest('.jp-LLMOps-section');
+  if (panel?.contains(document.activeElement)) {
+    element?.focus();
+  }
+  element?.scrollIntoView?.({ block: 'nearest' });
 }
 
 /** Which of several things are open, by their ids. */

@@ -22,6 +22,11 @@ export function inert(text: string): string {
   });
 }
 
+/** A name from the store within a line: it cannot turn round what stands beside it. */
+export function Name(props: { text: string }): React.JSX.Element {
+  return <bdi>{inert(props.text)}</bdi>;
+}
+
 /** The beginning of a text, without half of a character at its end. */
 export function beginning(text: string, most: number): string {
   if (text.length <= most) {

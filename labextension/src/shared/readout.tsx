@@ -3,6 +3,7 @@ import * as React from 'react';
 
 import { MarkSwatch, Swatch } from './drawing';
 import { Drawn, IMark } from './frame';
+import { inert, Name } from './plain';
 import { IPoint, isNumber, nearest } from './points';
 
 /** Rows of a table at first, and more at a time. */
@@ -81,16 +82,16 @@ export function Legend(props: {
         {readings.map((reading, i) => (
           <li key={i}>
             <Swatch look={reading.look} kind={reading.kind} />
-            <bdi>{reading.name}</bdi>
+            <Name text={reading.name} />
             <bdi className="jp-LLMOps-value">
-              {readingWords(trans, reading, words)}
+              {inert(readingWords(trans, reading, words))}
             </bdi>
           </li>
         ))}
         {marks.map((mark, i) => (
           <li key={`mark ${i}`}>
             <MarkSwatch ring={mark.x !== undefined} />
-            <bdi>{mark.name}</bdi>
+            <Name text={mark.name} />
             <bdi className="jp-LLMOps-value">{words.y(mark.y)}</bdi>
           </li>
         ))}
@@ -144,7 +145,7 @@ function Rows(
             <th scope="col">{xName}</th>
             {series.map((one, i) => (
               <th scope="col" key={i}>
-                <bdi>{one.name}</bdi>
+                <Name text={one.name} />
               </th>
             ))}
           </tr>

@@ -108,7 +108,7 @@ export function logTicks([low, high]: Range, count: number): ITick[] {
 
 /** Round moments within a range of milliseconds since 1970, in the zone of the reader. */
 export function timeTicks([low, high]: Range, count: number): ITick[] {
-  const rough = (high - low) / Math.max(1, count);
+  const rough = (0.8 * (high - low)) / Math.max(1, count);
   const step = STEPS.find(length => length >= rough);
   if (step === undefined) {
     const months =

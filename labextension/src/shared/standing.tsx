@@ -1,5 +1,7 @@
 import * as React from 'react';
 
+import { inert } from './plain';
+
 /** Marks beside the words of a state, as the magics show them; a state is never told by colour alone. */
 const MARKS = new Map([
   ['ok', '✓'],
@@ -33,7 +35,7 @@ export function Standing(props: {
   return (
     <span className="jp-LLMOps-badge" data-state={colour}>
       {mark && <span aria-hidden="true">{mark} </span>}
-      {text}
+      {inert(text)}
     </span>
   );
 }

@@ -18,8 +18,8 @@ describe('piecesOf', () => {
     ).toBe('a [model] is [added]');
   });
 
-  it('counts characters as Python does', () => {
-    expect(told(piecesOf({ text: '😀😀 model 😀', marked: [[3, 8]] }))).toBe(
+  it('counts places as JavaScript does', () => {
+    expect(told(piecesOf({ text: '😀😀 model 😀', marked: [[5, 10]] }))).toBe(
       '😀😀 [model] 😀'
     );
   });

@@ -1,8 +1,8 @@
 import '@testing-library/jest-dom';
-import { fireEvent, render, screen, within } from '@testing-library/react';
+import { act, fireEvent, render, screen, within } from '@testing-library/react';
 import * as React from 'react';
 
-import { Client, IModel, IPage, IStatus, ITraining } from '../../api';
+import { Client, IModel, IPage, ITraining } from '../../api';
 import { ApiError } from '../../request';
 import {
   complaintsFail,
@@ -54,11 +54,7 @@ const RUN: ITraining = {
 
 const page = <T,>(...items: T[]): IPage<T> => ({ items, next: null });
 
-function stageOf(
-  models: IModel[],
-  runs: ITraining[] = [],
-  loaded: IStatus['models'] = []
-) {
+function stageOf(models: IModel[], runs: ITraining[] = []) {
   const answers = {
     models: jest.fn(async () => page(...models)),
     trainings: jest.fn(async () => page(...runs)),
@@ -68,12 +64,7 @@ function stageOf(
         throw new ApiError(404, 'UnknownNameError', `There is no run ${id}.`);
       }
       return { ...found };
-    }),
-    status: jest.fn(async () => ({
-      models: loaded,
-      last: null,
-      alerts: { warning: 0, alert: 0 }
-    }))
+    })
   };
   return { stage: new Stage(answers as Partial<Client>), answers, runs };
 }
@@ -82,7 +73,9 @@ async function open(name: string): Promise<HTMLElement> {
   const button = await screen.findByRole('button', {
     name: new RegExp(name.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'))
   });
-  fireEvent.click(button);
+  await act(async () => {
+    fireEvent.click(button);
+  });
   return button;
 }
 
@@ -105,26 +98,21 @@ describe('Models', () => {
     const names = within(list)
       .getAllByRole('button')
       .map(button => button.textContent);
-    expect(names.map(text => text?.match(/^\w+/)?.[0])).toEqual([
-      'firstdefault',
+    expect(names.map(text => text?.split(' ', 1)[0])).toEqual([
+      'first',
       'warm',
-      'otherllama',
+      'other',
       'gone'
     ]);
     expect(names[1]).toContain('✓ loaded');
     expect(names[3]).toContain('✗ file missing');
   });
 
-  it('shows what a model is, needs and takes', async () => {
-    const { stage } = stageOf(
-      [{ ...MODEL, loaded: true }],
-      [],
-      [
-        { model: 'smollm2@1', memory: 100 * 1024 ** 2, process_id: 1 },
-        { model: 'smollm2', memory: 50 * 1024 ** 2, process_id: 2 },
-        { model: 'smollm2-q8', memory: 1024 ** 3, process_id: 3 }
-      ]
-    );
+  it.each([
+    [false, 'Memory needed'],
+    [true, 'Memory in use']
+  ])('shows what a model is and takes (loaded: %s)', async (loaded, memory) => {
+    const { stage } = stageOf([{ ...MODEL, loaded }]);
     render(<Section {...stage.props} />);
     await open('smollm2');
     const facts = Object.fromEntries(
@@ -138,8 +126,7 @@ describe('Models', () => {
       Quantization: 'Q4_1',
       Size: '94 MB',
       Context: '8,192 tokens',
-      'Memory needed': '200 MB',
-      'Memory now': '150 MB in 2 processes'
+      [memory]: '200 MB'
     });
   });
 
@@ -187,18 +174,55 @@ describe('Models', () => {
       ],
       [{ ...RUN, status: 'finished' }]
     );
-    render(<Section {...stage.props} />);
-    await open('smollm2llama');
+    render(
+      <div className="jp-LLMOps-section">
+        <Section {...stage.props} />
+      </div>
+    );
+    await open('smollm2 llama');
     expect(screen.getByText('tickets@2')).toBeVisible();
     expect(screen.getByText('production')).toBeVisible();
     fireEvent.click(screen.getByRole('button', { name: 'Use' }));
     expect(stage.host.insertCell).toHaveBeenCalledWith(
       '%%prompt -m smollm2 --adapter tickets@2\n{{ question }}'
     );
-    fireEvent.click(screen.getByRole('button', { name: 'Show run' }));
+    const show = screen.getByRole('button', { name: 'Show run' });
+    act(() => show.focus());
+    fireEvent.click(show);
+    expect(screen.getByRole('button', { name: /^tickets/ })).toHaveFocus();
     expect(
       await screen.findByRole('slider', { name: /Loss over steps/ })
     ).toBeVisible();
+  });
+
+  it('fetches the run of an adapter that the list is too short for', async () => {
+    const adapter = {
+      name: 'tickets',
+      version: 2,
+      aliases: [],
+      run: 'r1',
+      saved_at: RUN.started_at
+    };
+    const { stage, answers } = stageOf(
+      [{ ...MODEL, adapters: [adapter] }],
+      [{ ...RUN, status: 'finished' }]
+    );
+    answers.trainings.mockResolvedValue(page());
+    render(<Section {...stage.props} />);
+    await open('smollm2');
+    fireEvent.click(screen.getByRole('button', { name: 'Show run' }));
+    expect(await screen.findByRole('slider')).toBeVisible();
+    expect(answers.training).toHaveBeenCalledWith('r1');
+  });
+
+  it('offers no prompt for a model that only embeds', async () => {
+    const { stage } = stageOf([{ ...MODEL, kind: 'embedder' }]);
+    render(<Section {...stage.props} />);
+    await open('smollm2');
+    expect(screen.getByRole('button', { name: 'Verify' })).toBeVisible();
+    for (const name of ['New prompt', 'Use as default', 'Tune']) {
+      expect(screen.queryByRole('button', { name })).toBeNull();
+    }
   });
 
   it('shows what tuning measured as a table and as points', async () => {
@@ -388,13 +412,14 @@ describe('Trainings', () => {
     await open('1 sample');
     expect(dangerous(container)).toEqual([]);
     expect(container.textContent).toContain('<script>alert(1)</script>');
+    expect(container.textContent).not.toContain('\u001b');
   });
 
   it('is accessible with everything open', async () => {
     const { stage } = stageOf([{ ...MODEL, missing: true }], [RUN]);
     const { container } = render(<Section {...stage.props} />);
     await screen.findByRole('slider');
-    await open('smollm2llama');
+    await open('file missing');
     expect(await violations(container)).toEqual([]);
   });
 });

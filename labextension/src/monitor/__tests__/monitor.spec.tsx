@@ -146,6 +146,7 @@ describe('Monitor', () => {
     fireEvent.click(screen.getAllByRole('button', { name: /alert\(1\)/ })[0]);
     expect(dangerous(container)).toEqual([]);
     expect(container.textContent).toContain('<script>alert(1)</script>');
+    expect(container.textContent).not.toContain('\u001b');
   });
 
   it('makes few elements of very many things', async () => {
@@ -241,8 +242,8 @@ describe('Rules', () => {
     });
     const list = screen.getByRole('list', { name: 'Rules' });
     const [alert, none] = within(list).getAllByRole('button');
-    expect(alert).toHaveTextContent('support-errors✗ alert7.1 %, limit 5 %');
-    expect(none).toHaveTextContent('drift? no data–');
+    expect(alert).toHaveTextContent('support-errors ✗ alert 7.1 %, limit 5 %');
+    expect(none).toHaveTextContent('drift ? no data –');
     expect(screen.getByText('2 rules: 1 alert, 1 no data')).toBeVisible();
   });
 
@@ -446,14 +447,14 @@ describe('Costs', () => {
     });
     const rows = screen.getAllByRole('row').map(row => row.textContent);
     expect(rows.slice(1)).toEqual([
-      'dear1,00020,0003,000$12.50',
-      'middle1,00020,0003,000$3.00 ≈estimated',
-      'cheap1,00020,0003,000$0.0020 ?assumed',
-      '(scratch)1,00020,0003,000–'
+      'dear1,00020,0003,000$12.50measured',
+      'middle1,00020,0003,000$3.00≈ estimated',
+      'cheap1,00020,0003,000$0.0020? assumed',
+      '(scratch)1,00020,0003,000–measured'
     ]);
     expect(
-      screen.getByText(/≈ estimated, \? assumed; figures without a mark/)
-    ).toHaveTextContent('Nothing says what 1,000 calls cost');
+      screen.getByText(/^Nothing says what 1,000 calls cost/)
+    ).toBeVisible();
   });
 
   it('lead to the traces of a prompt, and of nothing else', async () => {

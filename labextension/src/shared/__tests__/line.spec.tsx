@@ -1,5 +1,5 @@
 import '@testing-library/jest-dom';
-import { fireEvent, render, screen, within } from '@testing-library/react';
+import { act, fireEvent, render, screen, within } from '@testing-library/react';
 import * as React from 'react';
 
 import { Chart, IChartProps } from '../line';
@@ -94,7 +94,7 @@ describe('Chart', () => {
 
   it('goes from point to point with the arrows and reads what is there', () => {
     chart();
-    slider().focus();
+    act(() => slider().focus());
     fireEvent.keyDown(slider(), { key: 'Home' });
     expect(spoken()).toBe('step 10; training: 3; eval: 3.1');
     fireEvent.keyDown(slider(), { key: 'ArrowRight' });
@@ -151,7 +151,7 @@ describe('Chart', () => {
         series={[loss]}
       />
     );
-    slider().focus();
+    act(() => slider().focus());
     fireEvent.keyDown(slider(), { key: 'Home' });
     const more = { ...loss, points: [...loss.points, { x: 50, y: 1 }] };
     rerender(
