@@ -1,3 +1,4 @@
+/* eslint jupyter/no-untranslated-string: off -- tests are read in one language */
 import '@testing-library/jest-dom';
 import { act, fireEvent, render, screen, within } from '@testing-library/react';
 import * as React from 'react';

@@ -1,3 +1,4 @@
+/* eslint jupyter/no-untranslated-string: off -- tests are read in one language */
 import '@testing-library/jest-dom';
 import { fireEvent, render, screen, waitFor } from '@testing-library/react';
 import * as React from 'react';
