@@ -1,4 +1,6 @@
 import './base.css';
+import './parts.css';
+import './chart.css';
 import './traces.css';
 import './prompts.css';
 import './diff.css';

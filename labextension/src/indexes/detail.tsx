@@ -8,7 +8,8 @@ import { useClient } from '../shared/asked';
 import { Facts } from '../shared/facts';
 import { magicLine } from '../shared/magicline';
 import { Name } from '../shared/plain';
-import { ago, bytes, number, when } from '../shared/quantities';
+import { bytes, number } from '../shared/quantities';
+import { Ago } from '../shared/row';
 import { Standing } from '../shared/standing';
 import { Failure } from '../shared/states';
 import { Hits } from './hits';
@@ -76,12 +77,7 @@ function factsOf(
       )
     ],
     [trans.__('Size'), bytes(index.size)],
-    [
-      trans.__('Changed'),
-      <time key="at" dateTime={index.changed_at} title={when(index.changed_at)}>
-        {ago(index.changed_at)}
-      </time>
-    ]
+    [trans.__('Changed'), <Ago key="at" at={index.changed_at} />]
   ];
 }
 

@@ -54,7 +54,7 @@ export function excerpt(pieces: readonly IPiece[]): IPiece[] {
     text,
     Math.max(0, Math.min(first - BEFORE, text.length - SHOWN))
   );
-  const end = begin + SHOWN;
+  const end = wordTo(text, begin + SHOWN);
   const found: IPiece[] = begin > 0 ? [{ text: '… ', marked: false }] : [];
   let place = 0;
   for (const piece of pieces) {
@@ -81,6 +81,12 @@ export function Marked(props: {
       )}
     </>
   );
+}
+
+/** Where a word ends at or soon before a place. */
+function wordTo(text: string, place: number): number {
+  const space = place < text.length ? text.lastIndexOf(' ', place) : -1;
+  return space > place - BEFORE ? space : place;
 }
 
 /** Where a word begins at or soon after a place. */

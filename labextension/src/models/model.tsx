@@ -8,7 +8,8 @@ import { Facts } from '../shared/facts';
 import { Fold } from '../shared/fold';
 import { magicLine } from '../shared/magicline';
 import { inert, Name } from '../shared/plain';
-import { ago, bytes, NONE, number, when } from '../shared/quantities';
+import { bytes, NONE, number } from '../shared/quantities';
+import { Ago, Row } from '../shared/row';
 import { Standing } from '../shared/standing';
 import { Tuned } from './tuned';
 
@@ -153,44 +154,42 @@ function Adapter(
   const ref = `${adapter.name}@${adapter.version}`;
   const line = magicLine('%%prompt -m', model.name);
   return (
-    <div className="jp-LLMOps-row">
-      <div>
-        <Name text={ref} />{' '}
-        {adapter.aliases.map(alias => (
-          <Standing key={alias} state="alias" text={alias} />
-        ))}{' '}
-        <time
-          className="jp-LLMOps-quiet"
-          dateTime={adapter.saved_at}
-          title={when(adapter.saved_at)}
-        >
-          {ago(adapter.saved_at)}
-        </time>
-      </div>
-      <div className="jp-LLMOps-actions">
-        <Action
-          host={host}
-          trans={trans}
-          label={trans.__('Use')}
-          source={promptCell(line && magicLine(`${line} --adapter`, ref))}
-        />
-        <Action
-          host={host}
-          trans={trans}
-          label={trans.__('Export')}
-          source={magicLine(
-            '%finetune export',
-            ref,
-            `exported/${adapter.name}`
+    <Row
+      head={
+        <>
+          <Name text={ref} />{' '}
+          {adapter.aliases.map(alias => (
+            <Standing key={alias} state="alias" text={alias} />
+          ))}{' '}
+          <Ago at={adapter.saved_at} />
+        </>
+      }
+      actions={
+        <>
+          <Action
+            host={host}
+            trans={trans}
+            label={trans.__('Use')}
+            source={promptCell(line && magicLine(`${line} --adapter`, ref))}
+          />
+          <Action
+            host={host}
+            trans={trans}
+            label={trans.__('Export')}
+            source={magicLine(
+              '%finetune export',
+              ref,
+              `exported/${adapter.name}`
+            )}
+          />
+          {run !== null && (
+            <button className="jp-LLMOps-button" onClick={() => onRun(run)}>
+              {trans.__('Show run')}
+            </button>
           )}
-        />
-        {run !== null && (
-          <button className="jp-LLMOps-button" onClick={() => onRun(run)}>
-            {trans.__('Show run')}
-          </button>
-        )}
-      </div>
-    </div>
+        </>
+      }
+    />
   );
 }
 

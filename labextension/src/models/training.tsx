@@ -71,7 +71,7 @@ function Detail(props: ITrainingProps): React.JSX.Element {
     <Answer trans={trans} asked={asked}>
       {whole => (
         <>
-          <Progress trans={trans} run={whole} />
+          <Progress trans={trans} run={whole} bare={true} />
           <Plain
             trans={trans}
             text={whole.words}
@@ -87,11 +87,13 @@ function Detail(props: ITrainingProps): React.JSX.Element {
   );
 }
 
+/** How far a run is; bare where what is beside the bar stands below it anyway. */
 function Progress(props: {
   trans: TranslationBundle;
   run: ITraining;
+  bare?: boolean;
 }): React.JSX.Element {
-  const { trans, run } = props;
+  const { trans, run, bare = false } = props;
   const text = trans.__(
     'step %1 of %2',
     number(run.step),
@@ -110,10 +112,12 @@ function Progress(props: {
         text={text + left}
         state={isRunning(run) ? 'running' : 'done'}
       />
-      <span className="jp-LLMOps-quiet">
-        {text}
-        {left}
-      </span>
+      {!bare && (
+        <span className="jp-LLMOps-quiet">
+          {text}
+          {left}
+        </span>
+      )}
     </div>
   );
 }
@@ -124,9 +128,9 @@ function factsOf(
 ): [string, React.ReactNode][] {
   const [first] = run.evaluation;
   const best = bestOf(run);
-  const last = run.train[run.train.length - 1];
+  const left = isRunning(run) ? run.left_s : null;
   return [
-    [trans.__('Loss'), last ? number(last[1], 3) : null],
+    [trans.__('Time left'), left === null ? null : seconds(left)],
     [trans.__('Eval, base'), first ? number(first[1], 3) : null],
     [
       trans.__('Eval, best'),

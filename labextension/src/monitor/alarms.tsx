@@ -4,7 +4,7 @@ import { IAlarm, IRule } from '../api';
 import { ISectionProps } from '../panel/sections';
 import { Bounded } from '../shared/bounded';
 import { Name, Plain } from '../shared/plain';
-import { ago, when } from '../shared/quantities';
+import { Ago, Row } from '../shared/row';
 import { Standing } from '../shared/standing';
 import { stateWords } from './rules';
 
@@ -47,34 +47,35 @@ function Alarm(
   const { trans, go, event, rule } = props;
   const place = placeOf(event, rule);
   return (
-    <div className="jp-LLMOps-row">
-      <div>
-        <Name text={event.rule} />{' '}
-        <span className="jp-LLMOps-quiet">
-          {stateWords(trans, event.from)} <span aria-hidden="true">→</span>
-          <span className="jp-LLMOps-unseen">{trans.__('to')}</span>{' '}
-        </span>
-        <Standing state={event.to} text={stateWords(trans, event.to)} />{' '}
-        <time
-          className="jp-LLMOps-quiet"
-          dateTime={event.at}
-          title={when(event.at)}
-        >
-          {ago(event.at)}
-        </time>
-      </div>
-      <Plain trans={trans} text={event.words} most={200} />
-      {place && (
-        <div className="jp-LLMOps-actions">
+    <Row
+      head={
+        <>
+          <Name text={event.rule} />{' '}
+          <span className="jp-LLMOps-quiet">
+            {stateWords(trans, event.from)} <span aria-hidden="true">→</span>
+            <span className="jp-LLMOps-unseen">{trans.__('to')}</span>
+          </span>{' '}
+          <Standing state={event.to} text={stateWords(trans, event.to)} />{' '}
+          <Ago at={event.at} />
+        </>
+      }
+      actions={
+        place && (
           <button
             className="jp-LLMOps-button"
             onClick={() => go('traces', place)}
           >
-            {trans.__('Traces of that time')}
+            {trans.__('Traces')}
+            <span className="jp-LLMOps-unseen">
+              {' '}
+              {trans.__('of the day before it')}
+            </span>
           </button>
-        </div>
-      )}
-    </div>
+        )
+      }
+    >
+      <Plain trans={trans} text={event.words} most={200} />
+    </Row>
   );
 }
 

@@ -9,6 +9,7 @@ import { Bounded } from '../shared/bounded';
 import { magicLine } from '../shared/magicline';
 import { Name } from '../shared/plain';
 import { number, percent } from '../shared/quantities';
+import { Row } from '../shared/row';
 import { Standing } from '../shared/standing';
 import {
   amount,
@@ -172,7 +173,7 @@ export function Budgets(
   }
   return (
     <section aria-label={trans.__('Budgets')}>
-      <h3>{trans.__('Budgets')}</h3>
+      <h4>{trans.__('Budgets')}</h4>
       <Bounded
         trans={trans}
         label={trans.__('Budgets')}
@@ -206,11 +207,22 @@ function Budget(props: ISectionProps & { budget: IBudget }): React.JSX.Element {
     'used up': trans.__('used up')
   };
   return (
-    <div className="jp-LLMOps-row">
-      <div>
-        <Name text={name} />{' '}
-        {!each && <Standing state={state} text={words[state]} />}
-      </div>
+    <Row
+      head={
+        <>
+          <Name text={name} />{' '}
+          {!each && <Standing state={state} text={words[state]} />}
+        </>
+      }
+      actions={
+        <Action
+          host={host}
+          trans={trans}
+          label={trans.__('Show')}
+          source={magicLine('%monitor budget', name)}
+        />
+      }
+    >
       {!each && (
         <Bar
           label={trans.__('Budget %1', name)}
@@ -220,14 +232,6 @@ function Budget(props: ISectionProps & { budget: IBudget }): React.JSX.Element {
         />
       )}
       <div className="jp-LLMOps-quiet">{text}</div>
-      <div className="jp-LLMOps-actions">
-        <Action
-          host={host}
-          trans={trans}
-          label={trans.__('Show')}
-          source={magicLine('%monitor budget', name)}
-        />
-      </div>
-    </div>
+    </Row>
   );
 }

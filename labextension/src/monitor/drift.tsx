@@ -7,7 +7,8 @@ import { Action } from '../shared/action';
 import { Bounded } from '../shared/bounded';
 import { magicLine } from '../shared/magicline';
 import { Name, Plain, Toggle } from '../shared/plain';
-import { ago, NONE, number, when } from '../shared/quantities';
+import { NONE, number } from '../shared/quantities';
+import { Ago, Row } from '../shared/row';
 import { Standing } from '../shared/standing';
 import { Empty } from '../shared/states';
 
@@ -48,43 +49,42 @@ function Report(props: ISectionProps & { report: IDrift }): React.JSX.Element {
   const others = report.features.length - moved.length;
   const shown = all ? report.features : moved;
   return (
-    <div className="jp-LLMOps-row">
-      <div>
-        <Name text={report.baseline} />{' '}
-        <Standing
-          state={report.drifted ? 'alert' : 'ok'}
-          text={report.drifted ? trans.__('drift') : trans.__('no drift found')}
-        />{' '}
-        <time
-          className="jp-LLMOps-quiet"
-          dateTime={report.at}
-          title={when(report.at)}
-        >
-          {ago(report.at)}
-        </time>
-      </div>
-      <Plain trans={trans} text={report.words} />
-      {shown.length > 0 && <Features trans={trans} features={shown} />}
-      <div className="jp-LLMOps-actions">
-        {others > 0 && (
-          <Toggle
-            open={all}
-            onToggle={() => setAll(!all)}
-            label={
-              all
-                ? trans.__('Only what changed')
-                : trans._n('%1 more test', '%1 more tests', others)
+    <Row
+      head={
+        <>
+          <Name text={report.baseline} />{' '}
+          <Standing
+            state={report.drifted ? 'alert' : 'ok'}
+            text={
+              report.drifted ? trans.__('drift') : trans.__('no drift found')
             }
-          />
-        )}
+          />{' '}
+          <Ago at={report.at} />
+        </>
+      }
+      actions={
         <Action
           host={host}
           trans={trans}
           label={trans.__('Check again')}
           source={magicLine('%monitor drift', report.baseline)}
         />
-      </div>
-    </div>
+      }
+    >
+      <Plain trans={trans} text={report.words} />
+      {shown.length > 0 && <Features trans={trans} features={shown} />}
+      {others > 0 && (
+        <Toggle
+          open={all}
+          onToggle={() => setAll(!all)}
+          label={
+            all
+              ? trans.__('Only what changed')
+              : trans._n('%1 more test', '%1 more tests', others)
+          }
+        />
+      )}
+    </Row>
   );
 }
 

@@ -128,6 +128,7 @@ function latencyOf(
     {
       name: trans.__('p50'),
       look: LOOK.first,
+      area: true,
       points: timeline.map(one => ({
         x: Date.parse(one.at),
         y: one.latency_p50_s,

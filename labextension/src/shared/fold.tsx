@@ -31,6 +31,9 @@ export function Fold(props: {
           aria-controls={open ? id : undefined}
           onClick={() => onOpen(!open)}
         >
+          <span className="jp-LLMOps-fold-mark" aria-hidden="true">
+            {open ? '▾' : '▸'}
+          </span>
           <span className="jp-LLMOps-fold-title">{title}</span> {beside}
         </button>
       </Heading>

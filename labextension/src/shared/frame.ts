@@ -20,6 +20,8 @@ export interface ISeries {
   points: readonly IPoint[];
   kind?: 'line' | 'points';
   look?: number;
+  /** Whether `low` and `high` are the edges of an area, and no interval that belongs to each value. */
+  area?: boolean;
 }
 
 /** A series as it is drawn: of many points those that tell them all. */

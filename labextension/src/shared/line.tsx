@@ -59,6 +59,7 @@ export function Chart(props: IChartProps): React.JSX.Element {
         name: one.name,
         kind: one.kind ?? ('line' as const),
         look: one.look ?? i,
+        area: one.area ?? false,
         points: thinned(drawable(one.points, log), MOST_DRAWN)
       })),
     [series, log]

@@ -2,7 +2,7 @@ import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
 import { MarkSwatch, Swatch } from './drawing';
-import { Drawn, IMark } from './frame';
+import { Drawn, IMark, ISeries } from './frame';
 import { inert, Name } from './plain';
 import { IPoint, isNumber, nearest } from './points';
 
@@ -20,27 +20,29 @@ export interface IReading {
   name: string;
   look: number;
   kind: 'line' | 'points';
+  area: boolean;
   exact: boolean;
   points: readonly IPoint[];
 }
 
 /** What a series says at a place: its point there, that there is a gap, or its nearest point. */
 export function readingOf(one: Drawn, x: number): IReading {
-  const { name, look, kind, points } = one;
+  const { name, look, kind, area, points } = one;
+  const told = { name, look, kind, area };
   const here = points.filter(p => p.x === x);
   if (here.length) {
-    return { name, look, kind, exact: true, points: here };
+    return { ...told, exact: true, points: here };
   }
   const seen = points.filter(p => isNumber(p.y));
   const places = seen.map(p => p.x);
   const at = nearest(places, x);
-  return { name, look, kind, exact: false, points: at < 0 ? [] : [seen[at]] };
+  return { ...told, exact: false, points: at < 0 ? [] : [seen[at]] };
 }
 
 /** A reading in words. */
 export function readingWords(
   trans: TranslationBundle,
-  { points, exact }: IReading,
+  { points, exact, area }: IReading,
   words: IWords
 ): string {
   if (!points.length) {
@@ -48,7 +50,7 @@ export function readingWords(
   }
   return points
     .map(point => {
-      const told = pointWords(trans, point, words);
+      const told = pointWords(trans, point, words, area);
       const named = point.name ? `${point.name} ${told}` : told;
       return exact ? named : trans.__('%1 (at %2)', named, words.x(point.x));
     })
@@ -58,10 +60,11 @@ export function readingWords(
 function pointWords(
   trans: TranslationBundle,
   { y, low, high }: IPoint,
-  words: IWords
+  words: IWords,
+  area = false
 ): string {
   const value = words.y(isNumber(y) ? y : null);
-  return isNumber(y) && isNumber(low) && isNumber(high)
+  return !area && isNumber(y) && isNumber(low) && isNumber(high)
     ? trans.__('%1 (%2 to %3)', value, words.y(low), words.y(high))
     : value;
 }
@@ -104,7 +107,7 @@ export function Legend(props: {
 export function ChartTable(props: {
   trans: TranslationBundle;
   label: string;
-  series: readonly { name: string; points: readonly IPoint[] }[];
+  series: readonly ISeries[];
   xName: string;
   words: IWords;
 }): React.JSX.Element {
@@ -158,7 +161,9 @@ function Rows(
                 const point = column.get(x);
                 return (
                   <td key={i} className="jp-LLMOps-number">
-                    {point ? pointWords(trans, point, words) : ''}
+                    {point
+                      ? pointWords(trans, point, words, series[i].area)
+                      : ''}
                   </td>
                 );
               })}
