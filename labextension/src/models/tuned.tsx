@@ -5,6 +5,7 @@ import { IEstimate, ITuned } from '../api';
 import { Chart } from '../shared/line';
 import { Name } from '../shared/plain';
 import { bytes, NONE, number } from '../shared/quantities';
+import { Scroll } from '../shared/scroll';
 
 /** What tuning measured: copies of a model with their speed and perplexity, and which one was chosen. */
 export function Tuned(props: {
@@ -18,12 +19,7 @@ export function Tuned(props: {
   return (
     <section aria-label={title}>
       <h4>{title}</h4>
-      <div
-        className="jp-LLMOps-scroll"
-        role="region"
-        aria-label={title}
-        tabIndex={0}
-      >
+      <Scroll label={title}>
         <table className="jp-LLMOps-table">
           <thead>
             <tr>
@@ -51,7 +47,7 @@ export function Tuned(props: {
             ))}
           </tbody>
         </table>
-      </div>
+      </Scroll>
       <Plot {...props} />
     </section>
   );

@@ -10,6 +10,7 @@ import { magicLine } from '../shared/magicline';
 import { Name } from '../shared/plain';
 import { number, percent } from '../shared/quantities';
 import { Row } from '../shared/row';
+import { Scroll } from '../shared/scroll';
 import { Standing } from '../shared/standing';
 import {
   amount,
@@ -43,12 +44,7 @@ export function Costs(
   const more = Math.min(ROWS, ordered.length - shown);
   return (
     <>
-      <div
-        className="jp-LLMOps-scroll"
-        role="region"
-        aria-label={trans.__('Costs')}
-        tabIndex={0}
-      >
+      <Scroll label={trans.__('Costs')}>
         <table className="jp-LLMOps-table">
           <thead>
             <tr>
@@ -71,7 +67,7 @@ export function Costs(
             ))}
           </tbody>
         </table>
-      </div>
+      </Scroll>
       {more > 0 && (
         <button
           className="jp-LLMOps-button jp-LLMOps-more"

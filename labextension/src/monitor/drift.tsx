@@ -9,6 +9,7 @@ import { magicLine } from '../shared/magicline';
 import { Name, Plain, Toggle } from '../shared/plain';
 import { NONE, number } from '../shared/quantities';
 import { Ago, Row } from '../shared/row';
+import { Scroll } from '../shared/scroll';
 import { Standing } from '../shared/standing';
 import { Empty } from '../shared/states';
 
@@ -94,26 +95,28 @@ function Features(props: {
 }): React.JSX.Element {
   const { trans, features } = props;
   return (
-    <table className="jp-LLMOps-table">
-      <thead>
-        <tr>
-          <th scope="col">{trans.__('Feature')}</th>
-          <th scope="col">{trans.__('p (all tests)')}</th>
-          <th scope="col">{trans.__('Changed')}</th>
-        </tr>
-      </thead>
-      <tbody>
-        {features.slice(0, 100).map(({ name, p_value, drifted }, i) => (
-          <tr key={i}>
-            <th scope="row">
-              <Name text={name} />
-            </th>
-            <td className="jp-LLMOps-number">{probability(p_value)}</td>
-            <td>{drifted ? trans.__('yes') : ''}</td>
+    <Scroll label={trans.__('Features')}>
+      <table className="jp-LLMOps-table">
+        <thead>
+          <tr>
+            <th scope="col">{trans.__('Feature')}</th>
+            <th scope="col">{trans.__('p (all tests)')}</th>
+            <th scope="col">{trans.__('Changed')}</th>
           </tr>
-        ))}
-      </tbody>
-    </table>
+        </thead>
+        <tbody>
+          {features.slice(0, 100).map(({ name, p_value, drifted }, i) => (
+            <tr key={i}>
+              <th scope="row">
+                <Name text={name} />
+              </th>
+              <td className="jp-LLMOps-number">{probability(p_value)}</td>
+              <td>{drifted ? trans.__('yes') : ''}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </Scroll>
   );
 }
 

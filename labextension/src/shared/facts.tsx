@@ -13,7 +13,9 @@ export function Facts(props: {
         .map(([name, value]) => (
           <div key={name}>
             <dt>{name}</dt>
-            <dd>{typeof value === 'string' ? inert(value) : value}</dd>
+            <dd>
+              <bdi>{typeof value === 'string' ? inert(value) : value}</bdi>
+            </dd>
           </div>
         ))}
     </dl>

@@ -5,6 +5,7 @@ import { MarkSwatch, Swatch } from './drawing';
 import { Drawn, IMark, ISeries } from './frame';
 import { inert, Name } from './plain';
 import { IPoint, isNumber, nearest } from './points';
+import { Scroll } from './scroll';
 
 /** Rows of a table at first, and more at a time. */
 const ROWS = 100;
@@ -136,12 +137,7 @@ function Rows(
   }, [series]);
   const more = Math.min(ROWS, places.length - shown);
   return (
-    <div
-      className="jp-LLMOps-scroll"
-      role="region"
-      aria-label={label}
-      tabIndex={0}
-    >
+    <Scroll label={label}>
       <table className="jp-LLMOps-table">
         <thead>
           <tr>
@@ -179,6 +175,6 @@ function Rows(
           {trans._n('%1 more row', '%1 more rows', more)}
         </button>
       )}
-    </div>
+    </Scroll>
   );
 }

@@ -24,6 +24,9 @@ const COLOURS = new Map([
   ['used up', 'alert']
 ]);
 
+/** A text of so many characters may be cut, and is whole where one points at it. */
+const LONG = 20;
+
 /** A state in words with its mark. `text` is the state's own word if left out. */
 export function Standing(props: {
   state: string;
@@ -33,7 +36,11 @@ export function Standing(props: {
   const mark = MARKS.get(state) ?? '';
   const colour = COLOURS.get(state) ?? state;
   return (
-    <span className="jp-LLMOps-badge" data-state={colour}>
+    <span
+      className="jp-LLMOps-badge"
+      data-state={colour}
+      title={text.length > LONG ? inert(text) : undefined}
+    >
       {mark && <span aria-hidden="true">{mark} </span>}
       {inert(text)}
     </span>

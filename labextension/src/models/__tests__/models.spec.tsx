@@ -416,7 +416,24 @@ describe('Trainings', () => {
   });
 
   it('is accessible with everything open', async () => {
-    const { stage } = stageOf([{ ...MODEL, missing: true }], [RUN]);
+    const { stage } = stageOf(
+      [
+        {
+          ...MODEL,
+          missing: true,
+          tuned: [
+            {
+              copy: 'Q8_0',
+              size: 1,
+              tokens_per_s: 2,
+              perplexity: { value: 20, low: 19, high: 21, n: 100 },
+              chosen: true
+            }
+          ]
+        }
+      ],
+      [RUN]
+    );
     const { container } = render(<Section {...stage.props} />);
     await screen.findByRole('slider');
     await open('file missing');
