@@ -3,6 +3,7 @@ import * as React from 'react';
 import { IAlarm, IRule } from '../api';
 import { ISectionProps } from '../panel/sections';
 import { Bounded } from '../shared/bounded';
+import { placeOf } from '../shared/place';
 import { Name, Plain } from '../shared/plain';
 import { Ago, Row } from '../shared/row';
 import { Standing } from '../shared/standing';
@@ -45,7 +46,7 @@ function Alarm(
   props: ISectionProps & { event: IAlarm; rule: IRule | undefined }
 ): React.JSX.Element {
   const { trans, go, event, rule } = props;
-  const place = placeOf(event, rule);
+  const place = tracesBefore(event, rule);
   return (
     <Row
       head={
@@ -80,11 +81,12 @@ function Alarm(
 }
 
 /** The traces that a rule watched in the day before an alarm; '' where it watches something else, or is gone. */
-export function placeOf(event: IAlarm, rule: IRule | undefined): string {
+export function tracesBefore(event: IAlarm, rule: IRule | undefined): string {
   const at = Date.parse(event.at);
   if (!rule?.traces || Number.isNaN(at)) {
     return '';
   }
   const iso = (time: number) => new Date(time).toISOString();
-  return `${rule.traces} since:${iso(at - DAY_MS)} until:${iso(at)}`;
+  const time = placeOf({ since: iso(at - DAY_MS), until: iso(at) });
+  return `${rule.traces} ${time}`;
 }

@@ -7,6 +7,7 @@ import { Action } from '../shared/action';
 import { Bar } from '../shared/bars';
 import { Bounded } from '../shared/bounded';
 import { magicLine } from '../shared/magicline';
+import { placeOf } from '../shared/place';
 import { Name } from '../shared/plain';
 import { number, percent } from '../shared/quantities';
 import { Row } from '../shared/row';
@@ -62,7 +63,7 @@ export function Costs(
                 key={i}
                 trans={trans}
                 cost={cost}
-                onShow={name => go('traces', `prompt:${name} since:${since}`)}
+                onShow={name => go('traces', placeOf({ prompt: name, since }))}
               />
             ))}
           </tbody>

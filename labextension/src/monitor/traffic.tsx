@@ -4,6 +4,7 @@ import { ITraffic } from '../api';
 import { ISectionProps } from '../panel/sections';
 import { Fold } from '../shared/fold';
 import { Chart } from '../shared/line';
+import { placeOf } from '../shared/place';
 import { IPoint } from '../shared/points';
 import { number, seconds } from '../shared/quantities';
 import { dollars } from './amounts';
@@ -54,7 +55,7 @@ export function Traffic(
       {errors > 0 && (
         <button
           className="jp-LLMOps-button"
-          onClick={() => go('traces', `status:error since:${since}`)}
+          onClick={() => go('traces', placeOf({ status: 'error', since }))}
         >
           {trans._n(
             'Traces with errors (%2)',

@@ -11,7 +11,7 @@ import {
   Stage,
   violations
 } from '../../shared/__tests__/stage';
-import { placeOf } from '../alarms';
+import { tracesBefore } from '../alarms';
 import { worstFirst } from '../rules';
 import Section from '../section';
 
@@ -325,8 +325,10 @@ describe('Alarms', () => {
   });
 
   it('lead nowhere where the rule is gone or the time is none', () => {
-    expect(placeOf(event('2026-11-02T12:00:00Z', 'alert'), undefined)).toBe('');
-    expect(placeOf(event('never', 'alert'), RULE)).toBe('');
+    expect(
+      tracesBefore(event('2026-11-02T12:00:00Z', 'alert'), undefined)
+    ).toBe('');
+    expect(tracesBefore(event('never', 'alert'), RULE)).toBe('');
   });
 });
 
