@@ -2,8 +2,9 @@ import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
 import { IHit, IHits } from '../api';
-import { inert, Name, Toggle } from '../shared/plain';
+import { Name, Toggle } from '../shared/plain';
 import { number } from '../shared/quantities';
+import { visible } from '../shared/visible';
 import { excerpt, Marked, piecesOf } from './marked';
 
 /** What a search found, best first, with what to know about it. */
@@ -48,7 +49,7 @@ function Hit(props: {
     <article>
       <header>
         <Source source={hit.source} />{' '}
-        <bdi className="jp-LLMOps-quiet">{inert(hit.locator)}</bdi>
+        <bdi className="jp-LLMOps-quiet">{visible(hit.locator)}</bdi>
       </header>
       <div className="jp-LLMOps-plain" dir="auto">
         <Marked pieces={whole ? pieces : short} />
@@ -74,7 +75,7 @@ function Hit(props: {
 /** Where a passage comes from; an address of the web is a link, shown in full. */
 function Source(props: { source: string }): React.JSX.Element {
   const { source } = props;
-  const text = <bdi className="jp-LLMOps-source">{inert(source)}</bdi>;
+  const text = <bdi className="jp-LLMOps-source">{visible(source)}</bdi>;
   return isAddress(source) ? (
     <a href={source} target="_blank" rel="noopener noreferrer">
       {text}
@@ -100,5 +101,5 @@ function legName(trans: TranslationBundle, leg: string): string {
     ? trans.__('words')
     : leg === 'vectors'
       ? trans.__('vectors')
-      : inert(leg);
+      : visible(leg);
 }

@@ -1,7 +1,7 @@
 import * as React from 'react';
 
 import { IHit } from '../api';
-import { inert } from '../shared/plain';
+import { visible } from '../shared/visible';
 
 /** A piece of a text, and whether a word of the question is in it. */
 export interface IPiece {
@@ -77,7 +77,7 @@ export function Marked(props: {
   return (
     <>
       {props.pieces.map(({ text, marked }, i) =>
-        marked ? <mark key={i}>{inert(text)}</mark> : inert(text)
+        marked ? <mark key={i}>{visible(text)}</mark> : visible(text)
       )}
     </>
   );

@@ -7,10 +7,11 @@ import { Bounded } from '../shared/bounded';
 import { Facts } from '../shared/facts';
 import { Fold } from '../shared/fold';
 import { magicLine } from '../shared/magicline';
-import { inert, Name } from '../shared/plain';
+import { Name } from '../shared/plain';
 import { bytes, NONE, number } from '../shared/quantities';
 import { Ago, Row } from '../shared/row';
 import { Standing } from '../shared/standing';
+import { visible } from '../shared/visible';
 import { Tuned } from './tuned';
 
 export interface IModelProps extends ISectionProps {
@@ -39,7 +40,7 @@ export function ModelRow(props: IModelProps): React.JSX.Element {
             <Standing state="alert" text={trans.__('file missing')} />
           )}{' '}
           <span className="jp-LLMOps-quiet">
-            {inert(about.filter(text => text && text !== NONE).join(' · '))}
+            {visible(about.filter(text => text && text !== NONE).join(' · '))}
           </span>
         </>
       }

@@ -1,8 +1,8 @@
 import { TranslationBundle } from '@jupyterlab/translation';
 
 import { ICost } from '../api';
-import { inert } from '../shared/plain';
 import { language, NONE, number, percent, seconds } from '../shared/quantities';
+import { visible } from '../shared/visible';
 
 /** A value with its unit; shares in per cent, others with three digits that count. */
 export function measured(value: number | null, unit = ''): string {
@@ -19,7 +19,7 @@ export function measured(value: number | null, unit = ''): string {
     return seconds(value);
   }
   const text = number(value, decimals(value));
-  return unit ? `${text} ${inert(unit)}` : text;
+  return unit ? `${text} ${visible(unit)}` : text;
 }
 
 /** Dollars: cents from a dollar on, two digits that count below it. */
@@ -89,7 +89,7 @@ export function window(trans: TranslationBundle, per: string): string {
       ? trans.__('a day')
       : per === 'total'
         ? trans.__('in total')
-        : inert(per);
+        : visible(per);
 }
 
 /** What a figure stands on, with the mark that `%monitor cost` shows for it. */

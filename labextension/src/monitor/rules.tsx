@@ -7,10 +7,11 @@ import { Action } from '../shared/action';
 import { Bounded } from '../shared/bounded';
 import { Fold, useOpened } from '../shared/fold';
 import { magicLine } from '../shared/magicline';
-import { inert, Name, Plain } from '../shared/plain';
+import { Name, Plain } from '../shared/plain';
 import { ago, when } from '../shared/quantities';
 import { Standing } from '../shared/standing';
 import { Empty } from '../shared/states';
+import { visible } from '../shared/visible';
 import { measured } from './amounts';
 
 /** States from the worst to the best, as `%monitor status` orders them. */
@@ -96,7 +97,7 @@ export function stateWords(trans: TranslationBundle, state: string): string {
     case 'no data':
       return trans.__('no data');
     default:
-      return inert(state);
+      return visible(state);
   }
 }
 
@@ -164,7 +165,7 @@ function Rule(props: ISectionProps & { rule: IRule }): React.JSX.Element {
         {traces && (
           <button
             className="jp-LLMOps-button"
-            title={inert(traces)}
+            title={visible(traces)}
             onClick={() => go('traces', traces)}
           >
             {trans.__('Traces')}

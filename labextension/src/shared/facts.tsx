@@ -1,6 +1,6 @@
 import * as React from 'react';
 
-import { inert } from './plain';
+import { visible } from './visible';
 
 /** Names with their values. What is null is left out. */
 export function Facts(props: {
@@ -14,7 +14,7 @@ export function Facts(props: {
           <div key={name}>
             <dt>{name}</dt>
             <dd>
-              <bdi>{typeof value === 'string' ? inert(value) : value}</bdi>
+              <bdi>{typeof value === 'string' ? visible(value) : value}</bdi>
             </dd>
           </div>
         ))}

@@ -24,6 +24,7 @@ import {
   readingWords
 } from './readout';
 import { ITick, momentWords } from './scale';
+import { useWidth } from './width';
 
 /** Points of a series that are drawn at most. */
 const MOST_DRAWN = 2000;
@@ -166,8 +167,7 @@ interface IPictureProps extends IBodyProps {
 
 function Picture(props: IPictureProps): React.JSX.Element {
   const { drawn, stops, at, pointed, readings } = props;
-  const box = React.useRef<HTMLDivElement>(null);
-  const width = useWidth(box);
+  const [box, width] = useWidth<HTMLDivElement>(280);
   const { log, across: kind, marks, span, zero, height } = props;
   const { frame, across, upward } = React.useMemo(
     () =>
@@ -310,28 +310,6 @@ function Cursor(props: {
       )}
     </g>
   );
-}
-
-/** How wide an element is; what it is drawn for until it is known. */
-function useWidth(box: React.RefObject<HTMLElement>): number {
-  const [width, setWidth] = React.useState(280);
-  React.useLayoutEffect(() => {
-    const element = box.current;
-    const measure = () => {
-      const now = Math.floor(element?.clientWidth ?? 0);
-      if (now > 0) {
-        setWidth(now);
-      }
-    };
-    measure();
-    if (element === null || typeof ResizeObserver === 'undefined') {
-      return;
-    }
-    const observer = new ResizeObserver(measure);
-    observer.observe(element);
-    return () => observer.disconnect();
-  }, [box]);
-  return width;
 }
 
 function wordsOf(props: IChartProps): IWords {

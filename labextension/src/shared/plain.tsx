@@ -2,38 +2,11 @@ import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
 import { number } from './quantities';
-
-/**
- * Text from the store with its control characters as pictures, so that escapes of terminals do nothing and are seen.
- *
- * Each character stays one, so that offsets hold.
- */
-export function inert(text: string): string {
-  return text.replace(/\p{Cc}/gu, character => {
-    const code = character.charCodeAt(0);
-    if (character === '\n' || character === '\t' || character === '\r') {
-      return character;
-    }
-    return code < 0x20
-      ? String.fromCharCode(0x2400 + code)
-      : code === 0x7f
-        ? '\u2421'
-        : '\ufffd';
-  });
-}
+import { beginning, visible } from './visible';
 
 /** A name from the store within a line: it cannot turn round what stands beside it. */
 export function Name(props: { text: string }): React.JSX.Element {
-  return <bdi>{inert(props.text)}</bdi>;
-}
-
-/** The beginning of a text, without half of a character at its end. */
-export function beginning(text: string, most: number): string {
-  if (text.length <= most) {
-    return text;
-  }
-  const last = text.charCodeAt(most - 1);
-  return text.slice(0, last >= 0xd800 && last < 0xdc00 ? most - 1 : most);
+  return <bdi>{visible(props.text)}</bdi>;
 }
 
 /** A text from the store: its beginning, and a button that shows the whole. */
@@ -48,8 +21,7 @@ export function Plain(props: {
   const isLong = text.length > most;
   return (
     <div className={className} dir="auto">
-      {inert(whole ? text : beginning(text, most))}
-      {isLong && !whole && '…'}
+      {visible(whole ? text : beginning(text, most))}
       {isLong && (
         <Toggle
           open={whole}

@@ -3,9 +3,10 @@ import * as React from 'react';
 
 import { MarkSwatch, Swatch } from './drawing';
 import { Drawn, IMark, ISeries } from './frame';
-import { inert, Name } from './plain';
+import { Name } from './plain';
 import { IPoint, isNumber, nearest } from './points';
 import { Scroll } from './scroll';
+import { visible } from './visible';
 
 /** Rows of a table at first, and more at a time. */
 const ROWS = 100;
@@ -88,7 +89,7 @@ export function Legend(props: {
             <Swatch look={reading.look} kind={reading.kind} />
             <Name text={reading.name} />
             <bdi className="jp-LLMOps-value">
-              {inert(readingWords(trans, reading, words))}
+              {visible(readingWords(trans, reading, words))}
             </bdi>
           </li>
         ))}

@@ -1,6 +1,6 @@
 import * as React from 'react';
 
-import { inert } from './plain';
+import { visible } from './visible';
 
 /** Marks beside the words of a state, as the magics show them; a state is never told by colour alone. */
 const MARKS = new Map([
@@ -39,10 +39,10 @@ export function Standing(props: {
     <span
       className="jp-LLMOps-badge"
       data-state={colour}
-      title={text.length > LONG ? inert(text) : undefined}
+      title={text.length > LONG ? visible(text) : undefined}
     >
       {mark && <span aria-hidden="true">{mark} </span>}
-      {inert(text)}
+      {visible(text)}
     </span>
   );
 }

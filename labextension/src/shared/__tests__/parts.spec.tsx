@@ -10,7 +10,7 @@ import { Bar } from '../bars';
 import { Bounded } from '../bounded';
 import { Fold } from '../fold';
 import { magicLine, word } from '../magicline';
-import { beginning, inert, Plain } from '../plain';
+import { Plain } from '../plain';
 import { Standing } from '../standing';
 import { complaintsFail, dangerous, HOSTILE, Stage, trans } from './stage';
 
@@ -41,21 +41,6 @@ describe('word', () => {
   ])('refuses %j, which is no word of a line', text => {
     expect(word(text)).toBeNull();
     expect(magicLine('%model use', text)).toBeNull();
-  });
-});
-
-describe('inert', () => {
-  it('shows control characters and leaves lines, one for one', () => {
-    const text = 'a\u001b[31m\tb\n\u0000\u007f\u009b';
-    expect(inert(text)).toBe('a␛[31m\tb\n␀␡�');
-    expect(inert(text)).toHaveLength(text.length);
-  });
-});
-
-describe('beginning', () => {
-  it('cuts no character in half', () => {
-    expect(beginning('ab😀cd', 3)).toBe('ab');
-    expect(beginning('ab😀cd', 4)).toBe('ab😀');
   });
 });
 
