@@ -332,7 +332,7 @@ export interface IIndex {
   health: { state: 'ok' | 'warning' | 'alert'; words: string }[];
 }
 
-/** `marked` are pairs of offsets (from, to) in `text` that hold a word of the question. */
+/** `marked` are pairs of offsets (from, to) in `text`, as JavaScript counts, that hold a word of the question. */
 export interface IHit {
   text: string;
   source: string;
@@ -361,11 +361,17 @@ export interface IMonitor {
   budgets: IBudget[];
 }
 
+/**
+ * `unit` is '%' where value and threshold are shares from 0 to 1, else such as 's', '$' or ''. `traces` is a place in
+ * the traces section that shows what is watched, such as 'prompt:support status:error'; '' where it is no traces.
+ */
 export interface IRule {
   name: string;
   state: 'ok' | 'warning' | 'alert' | 'no data';
   value: number | null;
   threshold: number | null;
+  unit: string;
+  traces: string;
   words: string;
   since: string | null;
   silenced_until: string | null;

@@ -9,6 +9,8 @@ import { IHost } from '../host';
 import { Watched } from '../watched';
 import { IPlace, Panel } from './panel';
 
+import '../../style/parts.css';
+import '../../style/chart.css';
 import '../../style/traces.css';
 import '../../style/prompts.css';
 import '../../style/diff.css';

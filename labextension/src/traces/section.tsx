@@ -3,6 +3,7 @@ import * as React from 'react';
 import { Client, ITraceFilters } from '../api';
 import { ISectionProps } from '../panel/sections';
 import { useClient } from '../shared/asked';
+import { filtersOf } from '../shared/place';
 import { Loading } from '../shared/states';
 import { Detail } from './detail';
 import { useList } from './following';
@@ -31,13 +32,25 @@ function Traces(props: ISectionProps & { client: Client }): React.JSX.Element {
     memory.marked = new Set();
     setFilters(now);
   };
+  // Another section may lead to traces of some kind: its filters take the place of ours, and the list is shown.
+  const place = React.useMemo(() => filtersOf(item), [item]);
+  const arrive = React.useRef<(now: ITraceFilters) => void>(onFilters);
+  arrive.current = now => {
+    onFilters(now);
+    go('traces');
+  };
+  React.useEffect(() => {
+    if (place) {
+      arrive.current(place);
+    }
+  }, [place]);
   const came = React.useRef(false);
   came.current ||= item !== '';
   const show = (id: string) => {
     memory.active = id || memory.active;
     go('traces', id);
   };
-  return item ? (
+  return item && !place ? (
     <Detail
       watched={watched}
       client={client}

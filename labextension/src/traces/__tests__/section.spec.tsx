@@ -473,3 +473,14 @@ it('shows what the store holds as letters and nothing else', async () => {
   expect(document.querySelector('script, img, a, style, iframe')).toBeNull();
   expect((window as { ran?: number }).ran).toBeUndefined();
 });
+
+it('shows the traces that another section leads to, and no trace of that name', async () => {
+  const { store, client, go, show } = await shown(new FakeStore(3));
+  await show('prompt:support@3 status:error');
+  expect(store.asked.map(one => one.filters)).toContainEqual({
+    prompt: 'support@3',
+    status: 'error'
+  });
+  expect(go).toHaveBeenCalledWith('traces');
+  expect(client.trace).not.toHaveBeenCalled();
+});
