@@ -4,7 +4,8 @@ import * as React from 'react';
 import { ISpan } from '../api';
 import { number } from '../shared/quantities';
 import { json } from './read';
-import { inert, Value } from './text';
+import { visible } from '../shared/visible';
+import { Value } from './text';
 
 /** Rows that are shown at once; a search finds the others. */
 const MOST = 200;
@@ -59,7 +60,7 @@ function Table(props: {
           {found.slice(0, MOST).map(({ key, name, value }) => (
             <tr key={key}>
               <th scope="row">
-                <bdi>{inert(name)}</bdi>
+                <bdi>{visible(name)}</bdi>
               </th>
               <td>
                 <Value value={value} trans={trans} />

@@ -3,7 +3,8 @@ import * as React from 'react';
 
 import { IFigure, ISpan } from '../api';
 import { number } from '../shared/quantities';
-import { inert } from './text';
+import { visible } from '../shared/visible';
+
 import { lasted, waited } from './tree';
 import { figureName, quantity, sourceWord, time } from './words';
 
@@ -50,7 +51,7 @@ function known(span: ISpan, trans: TranslationBundle): IFact[] {
   ];
   return facts
     .filter((fact): fact is [string, string] => Boolean(fact[1]))
-    .map(([name, value]) => ({ name, value: inert(value), source: '' }));
+    .map(([name, value]) => ({ name, value: visible(value), source: '' }));
 }
 
 /** What it took. */
@@ -83,8 +84,8 @@ function counted(span: ISpan, trans: TranslationBundle): IFact[] {
   return facts
     .filter((fact): fact is [string, string, IFigure['source']] => !!fact[1])
     .map(([name, value, source]) => ({
-      name: inert(name),
-      value: inert(value),
+      name: visible(name),
+      value: visible(value),
       source
     }));
 }

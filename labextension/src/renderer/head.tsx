@@ -3,7 +3,8 @@ import * as React from 'react';
 
 import { ITrace } from '../api';
 import { number, when } from '../shared/quantities';
-import { inert } from './text';
+import { visible } from '../shared/visible';
+
 import { INode, lasted, scaleOf, total } from './tree';
 import { quantity, statusWord, time } from './words';
 
@@ -45,7 +46,7 @@ export function Head(props: {
       )}
       <Origin trace={trace} trans={trans} onOpenCell={onOpenCell} />
       <span className="jp-LLMOps-quiet jp-LLMOps-trace-id">
-        <bdi>{inert(trace.trace_id.slice(0, 64))}</bdi>
+        <bdi>{visible(trace.trace_id.slice(0, 64))}</bdi>
       </span>
     </div>
   );
@@ -91,19 +92,19 @@ function Origin(props: {
   if (!notebook) {
     return null;
   }
-  const name = inert(notebook.split(/[/\\]/).pop() ?? notebook).slice(0, 120);
+  const name = visible(notebook.split(/[/\\]/).pop() ?? notebook).slice(0, 120);
   const place =
     count === null ? name : trans.__('%1, cell [%2]', name, number(count));
   return onOpenCell && cell ? (
     <button
       className="jp-LLMOps-button"
-      title={inert(notebook)}
+      title={visible(notebook)}
       onClick={() => onOpenCell(notebook, cell)}
     >
       {trans.__('Open %1', place)}
     </button>
   ) : (
-    <span title={inert(notebook)}>
+    <span title={visible(notebook)}>
       <bdi>{place}</bdi>
     </span>
   );

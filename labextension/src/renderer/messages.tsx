@@ -4,7 +4,8 @@ import * as React from 'react';
 import { IMessage } from '../api';
 import { number } from '../shared/quantities';
 import { isObject, text } from './read';
-import { inert, LongText, Part, Value } from './text';
+import { visible } from '../shared/visible';
+import { LongText, Part, Value } from './text';
 
 /** Messages that are shown before the rest is asked for: a long conversation is read from its end. */
 const MOST = 20;
@@ -60,11 +61,11 @@ function Message(props: {
       data-role={ROLES.includes(message.role) ? message.role : undefined}
     >
       <div className="jp-LLMOps-role">
-        <bdi>{inert(message.role)}</bdi>
+        <bdi>{visible(message.role)}</bdi>
         {answers && (
           <span className="jp-LLMOps-quiet">
             {' '}
-            {trans.__('answers call %1', inert(answers))}
+            {trans.__('answers call %1', visible(answers))}
           </span>
         )}
       </div>
@@ -122,9 +123,9 @@ export function Call(props: {
       <div>
         <span className="jp-LLMOps-quiet">{trans.__('calls')}</span>{' '}
         <code>
-          <bdi>{inert(name)}</bdi>
+          <bdi>{visible(name)}</bdi>
         </code>
-        {id && <span className="jp-LLMOps-quiet"> {inert(id)}</span>}
+        {id && <span className="jp-LLMOps-quiet"> {visible(id)}</span>}
       </div>
       {empty || given === undefined ? (
         <div className="jp-LLMOps-quiet">{trans.__('without arguments')}</div>

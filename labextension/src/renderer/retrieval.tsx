@@ -3,7 +3,8 @@ import * as React from 'react';
 
 import { number } from '../shared/quantities';
 import { IFound, ISearch } from './gathered';
-import { inert, LongText, Part } from './text';
+import { visible } from '../shared/visible';
+import { LongText, Part } from './text';
 
 /** Searches in documents: what was looked for, and each passage with its scores, source and place in it. */
 export function Retrieval(props: {
@@ -33,7 +34,7 @@ function Search(props: {
     <>
       <div className="jp-LLMOps-quiet">
         {search.index
-          ? trans.__('Searched in %1 for', inert(search.index))
+          ? trans.__('Searched in %1 for', visible(search.index))
           : trans.__('Searched for')}
       </div>
       {search.query && <LongText text={search.query} trans={trans} />}
@@ -75,11 +76,11 @@ function Found(props: {
   return (
     <li>
       <div>
-        <bdi>{inert(found.source) || trans.__('(no source)')}</bdi>
+        <bdi>{visible(found.source) || trans.__('(no source)')}</bdi>
         {found.locator && (
           <span className="jp-LLMOps-quiet">
             {' '}
-            <bdi>{inert(found.locator)}</bdi>
+            <bdi>{visible(found.locator)}</bdi>
           </span>
         )}
       </div>

@@ -3,7 +3,8 @@ import * as React from 'react';
 
 import { IScore } from '../api';
 import { number, when } from '../shared/quantities';
-import { inert, LongText, Part } from './text';
+import { visible } from '../shared/visible';
+import { LongText, Part } from './text';
 
 /** Judgements by code, judges and people. */
 export function Scores(props: {
@@ -20,11 +21,15 @@ export function Scores(props: {
         {scores.map((score, at) => (
           <li key={at}>
             <b>
-              <bdi>{inert(score.name)}</bdi>
+              <bdi>{visible(score.name)}</bdi>
             </b>{' '}
-            <bdi>{inert(score.label ?? number(score.value, 4))}</bdi>{' '}
+            <bdi>{visible(score.label ?? number(score.value, 4))}</bdi>{' '}
             <span className="jp-LLMOps-quiet">
-              {[inert(score.source), inert(score.identifier), when(score.at)]
+              {[
+                visible(score.source),
+                visible(score.identifier),
+                when(score.at)
+              ]
                 .filter(Boolean)
                 .join(' · ')}
             </span>

@@ -10,7 +10,8 @@ import { text } from './read';
 import { Retrieval } from './retrieval';
 import { Scores } from './scores';
 import { Support } from './support';
-import { inert, LongText, Part, Value } from './text';
+import { visible } from '../shared/visible';
+import { LongText, Part, Value } from './text';
 import { INode, subtree } from './tree';
 import { Verdicts } from './verdicts';
 import { statusWord } from './words';
@@ -45,7 +46,7 @@ export const SpanDetails = React.forwardRef<
       ref={ref}
     >
       <h3>
-        <bdi>{inert(span.name) || trans.__('(no name)')}</bdi>{' '}
+        <bdi>{visible(span.name) || trans.__('(no name)')}</bdi>{' '}
         <span className="jp-LLMOps-badge" data-state={span.status}>
           {statusWord(span.status, trans)}
         </span>
@@ -82,7 +83,7 @@ function Fault(props: {
     <Part title={trans.__('Error')}>
       <div className="jp-LLMOps-fault">
         <b>
-          <bdi>{inert(span.error_type ?? '')}</bdi>
+          <bdi>{visible(span.error_type ?? '')}</bdi>
         </b>
         {span.error_message && (
           <LongText text={span.error_message} trans={trans} />

@@ -3,7 +3,8 @@ import * as React from 'react';
 
 import { number } from '../shared/quantities';
 import { IClaim, IPlaceOfWords } from './gathered';
-import { inert, LongText, Part } from './text';
+import { visible } from '../shared/visible';
+import { LongText, Part } from './text';
 
 /** The sentences of an answer: which of them the passages support, and with which words. */
 export function Support(props: {
@@ -47,7 +48,7 @@ function Claim(props: {
       <LongText text={claim.text} trans={trans} />
       {claim.why && (
         <div className="jp-LLMOps-quiet">
-          <bdi>{inert(claim.why)}</bdi>
+          <bdi>{visible(claim.why)}</bdi>
         </div>
       )}
       {claim.citations.length > 0 && (
@@ -78,8 +79,8 @@ function Place(props: {
   return (
     <li>
       {place.number !== null && `[${number(place.number)}] `}
-      <bdi>{inert(place.source)}</bdi>{' '}
-      <bdi className="jp-LLMOps-quiet">{inert(place.locator)}</bdi>
+      <bdi>{visible(place.source)}</bdi>{' '}
+      <bdi className="jp-LLMOps-quiet">{visible(place.locator)}</bdi>
       {place.quote && <LongText text={place.quote} trans={trans} />}
     </li>
   );
@@ -109,6 +110,6 @@ function verdictWord(verdict: string, trans: TranslationBundle): string {
     case 'no claim':
       return trans.__('no statement');
     default:
-      return inert(verdict);
+      return visible(verdict);
   }
 }

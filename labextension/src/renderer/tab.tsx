@@ -10,7 +10,8 @@ import { useClient } from '../shared/asked';
 import { Failure, Loading } from '../shared/states';
 import { Watched } from '../watched';
 import { Opening, OpenCell } from './output';
-import { inert } from './text';
+import { visible } from '../shared/visible';
+
 import { TraceView } from './view';
 
 /** A trace that has ended can still be scored; it is asked for again no more often than this. */
@@ -30,8 +31,8 @@ export class TraceTab extends ReactWidget {
     super();
     this.addClass('jp-LLMOps');
     this.addClass('jp-LLMOps-tab');
-    this.title.label = trans.__('Trace %1', inert(traceId.slice(0, 8)));
-    this.title.caption = trans.__('Trace %1', inert(traceId));
+    this.title.label = trans.__('Trace %1', visible(traceId.slice(0, 8)));
+    this.title.caption = trans.__('Trace %1', visible(traceId));
   }
 
   dispose(): void {
@@ -87,7 +88,7 @@ export class TraceTab extends ReactWidget {
 
   private _name(trace: ITrace): void {
     const root = trace.spans.find(span => span.parent_id === null);
-    const name = inert(root?.prompt || root?.name || '').slice(0, NAME_MOST);
+    const name = visible(root?.prompt || root?.name || '').slice(0, NAME_MOST);
     if (name) {
       this.title.label = name;
     }

@@ -2,34 +2,12 @@ import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
 import { number } from '../shared/quantities';
+import { visible } from '../shared/visible';
 import { json } from './read';
 
 /** Characters and lines of a text that are shown before it is asked for whole. */
 const MOST = 1500;
 const MOST_LINES = 24;
-
-/**
- * Text of others as it may be shown: what a terminal would obey is made visible, and so are marks that turn the
- * direction of text around, which could make it read as something else.
- */
-export function inert(text: string): string {
-  return text
-    .replace(/\r\n/g, '\n')
-    .replace(/[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu, seen);
-}
-
-function seen(character: string): string {
-  const code = character.charCodeAt(0);
-  if (character === '\n' || character === '\t') {
-    return character;
-  }
-  if (code < 0x20) {
-    return String.fromCharCode(0x2400 + code);
-  }
-  return code === 0x7f
-    ? '\u2421'
-    : `⟨U+${code.toString(16).toUpperCase().padStart(4, '0')}⟩`;
-}
 
 /** The beginning of a text, never half a character. */
 export function beginning(text: string, most = MOST): string {
@@ -58,7 +36,7 @@ export function LongText(props: {
   const start = React.useMemo(() => beginning(text), [text]);
   const cut = start.length < text.length;
   const shown = React.useMemo(
-    () => inert(whole ? text : start),
+    () => visible((whole ? text : start).replace(/\r\n/g, '\n')),
     [text, start, whole]
   );
   return (

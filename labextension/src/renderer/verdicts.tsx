@@ -3,7 +3,8 @@ import * as React from 'react';
 
 import { number } from '../shared/quantities';
 import { IVerdict } from './gathered';
-import { inert, LongText, Part } from './text';
+import { visible } from '../shared/visible';
+import { LongText, Part } from './text';
 
 /** What the checks of a guard policy decided; those that found nothing are counted and can be opened. */
 export function Verdicts(props: {
@@ -20,7 +21,7 @@ export function Verdicts(props: {
   return (
     <Part
       title={trans.__('Guard')}
-      note={policies.map(inert).join(', ') || undefined}
+      note={policies.map(visible).join(', ') || undefined}
     >
       <Some verdicts={told} trans={trans} />
       {quiet.length > 0 && (
@@ -79,12 +80,12 @@ function Verdict(props: {
         {decisionWord(verdict.decision, trans)}
       </span>{' '}
       <b>
-        <bdi>{inert(verdict.check)}</bdi>
+        <bdi>{visible(verdict.check)}</bdi>
       </b>{' '}
       <span className="jp-LLMOps-quiet">{facts.join(' · ')}</span>
       {verdict.reason && (
         <div>
-          <bdi>{inert(verdict.reason)}</bdi>
+          <bdi>{visible(verdict.reason)}</bdi>
         </div>
       )}
       {verdict.evidence && <LongText text={verdict.evidence} trans={trans} />}
@@ -117,7 +118,7 @@ function decisionWord(decision: string, trans: TranslationBundle): string {
     case 'deny':
       return trans.__('denied');
     default:
-      return inert(decision);
+      return visible(decision);
   }
 }
 
@@ -130,7 +131,7 @@ function placeWord(place: string, trans: TranslationBundle): string {
     case 'output':
       return trans.__('of the answer');
     default:
-      return inert(place);
+      return visible(place);
   }
 }
 
@@ -146,6 +147,6 @@ function actionWord(action: string, trans: TranslationBundle): string {
     case 'blocked':
       return trans.__('blocked');
     default:
-      return inert(action);
+      return visible(action);
   }
 }

@@ -1,9 +1,10 @@
 import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
-import { inert } from './text';
+import { visible } from '../shared/visible';
+
 import { bar, INode, IScale, lasted, rows, scaleOf } from './tree';
-import { useNarrow, useWindow } from './window';
+import { useNarrow, useWindow } from './scrolled';
 import { barWords, statusWord, time } from './words';
 
 const HEIGHT = 26;
@@ -43,7 +44,7 @@ export function Waterfall(props: IProps): React.JSX.Element {
   const compact = props.compact || narrow;
   const id = React.useId();
   const height = compact ? COMPACT_HEIGHT : HEIGHT;
-  const { first, last, reveal } = useWindow(box, seen.length, height);
+  const { first, end, reveal } = useWindow(box, seen.length, height);
   const at = React.useMemo(
     () => (selected ? seen.indexOf(selected) : -1),
     [seen, selected]
@@ -67,8 +68,8 @@ export function Waterfall(props: IProps): React.JSX.Element {
     }
     setClosed(now);
   };
-  const drawn = Array.from({ length: last - first }, (_, i) => first + i);
-  if (at >= 0 && (at < first || at >= last)) {
+  const drawn = Array.from({ length: end - first }, (_, i) => first + i);
+  if (at >= 0 && (at < first || at >= end)) {
     drawn.push(at); // what aria-activedescendant names must be there
   }
   return (
@@ -266,8 +267,8 @@ function Row(props: IRowProps): React.JSX.Element {
             {statusWord(span.status, trans)}
           </span>
         )}
-        <bdi title={inert(span.name.slice(0, NAME_MOST))}>
-          {inert(span.name.slice(0, NAME_MOST)) || trans.__('(no name)')}
+        <bdi title={visible(span.name.slice(0, NAME_MOST))}>
+          {visible(span.name.slice(0, NAME_MOST)) || trans.__('(no name)')}
         </bdi>
         {node.below > 0 && !open && (
           <span className="jp-LLMOps-quiet">

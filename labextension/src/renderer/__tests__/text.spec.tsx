@@ -2,14 +2,14 @@ import '@testing-library/jest-dom';
 import { fireEvent, render, screen } from '@testing-library/react';
 import * as React from 'react';
 
-import { beginning, inert, LongText } from '../text';
+import { beginning, LongText } from '../text';
 import { trans } from './made';
 
-test('what a terminal or the direction of text would obey is made visible', () => {
-  expect(inert('\x1b[31mred\x07')).toBe('␛[31mred␇');
-  expect(inert('a\r\nb\tc')).toBe('a\nb\tc');
-  expect(inert('gpj.\u202eexe')).toBe('gpj.⟨U+202E⟩exe');
-  expect(inert('\x9b2J\x7f')).toBe('⟨U+009B⟩2J␡');
+test('what a terminal or the direction of text would obey is made visible, and line ends of Windows are ends of lines', () => {
+  const { container } = render(
+    <LongText text={'\x1b[31mred\r\ngpj.\u202eexe'} trans={trans} />
+  );
+  expect(container.textContent).toBe('⟨U+001B⟩[31mred\ngpj.⟨U+202E⟩exe');
 });
 
 test('a text is cut at a whole character, and after so many lines', () => {

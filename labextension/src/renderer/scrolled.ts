@@ -1,14 +1,14 @@
 import * as React from 'react';
 
+import { IWindow, revealed, windowOf } from '../shared/window';
+
 /** Rows beyond what is seen, so that a quick scroll shows no gaps. */
 const BEYOND = 12;
 /** Pixels that are assumed before the browser has laid anything out. */
 const ASSUMED = 600;
 
-/** Which rows of a scrolled box are to be drawn: from `first` to before `last`. */
-export interface IWindow {
-  first: number;
-  last: number;
+/** Which rows of a scrolled box are to be drawn: from `first` to before `end`. */
+export interface IScrolled extends IWindow {
   /** Scroll so that a row is seen. */
   reveal: (row: number) => void;
 }
@@ -18,7 +18,7 @@ export function useWindow(
   box: React.RefObject<HTMLElement>,
   count: number,
   height: number
-): IWindow {
+): IScrolled {
   const [seen, setSeen] = React.useState({ top: 0, size: ASSUMED });
   React.useLayoutEffect(() => {
     const element = box.current;
@@ -51,18 +51,13 @@ export function useWindow(
         return;
       }
       const size = element.clientHeight || ASSUMED;
-      if (row * height < element.scrollTop) {
-        element.scrollTop = row * height;
-      } else if ((row + 1) * height > element.scrollTop + size) {
-        element.scrollTop = (row + 1) * height - size;
-      }
+      element.scrollTop = revealed(row, element.scrollTop, size, height);
     },
     [box, height]
   );
   const top = Math.min(seen.top, Math.max(0, count * height - seen.size));
   return {
-    first: Math.max(0, Math.floor(top / height) - BEYOND),
-    last: Math.min(count, Math.ceil((top + seen.size) / height) + BEYOND),
+    ...windowOf(top, seen.size, height, count, BEYOND),
     reveal
   };
 }
