@@ -26,6 +26,8 @@ class ChangedRow:
     a: str
     b: str
     expected: Any = None
+    a_score: float | None = None
+    b_score: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The row for a table."""

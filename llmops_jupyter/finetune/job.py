@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -184,6 +185,14 @@ def mark_process(folder: Path, pid: int | None = None) -> None:
     made = folder / f"{PROCESS}.{os.getpid()}.tmp"
     made.write_text(json.dumps(noted), encoding="utf-8")
     made.replace(folder / PROCESS)
+
+
+def is_starting(folder: Path) -> bool:
+    """Whether the process of a run has been started and has not said so yet."""
+    try:
+        return time.time() - (folder / JOB).stat().st_mtime < 10 and not (folder / PROCESS).exists()
+    except OSError:
+        return False
 
 
 def process_of(folder: Path) -> int | None:
