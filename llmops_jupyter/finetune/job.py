@@ -35,6 +35,9 @@ JOB, TOKENS, EVENTS, PROCESS, STOP, LOG = (
     "log",
 )
 
+# Bytes of events that are read at a time; the next look goes on from there.
+MOST_AT_ONCE = 64 * 2**20
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -159,9 +162,11 @@ class Events:
         A line that is still being written is left for the next time.
         """
         try:
+            if not self._path.is_file():  # a pipe in its place would be waited for
+                return [], place
             with self._path.open("rb") as file:
                 file.seek(place)
-                text = file.read()
+                text = file.read(MOST_AT_ONCE)
         except OSError:
             return [], place
         whole = text.rpartition(b"\n")[0]

@@ -43,8 +43,13 @@ class Told:
 
     def copy(self) -> Told:
         """The same, to which more may be added without this one."""
-        copied = {name: dict(getattr(self, name)) for name in ("steps", "evals", "facts", "said")}
-        return replace(self, **copied)
+        return replace(
+            self,
+            steps=dict(self.steps),
+            evals=dict(self.evals),
+            facts=dict(self.facts),
+            said=dict(self.said),
+        )
 
     def add(self, event: Mapping[str, Any]) -> None:
         """Take the next event; one that an interrupt cut short is taken again."""

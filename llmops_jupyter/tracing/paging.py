@@ -131,8 +131,10 @@ def facets(store: Store, among: int) -> Facets:
         "ORDER BY id DESC LIMIT ?",
         (among,),
     )
-    columns = [Counter(row[i] for row in rows if row[i]) for i in range(4)]
-    return Facets(*(_frequent(column) for column in columns), _frequent(_scores(store, among)))
+    prompts, models, notebooks, sessions = (
+        _frequent(Counter(row[i] for row in rows if row[i])) for i in range(4)
+    )
+    return Facets(prompts, models, notebooks, sessions, _frequent(_scores(store, among)))
 
 
 def _scores(store: Store, among: int) -> Counter[str]:
