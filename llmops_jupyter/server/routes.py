@@ -60,9 +60,9 @@ class Workspaces(Handler):
     @authorized
     async def get(self) -> None:
         self.query()
-        found = self.service.workspaces
+        found = self.service.workspaces.found
         await self.answer(
-            lambda: {"items": [f for one in found.list() if (f := one.facts()) is not None]}
+            lambda: {"items": [facts for one in found() if (facts := one.facts()) is not None]}
         )
 
 

@@ -83,7 +83,7 @@ class Workspaces:
         self._walked: tuple[Path, ...] = ()
         self._until = 0.0
 
-    def list(self) -> list[Found]:
+    def found(self) -> list[Found]:
         """All of them: first the one that a kernel in the root uses, then the others, the nearest first."""
         files = dict.fromkeys([*self._nearest(), *self._below()])
         return [self._made(file) for file in files]
@@ -94,7 +94,7 @@ class Workspaces:
         Raises:
             UnknownNameError: there is none, or no more.
         """
-        for found in self.list():
+        for found in self.found():
             if found.id == workspace and found.file.is_file():
                 return found
         raise UnknownNameError(
