@@ -13,6 +13,7 @@ from typing import TypeVar, cast
 
 from llmops_jupyter import config
 from llmops_jupyter.errors import StoreError, UnknownNameError
+from llmops_jupyter.server.roots import Roots
 from llmops_jupyter.server.versions import Versions
 from llmops_jupyter.server.workers import Workers
 from llmops_jupyter.server.workspaces import Found
@@ -34,6 +35,7 @@ class Handle:
         self.workers = workers
         self.identity = identity
         self.versions = Versions(workspace.store, workers.stamp)
+        self.roots = Roots(workspace.store)
         self.users = 0
         self.left = False  # no longer among those that are kept: the last user closes it
         self._lock = threading.Lock()

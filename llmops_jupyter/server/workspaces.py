@@ -137,7 +137,7 @@ class Workspaces:
                 seen.add(key)
                 with os.scandir(folder) as listed:
                     some = list(islice(listed, MOST_OF_FOLDER))
-                found = sorted(e.name for e in some if e.is_dir() or e.name == ENVIRONMENT)
+                found = sorted(e.name for e in some if _is_folder(e) or e.name == ENVIRONMENT)
             except OSError:
                 continue
             entries += len(some)
@@ -177,6 +177,13 @@ class Workspaces:
         shown = Path(os.path.relpath(file, self._resolved)).as_posix()
         name = folder.name or folder.anchor
         return Found(digest, _text(name), _text(shown), file)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def _text(name: str) -> str:

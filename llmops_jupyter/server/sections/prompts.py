@@ -25,8 +25,7 @@ def listed(handle: Handle) -> dict[str, Any]:
     found = handle.workspace.prompts
     splits = _splits(found)
     counts: dict[str, int] = {}
-    traced = handle.kept("traced", handle.versions.now()["prompts"], found.traced)
-    for (name, _), count in traced.items():
+    for (name, _), count in handle.roots.versions().items():
         counts[name] = counts.get(name, 0) + count
     items = [
         {

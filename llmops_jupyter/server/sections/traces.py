@@ -7,10 +7,7 @@ from typing import Any
 
 from llmops_jupyter.errors import OptionError
 from llmops_jupyter.server.handles import Handle
-from llmops_jupyter.store import Store
 from llmops_jupyter.workspace import Workspace
-
-COUNT = "count of traces"
 
 
 def page(handle: Handle, *, cursor: str | None, limit: int, **asked: Any) -> dict[str, Any]:
@@ -36,30 +33,8 @@ def facets(handle: Handle) -> dict[str, Any]:
     found = handle.kept("facets", handle.versions.now()["traces"], handle.workspace.traces.facets)
     return {
         **{name: _listed(counted) for name, counted in vars(found).items()},
-        "total": total(handle),
+        "total": handle.roots.total(),
     }
-
-
-def total(handle: Handle) -> int:
-    """How many traces there are; only those that came since the last time are counted."""
-    store = handle.workspace.store
-    before: tuple[int, int, int] = handle.kept(COUNT, None, lambda: (0, 0, 0))
-    made = _counted(store, before)
-    if made != before:
-        handle.keep(COUNT, None, made)
-    return made[2]
-
-
-def _counted(store: Store, before: tuple[int, int, int]) -> tuple[int, int, int]:
-    """The first and the last id, and the number of root spans; old traces are deleted from the first on."""
-    ends = store.row("SELECT min(id), max(id) FROM spans")
-    first, last = (ends[0] or 0, ends[1] or 0) if ends is not None else (0, 0)
-    known = before[2] if (before[0], True) == (first, last >= before[1]) else 0
-    after = before[1] if known else 0
-    row = store.row(
-        "SELECT count(*) FROM spans WHERE id > ? AND id <= ? AND parent_id IS NULL", (after, last)
-    )
-    return first, last, known + (row[0] if row is not None else 0)
 
 
 def score(
