@@ -3,8 +3,8 @@
 The modules of `sections` answer and know no server; `routes` has a few lines for each of them.
 """
 
-from llmops_jupyter.server.extension import Extension
+from llmops_jupyter.server.extension import LLMOpsExtension
 
-_load_jupyter_server_extension = Extension._load_jupyter_server_extension  # noqa: SLF001 - where servers look
+_load_jupyter_server_extension = LLMOpsExtension._load_jupyter_server_extension  # noqa: SLF001 - where servers look
 
-__all__ = ["Extension"]
+__all__ = ["LLMOpsExtension"]

@@ -13,11 +13,11 @@ from llmops_jupyter.server.routes import routes
 from llmops_jupyter.server.service import Service
 
 
-class Extension(ExtensionApp):
+class LLMOpsExtension(ExtensionApp):
     """Serves the side panel. It is an `ExtensionApp` because only those are told when the server stops."""
 
     name = "llmops_jupyter"
-    # Settings may be given as c.Extension.threads in jupyter_llmops_jupyter_config.py.
+    # Settings may be given as c.LLMOpsExtension.threads in jupyter_llmops_jupyter_config.py.
     threads = Int(4, min=1, max=64, config=True, help="Threads that read and write stores.")
     workspaces = Int(
         8, min=1, max=256, config=True, help="Workspaces that are kept open for reading."

@@ -58,8 +58,8 @@ def test_what_changes_something_needs_the_xsrf_token(server):
     with type(server.bare)(base_url=server.address) as browser:
         # A page that logs in gets both cookies.
         root = server.address.removesuffix("llmops/v1/")
-        browser.get(f"{root}api/status", params={"token": TOKEN})
         browser.get(f"{root}login")
+        browser.get(f"{root}api/status", params={"token": TOKEN})
         assert browser.get(f"workspaces/{server.id_of()}/prompts/reply").status_code == 200
         refused = browser.put(path, json=body)
         assert refused.status_code == 403
