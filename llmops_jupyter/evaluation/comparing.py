@@ -257,6 +257,7 @@ def _finish(store: Store, draft: _Draft, question: Question, p_value: float | No
         slice_column=question.slices,
         notes=tuple(_notes(draft, question)),
         runs=(a.id, b.id),
+        columns=tuple(dict.fromkeys(name for item in a.items for name in item.case.row)),
     )
     if not question.counted:
         return replace(made, looks_at_data=looks.looks_at(store, a))
@@ -345,6 +346,8 @@ def _changed(aligned: Aligned, *, higher_is_better: bool) -> list[ChangedRow]:
             p.a_item.case.expected,
             p.a,
             p.b,
+            p.a_item.trace_id,
+            p.b_item.trace_id,
         )
         for p in aligned.pairs
         if not math.isclose(p.a, p.b, rel_tol=ROUNDING, abs_tol=ROUNDING)

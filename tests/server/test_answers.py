@@ -120,6 +120,7 @@ def test_a_prompt_has_its_cell_its_aliases_and_their_log(server):
     assert got["versions"][1]["settings"] == {"model": "tiny", "temperature": 0.5}
     assert [v["traces"] for v in got["versions"]] == [0, 1, 2]
     assert got["aliases"] == {"production": 2, "staging": 3}
+    assert got["back"] == {"production": 1}
     moves = [(c["alias"], c["previous"], c["version"]) for c in got["log"]]
     assert moves == [("staging", None, 3), ("production", 1, 2), ("production", None, 1)]
     assert got["split"]["arms"] == {"1": 0.9, "2": 0.1}
@@ -144,6 +145,8 @@ def test_runs_have_intervals_and_a_comparison_counts_as_no_look(server, shop):
     one = runs[str(shop.runs[0])]["metrics"]["exact"]
     assert (one["value"], one["n"]) == (0.5, 40)
     assert one["low"] < 0.5 < one["high"]
+    assert one["drawn"] == "rate"
+    assert runs[str(shop.runs[0])]["metrics"]["words"]["drawn"] == "mean"
     query = {"a": shop.runs[0], "b": shop.runs[1], "metric": "exact", "slices": "kind"}
     looks = []
     for _ in range(2):
@@ -154,7 +157,9 @@ def test_runs_have_intervals_and_a_comparison_counts_as_no_look(server, shop):
     assert got.json()["drawn"] == "rate"
     assert {s["name"] for s in got.json()["slices"]} == {"odd", "even"}
     assert "counts one" in " ".join(got.json()["notes"])
+    assert {"kind", "question"} <= set(got.json()["columns"])
     changed = got.json()["changed"]
+    assert got.json()["n_changed"] == len(changed)
     assert {row["better"] for row in changed} == {"a", "b"}
     for row in changed:
         assert (row["b_score"] > row["a_score"]) is (row["better"] == "b")

@@ -26,13 +26,15 @@ def interfaces() -> dict[str, set[str]]:
     """The interfaces of the client with the names of their members; an index signature is none."""
     text = re.sub(r"/\*.*?\*/|//[^\n]*", "", API.read_text("utf-8"), flags=re.DOTALL)
     found = {}
-    for name, body in re.findall(r"export interface I(\w+)(?:<T>)? \{\n(.*?)\n\}", text, re.DOTALL):
+    pattern = r"export interface I(\w+)(?:<T>)?(?: extends I(\w+))? \{\n(.*?)\n\}"
+    for name, base, body in re.findall(pattern, text, re.DOTALL):
         flat, depth = "", 0
         for sign in body:
             depth -= sign == "}"
             flat += sign if depth == 0 or sign in "{}" else ""
             depth += sign == "{"
-        found[name] = set(re.findall(r"(?:^|;|\n)\s*(\w+)\??:", flat))
+        members = set(re.findall(r"(?:^|;|\n)\s*(\w+)\??:", flat))
+        found[name] = members | found.get(base, set())
     return found
 
 

@@ -45,6 +45,8 @@ def comparison(
         "words": made.sentence(),
         "verdict": made.verdict,
         "drawn": "rate" if made.yes_no else "mean",
+        "unit": made.unit,
+        "higher_is_better": made.higher_is_better,
         "a_value": made.a_value,
         "b_value": made.b_value,
         "difference": _estimate(made.difference, made.interval, made.n),
@@ -56,6 +58,8 @@ def comparison(
             {"name": s.name, "difference": _estimate(s.difference, s.interval, s.n)}
             for s in made.slices
         ],
+        "columns": list(made.columns),
+        "n_changed": made.n_changed,
         "changed": _changed(made),
     }
 
@@ -85,9 +89,15 @@ def _metrics(handle: Handle, run: Kept) -> dict[str, Any]:
     except DataError:
         return {}
     return {
-        one.metric: {"value": None, "low": None, "high": None, "n": one.scored}
-        if one.estimate is None
-        else _estimate(one.estimate.value, one.estimate.interval, one.scored)
+        one.metric: {
+            **(
+                {"value": None, "low": None, "high": None, "n": one.scored}
+                if one.estimate is None
+                else _estimate(one.estimate.value, one.estimate.interval, one.scored)
+            ),
+            "drawn": "rate" if one.yes_no else "mean",
+            "unit": one.unit,
+        }
         for one in found
     }
 
@@ -122,6 +132,8 @@ def _row(row: ChangedRow, *, higher_is_better: bool) -> dict[str, Any]:
         "b": _cut(row.b),
         "a_score": row.a_score,
         "b_score": row.b_score,
+        "a_trace": row.a_trace,
+        "b_trace": row.b_trace,
         "better": "b" if (row.change > 0) is higher_is_better else "a",
     }
 

@@ -52,8 +52,9 @@ def prompt(workspace: Workspace, name: str) -> dict[str, Any]:
     changes = reversed(found.alias_log(name)[-MOST_CHANGES:])
     return {
         "name": name,
-        "versions": [_version(v, traced.get((name, v.version), 0)) for v in history],
+        "versions": [_version(v, traced.get(v.version, 0)) for v in history],
         "aliases": {alias: v.version for v in history for alias in v.aliases},
+        "back": found.back(name),
         "log": [
             {
                 "alias": c.alias,
