@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from llmops_jupyter.store import Store
 
 MOST_CELLS = 20_000
-# Traces that are deleted are noticed by the first and the last one, and by the file that is packed after it; what
-# is left is corrected after so many seconds.
+# Traces that are deleted are noticed by the first and the last one, and by the file that is packed after it, imports
+# by their list; what is left is corrected after so many seconds.
 ANEW_S = 600.0
 
 Version = tuple[str, int]
@@ -32,7 +32,7 @@ class _Counted:
     first: int = 0
     last: int = 0
     newest: str = ""
-    packed: int = 0
+    moved: str = ""
     began: float = 0.0
     total: int = 0
     versions: Counter[Version] = field(default_factory=Counter)
@@ -73,15 +73,18 @@ class Roots:
         ends = self._store.row(
             "SELECT (SELECT min(id) FROM spans), (SELECT max(id) FROM spans), "
             "(SELECT schema_version FROM pragma_schema_version), "
-            "(SELECT trace_id FROM spans WHERE id = ?)",
+            "(SELECT trace_id FROM spans WHERE id = ?), "
+            "(SELECT count(*) || ' ' || coalesce(max(at_ns), 0) FROM span_imports)",
             (self._counted.last,),
         )
         assert ends is not None
-        first, last, packed, newest = ends[0] or 0, ends[1] or 0, ends[2], ends[3] or ""
+        first, last, newest = ends[0] or 0, ends[1] or 0, ends[3] or ""
+        # An import may find the parent of what was a trace's first span.
+        moved = f"{ends[2]} {ends[4]}"
         known = self._counted
-        same = (known.first, known.packed, known.newest) == (first, packed, newest)
+        same = (known.first, known.moved, known.newest) == (first, moved, newest)
         if not same or last < known.last or self._clock() - known.began > ANEW_S:
-            known = self._counted = _Counted(first=first, packed=packed, began=self._clock())
+            known = self._counted = _Counted(first=first, moved=moved, began=self._clock())
         if last > known.last:
             self._walk(known, last)
         return known

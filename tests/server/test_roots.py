@@ -110,3 +110,16 @@ def test_ids_that_are_given_again_are_of_other_traces(ws, followed):
         conn.execute("DELETE FROM spans")
     add(ws, ("b", 2))
     assert followed.versions() == {("b", 2): 1}
+
+
+def test_a_trace_whose_parent_came_with_an_import_is_a_step_from_then_on(ws, followed):
+    add(ws, ("a", 1))
+    found = add(ws, ("a", 1))
+    assert followed.total() == 2
+    with ws.store.write() as conn:
+        conn.execute(
+            "UPDATE spans SET parent_id = 'above' WHERE trace_id = ? AND parent_id IS NULL",
+            (found.trace_id,),
+        )
+        conn.execute("INSERT INTO span_imports(first, last, at_ns) VALUES (1, 1, 1)")
+    assert (followed.total(), followed.versions()) == (1, {("a", 1): 1})
