@@ -72,6 +72,14 @@ class StoreVersionError(StoreError):
     """The file was made by a newer release."""
 
 
+class StoreBusyError(StoreError):
+    """Another program has kept the file locked for a long time."""
+
+
+class ConflictError(LLMOpsError):
+    """What was to be changed is no longer as the caller knew it; nothing was changed."""
+
+
 class ModelError(LLMOpsError):
     """A model cannot be found, read or loaded."""
 

@@ -69,6 +69,7 @@ export interface IFigure {
   value: number;
   unit: string;
   source: 'measured' | 'estimated' | 'assumed';
+  note: string;
 }
 
 export interface ISpan {

@@ -167,6 +167,21 @@ class Tuning:
 
         return figure(self)
 
+    def kept(self) -> list[dict[str, Any]]:
+        """What a list of models shows of it: each candidate with its size, rate of writing and perplexity."""
+        return [
+            {
+                "kind": c.kind,
+                "size": c.size,
+                "tokens_per_s": c.speed.writing.median,
+                "perplexity": c.perplexity,
+                "ratio": None if c.ratio is None else [c.ratio.value, c.ratio.low, c.ratio.high],
+                "tokens": 0 if c.ratio is None else c.ratio.tokens,
+                "chosen": c.kind == self.chosen.kind,
+            }
+            for c in self.candidates
+        ]
+
     def as_dict(self) -> dict[str, Any]:
         """JSON values: everything that was measured, and the choice."""
         from dataclasses import asdict

@@ -26,6 +26,10 @@ class ChangedRow:
     a: str
     b: str
     expected: Any = None
+    a_score: float | None = None
+    b_score: float | None = None
+    a_trace: str = ""
+    b_trace: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The row for a table."""
@@ -71,6 +75,7 @@ class Comparison:
         changed: rows with different scores, those that got worse first.
         slices: the difference within each slice.
         runs: the numbers of the two runs.
+        columns: of the rows, by which they can be sliced.
     """
 
     metric: str
@@ -102,6 +107,7 @@ class Comparison:
     slice_column: str = ""
     notes: tuple[str, ...] = ()
     runs: tuple[int, int] = (0, 0)
+    columns: tuple[str, ...] = ()
 
     def _points(self, value: float, *, signed: bool = True) -> str:
         if self.yes_no and math.isfinite(value):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from llmops_jupyter.render.plots import GOOD, INK, NEUTRAL, Picture, new_figure, paint
@@ -10,6 +12,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from llmops_jupyter.finetune.runs import Run
+
+
+# Points of a curve that are sent to a browser at most.
+MOST_POINTS = 400
+
+
+def thinned(losses: Sequence[tuple[int, float, float]]) -> list[tuple[int, float, float]]:
+    """Fewer points: of several steps the last one, with the mean of their losses."""
+    size = -(-len(losses) // MOST_POINTS) or 1
+    groups = [losses[begin : begin + size] for begin in range(0, len(losses), size)]
+    return [(g[-1][0], statistics.fmean(loss for _, loss, _ in g), g[-1][2]) for g in groups]
 
 
 class Curves(Picture):

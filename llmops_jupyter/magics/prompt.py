@@ -209,6 +209,4 @@ def run_(session: Session, values: Mapping[str, Any]) -> Completion | Table:
 
 
 def load_(session: Session, values: Mapping[str, Any]) -> None:
-    found = session.workspace.prompts.get(values["ref"])
-    extra = " --cot" if found.content.cot else ""
-    session.shell.set_next_input(f"%%prompt {found.name}{extra}\n{found.template}", replace=False)
+    session.shell.set_next_input(session.workspace.prompts.get(values["ref"]).cell, replace=False)

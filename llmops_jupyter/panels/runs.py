@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import base64
 import html
-import statistics
-from collections.abc import Sequence
 from typing import Any
 
 from llmops_jupyter.commands.finetune import facts_of
 from llmops_jupyter.finetune import job
+from llmops_jupyter.finetune.curves import MOST_POINTS, thinned
 from llmops_jupyter.finetune.planning import spoken
 from llmops_jupyter.finetune.runs import FAILED, INTERRUPTED, RUNNING, Run
 from llmops_jupyter.render import table_html, text_table
 
-# Characters of a sample, and points of a curve, that are sent to the browser at most.
-CUT, MOST_POINTS = 4000, 400
+# Characters of a sample that are sent to the browser at most.
+CUT = 4000
 GOES_ON = ("stopped", INTERRUPTED, FAILED)
 
 
@@ -55,13 +54,6 @@ def curve_of(run: Run) -> dict[str, Any]:
         "evals": [list(point) for point in run.evals[:: 1 + len(run.evals) // MOST_POINTS]],
         "best": list(run.best) if run.best else None,
     }
-
-
-def thinned(losses: Sequence[tuple[int, float, float]]) -> list[tuple[int, float, float]]:
-    """Fewer points: of several steps the last one, with the mean of their losses."""
-    size = -(-len(losses) // MOST_POINTS) or 1
-    groups = [losses[begin : begin + size] for begin in range(0, len(losses), size)]
-    return [(g[-1][0], statistics.fmean(loss for _, loss, _ in g), g[-1][2]) for g in groups]
 
 
 def samples_of(run: Run) -> list[dict[str, str]]:

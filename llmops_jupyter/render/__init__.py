@@ -2,15 +2,25 @@
 
 from llmops_jupyter.render.bundles import completion_bundle, completion_markdown, quiet_line
 from llmops_jupyter.render.grounded import after_stream
-from llmops_jupyter.render.html import diff_html, diff_text, table_bundle, table_html, text_table
+from llmops_jupyter.render.html import (
+    DiffLine,
+    diff_html,
+    diff_lines,
+    diff_text,
+    table_bundle,
+    table_html,
+    text_table,
+)
 from llmops_jupyter.render.markdown import safe_markdown
 from llmops_jupyter.render.trace import trace_bundle, trace_html, trace_text
 
 __all__ = [
+    "DiffLine",
     "after_stream",
     "completion_bundle",
     "completion_markdown",
     "diff_html",
+    "diff_lines",
     "diff_text",
     "quiet_line",
     "safe_markdown",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import html
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from llmops_jupyter.records import Table
@@ -64,14 +65,68 @@ def table_bundle(table: Table) -> tuple[dict[str, Any], dict[str, Any]]:
     return data, {}
 
 
+@dataclass(frozen=True)
+class DiffLine:
+    """A line of a difference with its number in either text, None where it is not.
+
+    `kind` is 'same', 'added', 'removed', or 'gap' for equal lines that are left out.
+    """
+
+    kind: Literal["same", "added", "removed", "gap"]
+    text: str
+    a: int | None
+    b: int | None
+
+
+def diff_lines(before: str, after: str, context: int = 3) -> list[DiffLine]:
+    """What changed, line by line, with some equal lines around it; nothing for equal texts."""
+    old, new = before.splitlines(), after.splitlines()
+    found: list[DiffLine] = []
+    end = (0, 0)
+    for group in difflib.SequenceMatcher(None, old, new).get_grouped_opcodes(context):
+        if group[0][1] > end[0]:
+            found.append(DiffLine("gap", "", None, None))
+        for tag, a, a_end, b, b_end in group:
+            if tag == "equal":
+                pairs = zip(range(a, a_end), range(b, b_end), strict=True)
+                found += [DiffLine("same", old[i], i + 1, j + 1) for i, j in pairs]
+                continue
+            found += [DiffLine("removed", old[i], i + 1, None) for i in range(a, a_end)]
+            found += [DiffLine("added", new[j], None, j + 1) for j in range(b, b_end)]
+        end = (group[-1][2], group[-1][4])
+    if found and end[0] < len(old):
+        found.append(DiffLine("gap", "", None, None))
+    return found
+
+
+def _unified(lines: Sequence[DiffLine], names: tuple[str, str]) -> list[str]:
+    """A difference as `diff -u` writes it."""
+    hunks: list[list[DiffLine]] = [[]]
+    for line in lines:
+        if line.kind == "gap":
+            hunks.append([])
+        else:
+            hunks[-1].append(line)
+    signs = {"same": " ", "added": "+", "removed": "-"}
+    found = [f"--- {names[0]}", f"+++ {names[1]}"]
+    for hunk in filter(None, hunks):
+        old = _range([line.a for line in hunk if line.a is not None])
+        new = _range([line.b for line in hunk if line.b is not None])
+        found.append(f"@@ -{old} +{new} @@")
+        found += [f"{signs[line.kind]}{line.text}" for line in hunk]
+    return found
+
+
+def _range(numbers: Sequence[int]) -> str:
+    """Lines of a hunk; a side has none only where its whole text is empty."""
+    first = numbers[0] if numbers else 0
+    return f"{first}" if len(numbers) == 1 else f"{first},{len(numbers)}"
+
+
 def diff_text(before: str, after: str, names: tuple[str, str], *, colour: bool = False) -> str:
     """A unified difference; with `colour`, as ANSI colours for a terminal."""
-    lines = list(
-        difflib.unified_diff(
-            before.splitlines(), after.splitlines(), names[0], names[1], lineterm=""
-        )
-    )
-    if not lines:
+    lines = _unified(diff_lines(before, after), names) if before != after else []
+    if len(lines) < 3:
         return f"{names[0]} and {names[1]} are equal"
     if not colour:
         return "\n".join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
@@ -11,24 +12,18 @@ from typing import Any
 
 from llmops_jupyter.errors import OptionError, UnknownNameError
 from llmops_jupyter.store import Store
-from llmops_jupyter.tracing import notebooks, process, retention, scores, search
+from llmops_jupyter.tracing import notebooks, paging, process, retention, scores, search
 from llmops_jupyter.tracing.arrivals import imported
 from llmops_jupyter.tracing.exchange import Exchange
 from llmops_jupyter.tracing.messages import clean
-from llmops_jupyter.tracing.records import Score, Trace, TraceSummary
-from llmops_jupyter.tracing.rows import dead_owners, span_of, summary_of
+from llmops_jupyter.tracing.records import Facets, Page, Score, Trace, TraceSummary
+from llmops_jupyter.tracing.rows import SUMMARY, dead_owners, span_of, summary_of
 from llmops_jupyter.tracing.tracer import Tracer
 
 STATUSES = ("open", "ok", "error", "interrupted")
 BATCH = 500
-SUMMARY = (
-    "SELECT s.id, s.trace_id, s.name, s.start_ns, s.end_ns, s.status, s.process_id, s.prompt_name, "
-    "s.prompt_version, s.model, s.input_tokens, s.output_tokens, s.partial, s.notebook, s.session, "
-    "s.output_message, s.attributes, "
-    "(SELECT m.parts FROM messages m WHERE m.hash = s.output_message) AS parts FROM spans s "
-)
-
-
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+AGE = re.compile(r"([0-9]*\.?[0-9]+|[0-9]+\.)([smhdw])")
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -41,17 +36,25 @@ def parse_when(text: str | datetime | timedelta | None) -> int | None:
         return nanoseconds(now - text)
     if isinstance(text, datetime):
         return nanoseconds(text)
-    units = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-    number, unit = text[:-1], text[-1:]
-    if unit in units and number.replace(".", "", 1).isdigit():
-        return int((now.timestamp() - float(number) * units[unit]) * 1e9)
     try:
-        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError as e:
+        age = AGE.fullmatch(text)
+        moment = (
+            datetime.fromisoformat(text.replace("Z", "+00:00"))
+            if age is None
+            else now - timedelta(seconds=float(age[1]) * UNITS[age[2]])
+        )
+        return _fitting(nanoseconds(moment))
+    except (ValueError, OverflowError) as e:
         raise OptionError(
             f"{text!r} is no time. Write an age such as 90m, 24h or 7d, or a date such as 2026-01-31."
         ) from e
-    return nanoseconds(moment)
+
+
+def _fitting(ns: int) -> int:
+    """Nanoseconds that SQLite's whole numbers have room for: the years 1678 to 2262."""
+    if abs(ns) >= 2**63:
+        raise OverflowError(ns)
+    return ns
 
 
 def nanoseconds(moment: datetime) -> int:
@@ -113,13 +116,41 @@ class Traces(Exchange):
     def newest(self, limit: int = 100, **filters: Any) -> list[TraceSummary]:
         """The newest traces first.
 
-        Filters: prompt ("name" or "name@2"), model, session, status, since, until, name, notebook, source
-        ('here', 'imported', or the service that imported ones came from), and score (a name, or a mapping of
+        Filters: prompt ("name" or "name@2"), model, session, status, since, until, name, notebook,
+        notebook_part (any part of its path), source ('here', 'imported', or the service that imported ones came from), and score (a name, or a mapping of
         name to label or value).
         """
         where, parameters = self._where(filters)
         sql = f"{SUMMARY} WHERE s.parent_id IS NULL {where} ORDER BY s.id DESC LIMIT ?"
         return self._summaries(self.store.rows(sql, (*parameters, limit)))
+
+    def page(
+        self, *, after: str | None = None, limit: int = 100, text: str = "", **filters: Any
+    ) -> Page:
+        """A page of the newest traces, or of those in which the words of `text` occur, newest first.
+
+        Args:
+            after: what the page before gave as `next`; None for the first page.
+            limit: of traces.
+            text: words, as for `search`.
+            filters: as for `newest`.
+
+        Raises:
+            OptionError: `after` is no such cursor, or a filter cannot be used.
+        """
+        condition = self._where(filters)
+        place = paging.place_of(after, searched=bool(text))
+        if not text:
+            rows = paging.newest(self.store, condition, place, limit + 1)
+            more = paging.cursor(rows[limit - 1]["id"]) if len(rows) > limit else None
+            return Page(tuple(self._summaries(rows[:limit])), more)
+        hits = paging.found(self.store, text, condition, place, limit + 1)
+        more = paging.cursor(hits[limit - 1][0], searched=True) if len(hits) > limit else None
+        return Page(tuple(self.summaries([trace for _, trace in hits[:limit]])), more)
+
+    def facets(self, among: int = 5_000) -> Facets:
+        """What there is to filter by among the newest traces, and how often each occurs there."""
+        return paging.facets(self.store, among)
 
     def summaries(self, ids: Sequence[str]) -> list[TraceSummary]:
         """The traces with these whole ids, in their order; those that are gone are left out."""
@@ -243,18 +274,7 @@ class Traces(Exchange):
     def rows(self, limit: int = 200, **filters: Any) -> Iterator[dict[str, Any]]:
         """Traces as flat rows for a data set, newest first: input, output, variables, scores."""
         for summary in self.newest(limit, **filters):
-            trace = self.get(summary.trace_id)
-            root = trace.root
-            variables = root.attributes.get("llmops.prompt.variables")
-            yield {
-                "trace_id": trace.trace_id,
-                "input": "\n\n".join(m.content for m in root.input if m.role == "user"),
-                "output": trace.text,
-                "variables": dict(variables) if isinstance(variables, dict) else {},
-                "scores": {
-                    s.name: s.label if s.label is not None else s.value for s in trace.scores
-                },
-            }
+            yield self.get(summary.trace_id).row()
 
     def prune(
         self,
@@ -285,6 +305,9 @@ class Traces(Exchange):
                 clause, more = notebooks.condition("s.notebook", value)
                 where.append(clause)
                 parameters += more
+            elif key == "notebook_part":
+                where.append("instr(lower(s.notebook), lower(?)) > 0")
+                parameters.append(value)
             elif key in ("model", "session", "name"):
                 where.append(f"s.{key} = ?")
                 parameters.append(value)

@@ -12,6 +12,14 @@ from llmops_jupyter.tracing import names, process, values
 from llmops_jupyter.tracing.messages import load_messages
 from llmops_jupyter.tracing.records import SpanRecord, TraceSummary, iso
 
+# What a summary is made of, of root spans `s`.
+SUMMARY = (
+    "SELECT s.id, s.trace_id, s.name, s.start_ns, s.end_ns, s.status, s.process_id, s.prompt_name, "
+    "s.prompt_version, s.model, s.input_tokens, s.output_tokens, s.partial, s.notebook, s.session, "
+    "s.output_message, s.attributes, "
+    "(SELECT m.parts FROM messages m WHERE m.hash = s.output_message) AS parts FROM spans s "
+)
+
 
 def dead_owners(store: Store, rows: Iterable[sqlite3.Row]) -> set[str]:
     """The processes of open spans that have ended."""
@@ -27,7 +35,7 @@ def status_of(row: sqlite3.Row, dead: set[str]) -> str:
 
 
 def summary_of(row: sqlite3.Row, dead: set[str]) -> TraceSummary:
-    """A line of a list, of a row with the columns of `query.SUMMARY`."""
+    """A line of a list, of a row with the columns of `SUMMARY`."""
     preview = row["partial"] or ""
     if row["parts"]:
         preview = "".join(p.get("content", "") for p in json.loads(row["parts"]))

@@ -148,7 +148,7 @@ def first_id(store: Store, since_ns: int) -> int:
     Ids grow with the start; where the clock went back, some that began later have smaller ids, so there is slack.
     What was imported counts by the time when it came, which is later than all that is in it.
     """
-    ends = store.row("SELECT min(id), max(id) FROM spans")
+    ends = store.row("SELECT (SELECT min(id) FROM spans), (SELECT max(id) FROM spans)")
     if ends is None or ends[0] is None:
         return 1
     low, high = int(ends[0]), int(ends[1]) + 1

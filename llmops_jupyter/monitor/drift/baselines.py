@@ -299,10 +299,10 @@ class Baselines:
         check_limit(limit)
         where, values = ("WHERE baseline_id = ?", (baseline.key,)) if baseline else ("", ())
         rows = self.store.rows(
-            f"SELECT result, at FROM monitor_reports {where} ORDER BY id DESC LIMIT ?",
+            f"SELECT id, result, at FROM monitor_reports {where} ORDER BY id DESC LIMIT ?",
             (*values, limit),
         )
-        return [{**json.loads(row["result"]), "at": row["at"]} for row in rows]
+        return [{**json.loads(row["result"]), "id": row["id"], "at": row["at"]} for row in rows]
 
     def _version(self, name: str, selector: str | None, versions: Sequence[int]) -> int:
         if selector is None:
