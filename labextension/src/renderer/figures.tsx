@@ -13,6 +13,7 @@ interface IFact {
   value: string;
   /** How it was come by; '' for what is simply known. */
   source: IFigure['source'] | '';
+  note?: string;
 }
 
 /** Times, tokens, cost and resources of a span, each with how it was come by. */
@@ -29,7 +30,7 @@ export function Figures(props: {
           <dd>
             <bdi>{fact.value}</bdi>
             {fact.source && (
-              <span className="jp-LLMOps-quiet">
+              <span className="jp-LLMOps-quiet" title={fact.note || undefined}>
                 {' '}
                 {sourceWord(fact.source, trans)}
               </span>
@@ -56,7 +57,7 @@ function known(span: ISpan, trans: TranslationBundle): IFact[] {
 
 /** What it took. */
 function counted(span: ISpan, trans: TranslationBundle): IFact[] {
-  const facts: [string, string | null, IFigure['source']][] = [];
+  const facts: [string, string | null, IFigure['source'], string?][] = [];
   const took = lasted(span);
   const first = waited(span);
   const add = (
@@ -78,15 +79,19 @@ function counted(span: ISpan, trans: TranslationBundle): IFact[] {
     facts.push([
       figureName(name, trans),
       quantity(figure.value, figure.unit),
-      figure.source
+      figure.source,
+      figure.note
     ]);
   }
   return facts
-    .filter((fact): fact is [string, string, IFigure['source']] => !!fact[1])
-    .map(([name, value, source]) => ({
+    .filter(
+      (fact): fact is [string, string, IFigure['source'], string?] => !!fact[1]
+    )
+    .map(([name, value, source, note]) => ({
       name: visible(name),
       value: visible(value),
-      source
+      source,
+      note: note && visible(note)
     }));
 }
 

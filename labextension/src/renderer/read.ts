@@ -127,7 +127,8 @@ function figures(value: Json): Record<string, IFigure> {
           unit: text(figure.unit),
           source: (SOURCES.includes(source)
             ? source
-            : 'assumed') as IFigure['source']
+            : 'assumed') as IFigure['source'],
+          note: text(figure.note)
         }
       ]);
     }

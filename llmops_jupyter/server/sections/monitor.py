@@ -14,6 +14,7 @@ from llmops_jupyter.tracing.query import parse_when
 if TYPE_CHECKING:
     from llmops_jupyter.monitor import Monitor
     from llmops_jupyter.monitor.alerts.board import Entry
+    from llmops_jupyter.monitor.alerts.rules import Rule
     from llmops_jupyter.monitor.cost.budget import BudgetState
     from llmops_jupyter.monitor.cost.lines import CostLine
 
@@ -65,10 +66,24 @@ def _rule(entry: Entry) -> dict[str, Any]:
         "state": standing.state,
         "value": standing.value,
         "threshold": limits.get("alert", limits.get("warning")),
+        "unit": "%" if rule.measure.rate else rule.measure.unit,
+        "traces": _watched(rule),
         "words": "; ".join(said),
         "since": iso(standing.since_ns) if standing.looked_ns else None,
         "silenced_until": None if entry.silence is None else entry.silence.until,
     }
+
+
+def _watched(rule: Rule) -> str:
+    """The place in the traces section that shows what a rule watches; '' where it is no traces, or cannot be written."""
+    if rule.measure.name == "golden":
+        return ""
+    filters = dict(rule.filters)
+    if rule.measure.name == "error_rate":
+        filters["status"] = "error"
+    if any(" " in value for value in filters.values()):
+        return ""
+    return " ".join(f"{key}:{value}" for key, value in filters.items())
 
 
 def _report(report: dict[str, Any]) -> dict[str, Any]:

@@ -67,8 +67,18 @@ export function answered(): ITrace {
     output_tokens: 7,
     cost: 0.0021,
     resources: {
-      memory: { value: 512 * 1024 * 1024, unit: 'B', source: 'measured' },
-      energy: { value: 12, unit: 'J', source: 'estimated' }
+      memory: {
+        value: 512 * 1024 * 1024,
+        unit: 'B',
+        source: 'measured',
+        note: ''
+      },
+      energy: {
+        value: 12,
+        unit: 'J',
+        source: 'estimated',
+        note: 'from a table'
+      }
     },
     input: [{ role: 'user', content: 'Where is my order?' }],
     output: [{ role: 'assistant', content: 'It left on Monday.' }],

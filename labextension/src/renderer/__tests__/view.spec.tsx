@@ -148,7 +148,9 @@ test('hostile text in every field stays text', () => {
         more: HOSTILE
       }
     ],
-    resources: { [HOSTILE]: { value: 1, unit: HOSTILE, source: 'measured' } },
+    resources: {
+      [HOSTILE]: { value: 1, unit: HOSTILE, source: 'measured', note: HOSTILE }
+    },
     attributes: {
       [HOSTILE]: HOSTILE,
       'llmops.reasoning': HOSTILE,
