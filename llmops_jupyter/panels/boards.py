@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from llmops_jupyter.errors import LLMOpsError
 from llmops_jupyter.monitor.alerts.board import Board, Entry
 from llmops_jupyter.monitor.alerts.timelines import Timeline, thinned
+from llmops_jupyter.panels.base import cut
 from llmops_jupyter.render.clock import local
 
 if TYPE_CHECKING:
@@ -30,10 +31,10 @@ def rule_of(entry: Entry) -> dict[str, Any]:
         "value": rule.measure.text(standing.value),
         "n": standing.n,
         "looked": local(standing.looked_ns) if standing.looked_ns else "never",
-        "watches": clean(rule.words()),
+        "watches": cut(rule.words(), CUT),
         "promise": rule.promise(),
-        "note": clean(rule.note),
-        "remarks": clean(entry.remarks()),
+        "note": cut(rule.note, CUT),
+        "remarks": cut(entry.remarks(), CUT),
         "severity": rule.severity,
         "silenced": entry.silence is not None,
         "acknowledged": entry.acknowledged is not None,
@@ -73,8 +74,8 @@ def traces_of(monitor: Monitor, looks: Sequence[Mapping[str, Any]]) -> list[dict
                 "prompt": root.prompt or root.name,
                 "status": root.status,
                 "took": "" if root.duration_s is None else f"{root.duration_s:.2f} s",
-                "error": clean(root.error_message or ""),
-                "text": clean(trace.text),
+                "error": cut(root.error_message or "", CUT),
+                "text": cut(trace.text, CUT),
             }
         )
     return found
@@ -98,9 +99,3 @@ def bundle_of(monitor: Monitor, board: Board, rule: Rule | None) -> dict[str, st
         **found,
         "text/html": f"{found['text/html']}<details><summary>{name}</summary>{picture}</details>",
     }
-
-
-def clean(text: str) -> str:
-    """The beginning of a text, without halves of characters, which no message can hold."""
-    whole = text.encode("utf-8", "replace").decode()
-    return whole if len(whole) <= CUT else f"{whole[:CUT]}…"

@@ -12,6 +12,7 @@ from llmops_jupyter.commands.finetune import facts_of
 from llmops_jupyter.finetune import job
 from llmops_jupyter.finetune.planning import spoken
 from llmops_jupyter.finetune.runs import FAILED, INTERRUPTED, RUNNING, Run
+from llmops_jupyter.panels.base import cut
 from llmops_jupyter.render import table_html, text_table
 
 # Characters of a sample, and points of a curve, that are sent to the browser at most.
@@ -38,7 +39,7 @@ def state_of(run: Run) -> dict[str, Any]:
         "best": list(run.best) if run.best else None,
         "speed": round(run.tokens_per_s),
         "left": spoken(left) if running and left is not None and run.step < run.steps else "",
-        "message": cut(run.message),
+        "message": cut(run.message, CUT, count=True),
         "facts": [str(fact) for fact in facts_of(run)],
         "samples": samples_of(run),
         "can_stop": running and not stopping,
@@ -68,10 +69,10 @@ def samples_of(run: Run) -> list[dict[str, str]]:
     """What was asked and wanted, and what the model said before and after."""
     return [
         {
-            "asked": cut(sample.prompt),
-            "wanted": cut(sample.wanted),
-            "before": cut(sample.before),
-            "after": cut(sample.after),
+            "asked": cut(sample.prompt, CUT, count=True),
+            "wanted": cut(sample.wanted, CUT, count=True),
+            "before": cut(sample.before, CUT, count=True),
+            "after": cut(sample.after, CUT, count=True),
         }
         for sample in run.samples
     ]
@@ -99,9 +100,3 @@ def _picture(run: Run) -> str:
     return (
         f"<img alt='loss over steps' style='max-width:100%' src='data:image/png;base64,{made}'><br>"
     )
-
-
-def cut(text: str) -> str:
-    """The beginning of a long text, without halves of characters, which no message can hold."""
-    whole = text.encode("utf-8", "replace").decode()
-    return whole if len(whole) <= CUT else f"{whole[:CUT]}… ({len(whole):,} characters)"
