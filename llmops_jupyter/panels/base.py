@@ -31,7 +31,8 @@ class Panel(anywidget.AnyWidget):
     def __init__(self, tell: Callable[[Any], None] | None = None, **values: Any) -> None:
         super().__init__(**values)
         self._tell = tell
-        self._kept_at, self._kept = 0.0, None
+        self._kept_at = 0.0
+        self._kept: Hashable = None
         self._said, self._heard = "", ""
         self._lock, self._closed = threading.RLock(), threading.Event()
         self.on_msg(self._received)
