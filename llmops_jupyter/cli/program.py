@@ -32,6 +32,7 @@ GROUPS = {
 }
 ONLY_IN_NOTEBOOKS = {
     ("prompt", "load"),
+    ("prompt", "panel"),
     ("rag", "panel"),
     ("finetune", "panel"),
     ("monitor", "watch"),

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).parent
 SHARED = "base"
 
 
-def script(name: str) -> str:
-    """The ES module of the panel of this name."""
-    return _both(name, "js")
+def script(*names: str) -> str:
+    """The ES module of the panel that these files make."""
+    return _all(names, "js")
 
 
-def style(name: str) -> str:
-    """The style of the panel of this name."""
-    return _both(name, "css")
+def style(*names: str) -> str:
+    """The style of the panel that these files make."""
+    return _all(names, "css")
 
 
-def _both(name: str, kind: str) -> str:
-    return "\n".join((HERE / f"{file}.{kind}").read_text("utf-8") for file in (SHARED, name))
+def _all(names: Sequence[str], kind: str) -> str:
+    return "\n".join((HERE / f"{file}.{kind}").read_text("utf-8") for file in (SHARED, *names))

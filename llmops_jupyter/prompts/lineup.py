@@ -122,10 +122,8 @@ class Lineup:
 
     def target(self, alias: str) -> int | None:
         """The version that an alias of the prompt points at; None if there is no such alias."""
-        if not self.name or not self.prompts.exists(self.name):
-            return None
-        versions = self.prompts.history(self.name)
-        return next((v.version for v in versions if alias in v.aliases), None)
+        known = aliases.all_aliases(self.prompts.store.read(), "prompt", self.name)
+        return known.get(alias)
 
     def point(self, key: str, alias: str, seen: int | None, note: str = "") -> PromptVersion:
         """Point an alias at the version that a candidate is.
@@ -165,11 +163,9 @@ class Lineup:
         return candidate
 
     def _known(self, candidate: Candidate) -> PromptVersion | None:
-        if not self.name or candidate.problem() or not self.prompts.exists(self.name):
+        if not self.name or candidate.problem():
             return None
-        digest = candidate.content.digest
-        versions = self.prompts.history(self.name)
-        return next((v for v in versions if v.content_hash == digest), None)
+        return self.prompts.equal(self.name, candidate.content)
 
 
 def _name_of(prompts: Prompts, reference: str | None) -> str:

@@ -81,17 +81,17 @@ class Playground(Lineup):
             UnknownNameError: the notebook has no such variable.
             TemplateError: nothing was given, and the notebook has no variable of that name.
         """
-        given = self.values.get(name, Value())
-        if given.variable:
+        given = self.values.get(name)
+        if given is not None and given.variable:
             if given.variable not in self.variables:
                 raise UnknownNameError(
                     f"The notebook has no variable {given.variable!r}, which {name} is to have. Choose "
                     "another one, or type a value."
                 )
             return self.variables[given.variable]
-        if given.text:
+        if given is not None and given.text:
             return given.text
-        if name in self.variables:
+        if given is None and name in self.variables:
             return self.variables[name]
         raise TemplateError(
             f"{{{{ {name} }}}} has no value. Type one, or choose a variable of the notebook."
