@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.render import plots
+from llmops_jupyter.render.html import cut
 from llmops_jupyter.render.plots import BAD, GOOD, INK, NEUTRAL, Picture, new_figure, paint
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def figure(tuning: Tuning) -> Figure:
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:+g} %")
     axes.set_xlabel("speed, the model as it is = 1 (mean of reading, writing and 16 at once)")
     axes.set_ylabel("perplexity, with 95 % interval")
-    axes.set_title(tuning.model, fontsize=11)
+    axes.set_title(cut(tuning.model, 60), fontsize=11)
     axes.margins(0.18)
     paint(axes)
     return found

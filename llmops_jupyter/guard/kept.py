@@ -70,10 +70,7 @@ class PolicyDifference:
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
         from llmops_jupyter import render
 
-        return {
-            "text/html": render.diff_html(self.before, self.after, self.names),
-            "text/plain": str(self),
-        }
+        return render.bundle(str(self), render.diff_html(self.before, self.after, self.names))
 
 
 class Policies:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import html
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +10,7 @@ from llmops_jupyter.monitor.alerts.board import Board, Entry
 from llmops_jupyter.monitor.alerts.timelines import Timeline, thinned
 from llmops_jupyter.panels.base import cut
 from llmops_jupyter.render.clock import local
+from llmops_jupyter.render.html import escaped
 
 if TYPE_CHECKING:
     from llmops_jupyter.monitor import Monitor
@@ -90,12 +89,8 @@ def bundle_of(monitor: Monitor, board: Board, rule: Rule | None) -> dict[str, st
     if not any(look["value"] is not None for look in looks):
         return found
     try:
-        made = base64.b64encode(Timeline(rule, looks)._repr_png_()).decode()
+        picture = Timeline(rule, looks).page(f"{rule.name} over its looks")
     except ImportError:  # without matplotlib there is no picture, and all else
         return found
-    name = html.escape(rule.name)
-    picture = f"<img alt='{name} over its looks' style='max-width:100%' src='data:image/png;base64,{made}'>"
-    return {
-        **found,
-        "text/html": f"{found['text/html']}<details><summary>{name}</summary>{picture}</details>",
-    }
+    page = f"<details><summary>{escaped(rule.name)}</summary>{picture}</details>"
+    return {**found, "text/html": f"{found['text/html']}{page}"}

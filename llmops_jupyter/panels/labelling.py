@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from llmops_jupyter.errors import LLMOpsError
 from llmops_jupyter.evaluation.metrics.arguments import as_text
 from llmops_jupyter.panels.assets import script, style
 from llmops_jupyter.panels.base import Panel, cut, number_of, text_of
+from llmops_jupyter.render.html import bundle, escaped
 
 if TYPE_CHECKING:
     from llmops_jupyter.evaluation.labels import Queue
@@ -53,7 +53,7 @@ class Labelling(Panel):
     def bundle(self) -> dict[str, str]:
         """How far it is."""
         text = progress(self.queue)
-        return {"text/plain": text, "text/html": f"<p>{html.escape(text)}</p>"}
+        return bundle(text, f"<p>{escaped(text)}</p>")
 
     def _take(self, action: str, content: Mapping[str, Any]) -> None:
         """What the person decided; a decision about a task that is no longer shown is not taken."""

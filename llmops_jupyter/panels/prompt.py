@@ -68,6 +68,7 @@ class PromptPanel(Panel):
         self._sent: dict[str, tuple[float, str]] = {}
         self._over, self._verdict = True, ""
         self._sending = threading.RLock()
+        self._timer: threading.Timer | None = None
         self._choose()
         if playground.name and not self.choices["versions"]:
             self._said = f"{playground.name} has no version yet. Save makes the first one."
@@ -226,11 +227,24 @@ class PromptPanel(Panel):
         """Send an answer, if its state has changed or it is time."""
         key, now = trial.candidate.key, time.monotonic()
         at, status = self._sent.get(key, (0.0, ""))
-        running = trial.status == status == "running"
-        if running and now - at < max(UPDATE_S, len(trial.text) / RATE):
+        wait = at + max(UPDATE_S, len(trial.text) / RATE) - now
+        if trial.status == status == "running" and wait > 0:
+            self._send_later(wait)
             return
         self._sent[key] = now, trial.status
         self._put(key, variants.answer_of(trial))
+
+    def _send_later(self, seconds: float) -> None:
+        """Look again after a while, also if nothing more has come then."""
+        if self._timer is None:
+            self._timer = threading.Timer(seconds, self._look_again)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _look_again(self) -> None:
+        with self._sending:
+            self._timer = None
+            self._changed()
 
     def _put(self, key: str, answer: dict[str, Any]) -> None:
         setattr(self, f"answer_{key.lower()}", answer)

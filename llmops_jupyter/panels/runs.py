@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import statistics
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +12,7 @@ from llmops_jupyter.finetune.planning import spoken
 from llmops_jupyter.finetune.runs import FAILED, INTERRUPTED, RUNNING, Run
 from llmops_jupyter.panels.base import cut
 from llmops_jupyter.render import table_html, text_table
+from llmops_jupyter.render.html import bundle, escaped
 
 # Characters of a sample, and points of a curve, that are sent to the browser at most.
 CUT, MOST_POINTS = 4000, 400
@@ -81,12 +80,12 @@ def samples_of(run: Run) -> list[dict[str, str]]:
 def bundle_of(run: Run) -> dict[str, str]:
     """A run as a saved notebook keeps it: a line, and the curve with the samples in what opens below it."""
     line, samples = f"{run.name} · {run.line()}", samples_of(run)
-    facts = "".join(f"<p>{html.escape(fact)}</p>" for fact in facts_of(run))
+    facts = "".join(f"<p>{escaped(fact)}</p>" for fact in facts_of(run))
     table = table_html(samples) if samples else ""
-    return {
-        "text/plain": "\n".join([line, *([text_table(samples)] if samples else [])]),
-        "text/html": f"<details><summary>{html.escape(line)}</summary>{_picture(run)}{facts}{table}</details>",
-    }
+    return bundle(
+        "\n".join([line, *([text_table(samples)] if samples else [])]),
+        f"<details><summary>{escaped(line)}</summary>{_picture(run)}{facts}{table}</details>",
+    )
 
 
 def _picture(run: Run) -> str:
@@ -94,9 +93,6 @@ def _picture(run: Run) -> str:
     if chart is None:
         return ""
     try:
-        made = base64.b64encode(chart._repr_png_()).decode()
+        return f"{chart.page('loss over steps')}<br>"
     except ImportError:  # without matplotlib there is no picture, and all else
         return ""
-    return (
-        f"<img alt='loss over steps' style='max-width:100%' src='data:image/png;base64,{made}'><br>"
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import reprlib
 import time
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from llmops_jupyter.prompts.candidates import READERS, Candidate, written
 from llmops_jupyter.prompts.playground import Value
 from llmops_jupyter.render import quiet_line
 from llmops_jupyter.render.grounded import shown_text, sources_text
+from llmops_jupyter.render.html import bundle, escaped
 from llmops_jupyter.render.html import cut as line_of
 
 if TYPE_CHECKING:
@@ -185,21 +185,21 @@ def bundle_of(playground: Playground, last: Round | None) -> dict[str, str]:
     title = f"Playground of {playground.name or 'a prompt without a name'}"
     if last is None:
         line = f"{title}: nothing was tried yet."
-        return {"text/plain": line, "text/html": f"<p>{html.escape(line)}</p>"}
+        return bundle(line, f"<p>{escaped(line)}</p>")
     shown = [(trial, _heading(trial), _body(trial)) for trial in last.trials]
     texts = [f"{heading}\n{body}\n{_line(trial)}".rstrip() for trial, heading, body in shown]
     lines = [title, *texts, last.verdict()]
     cells = "".join(
-        f"<details open><summary>{html.escape(heading)}</summary>{_pre(body)}"
-        f"<p>{html.escape(_line(trial))}</p>"
+        f"<details open><summary>{escaped(heading)}</summary>{_pre(body)}"
+        f"<p>{escaped(_line(trial))}</p>"
         f"<details><summary>template</summary>{_pre(trial.candidate.template)}</details></details>"
         for trial, heading, body in shown
     )
-    verdict = f"<p>{html.escape(last.verdict())}</p>" if last.verdict() else ""
-    return {
-        "text/plain": "\n\n".join(line for line in lines if line),
-        "text/html": f"<p>{html.escape(title)}</p>{cells}{verdict}",
-    }
+    verdict = f"<p>{escaped(last.verdict())}</p>" if last.verdict() else ""
+    return bundle(
+        "\n\n".join(line for line in lines if line),
+        f"<p>{escaped(title)}</p>{cells}{verdict}",
+    )
 
 
 def _heading(trial: Trial) -> str:
@@ -220,4 +220,4 @@ def _body(trial: Trial) -> str:
 
 
 def _pre(text: str) -> str:
-    return f"<pre style='white-space:pre-wrap'>{html.escape(text)}</pre>"
+    return f"<pre style='white-space:pre-wrap'>{escaped(text)}</pre>"
