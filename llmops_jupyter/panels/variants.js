@@ -112,11 +112,13 @@ const makeAnswer = () => {
   const line = element("p", "line");
   const notes = element("ul", "notes");
   root.append(state, thought, text, error, line, notes);
-  const show = (answer) => {
+  // An answer of another text or of other settings than those that stand there now says so.
+  const show = (answer, stamp) => {
     const there = Boolean(answer.key);
     root.hidden = !there;
     if (!there) return;
-    const said = `${answer.key}: ${STATES[answer.status] || answer.status}`;
+    const old = answer.stamp === stamp ? "" : ", of an earlier text or setting";
+    const said = `${answer.key}: ${STATES[answer.status] || answer.status}${old}`;
     if (state.textContent !== said) state.textContent = said;
     state.dataset.status = answer.status;
     thought.hidden = !answer.reasoning;
@@ -238,15 +240,23 @@ const makeColumn = (given, { choices, shown, send, edited }) => {
   };
   kept(given);
   list();
-  answer.show({});
+  let last = {};
+  const told = (now) => {
+    last = now;
+    answer.show(last, column.stamp);
+  };
+  told({});
   return {
     key,
     root,
     template,
-    kept,
+    kept: (now) => {
+      kept(now);
+      answer.show(last, column.stamp);
+    },
     list,
     enable,
-    answer: answer.show,
+    answer: told,
     // What the form holds, noted as told.
     tell: () => {
       const now = form();

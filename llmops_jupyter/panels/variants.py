@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import reprlib
 import time
 from collections.abc import Mapping
@@ -62,10 +64,17 @@ def columns_of(playground: Playground) -> list[dict[str, Any]]:
             "settings": written(candidate.settings),
             "source": candidate.source,
             "extras": list(candidate.extras),
+            "stamp": _stamp(candidate),
             **_kept(playground, candidate),
         }
         for candidate in playground.candidates
     ]
+
+
+def _stamp(candidate: Candidate) -> str:
+    """Tells whether an answer is that of a candidate as it is now."""
+    said = json.dumps([candidate.template, written(candidate.settings)])
+    return hashlib.sha256(said.encode()).hexdigest()[:12]
 
 
 def _kept(playground: Playground, candidate: Candidate) -> dict[str, Any]:
@@ -116,6 +125,7 @@ def answer_of(trial: Trial) -> dict[str, Any]:
     done = trial.completion
     return {
         "key": trial.candidate.key,
+        "stamp": _stamp(trial.candidate),
         "status": trial.status,
         "text": "" if done is None else cut(shown_text(done), CUT, count=True),
         "reasoning": "" if done is None else cut(done.reasoning, CUT, count=True),
