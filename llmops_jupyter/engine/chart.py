@@ -77,7 +77,7 @@ def _draw(axes: Any, one: Candidate, base: float, colour: str) -> None:
     axes.plot([speed], [change], marker, color=colour, markersize=15 if marker == "*" else 7)
     name = f"{one.kind}{' (as it is)' if one.is_original else ''}"
     axes.annotate(
-        name,
+        cut(name, 40),
         (speed, change),
         xytext=(9, 5),
         textcoords="offset points",

@@ -75,9 +75,7 @@ def column(widget, key):
     return widget.get_by_role("region", name=f"Variant {key}", exact=True)
 
 
-def test_variants_are_tried_kept_and_handed_over_and_nothing_in_them_runs(
-    playing, page, store
-):
+def test_variants_are_tried_kept_and_handed_over_and_nothing_in_them_runs(playing, page, store):
     asked = []
     page.on("request", lambda request: asked.append(request.url))
     widget, path = playing("%prompt panel greet")
@@ -205,7 +203,7 @@ def test_it_is_used_with_keys_and_an_answer_is_stopped_while_it_comes(playing, p
 
 
 def test_the_notebook_is_free_while_it_runs(playing, page, store):
-    widget, path = playing("%prompt panel greet", "began = 1")
+    widget, _ = playing("%prompt panel greet", "began = 1")
     column(widget, "A").get_by_role("textbox", name="Template").fill("A long one for {{ name }}")
     widget.get_by_role("button", name="Run all").click()
     wait_for(widget, "A: answers …")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import collections.abc
 import dataclasses
 import enum
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -13,6 +15,9 @@ import types
 import typing
 from html.parser import HTMLParser
 from pathlib import Path
+
+import numpy
+import numpy.typing
 
 import llmops_jupyter
 
@@ -27,8 +32,11 @@ HOSTILE = (
     "<div style=\"background:url('http://leak.invalid/css')\">expression(window.pwned=9)</div>"
     r"$\href{javascript:window.pwned=10}{m}$ \(\style{background:url(http://leak.invalid/m)}{n}\) "
     "$\\frac{$ \x1b[8mhidden\x1b[0m\x1b]52;c;cHduZWQ=\x07 \u202eturned\u202c\u2066x\x00\x08\x9b31m\ud800 "
-    + "long" * 400
+    + "long"
+    * 400
 )
+# The same without what no store takes.
+KEPT = HOSTILE.replace("\ud800", "").replace("\x00", "")
 # What no text that is shown may hold.
 OBEYED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 SAFE_TAGS = {
@@ -91,6 +99,7 @@ def live_in(page):
     return parser.found + [f"<{tag}> is open" for tag in parser.inside]
 
 
+@functools.cache
 def modules():
     """All modules of the package that can be imported here."""
     found = {}
@@ -104,6 +113,7 @@ def modules():
     return found
 
 
+@functools.cache
 def classes():
     """All classes of the package, by module and name."""
     return {
@@ -120,6 +130,23 @@ def sources():
     return {p.relative_to(root).as_posix(): p.read_text("utf-8") for p in root.rglob("*.py")}
 
 
+MANY = (list, tuple, set, frozenset, collections.abc.Sequence, collections.abc.Iterable)
+
+
+def annotation_names(module):
+    """What a module's annotations may name: its own names, and those that it imports for them only."""
+    found = {}
+    for node in ast.walk(ast.parse(inspect.getsource(module))):
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            try:
+                source = importlib.import_module(node.module)
+            except ImportError:
+                continue
+            for alias in node.names:
+                found[alias.asname or alias.name] = getattr(source, alias.name, object)
+    return found
+
+
 class Builder:
     """Makes objects whose texts are all hostile, from their annotations.
 
@@ -130,6 +157,7 @@ class Builder:
         self.given = dict(given)
         self.names = {cls.__name__: cls for cls in classes().values()}
         self.names |= {n: v for n, v in vars(typing).items() if not n.startswith("_")}
+        self.names |= {"np": numpy, "NDArray": numpy.typing.NDArray}
         self.names |= {n: getattr(collections.abc, n) for n in collections.abc.__all__}
 
     def make(self, cls, **fields):
@@ -137,13 +165,15 @@ class Builder:
         if cls in self.given and not fields:
             found = self.given[cls]
             return found() if inspect.isfunction(found) else found
-        module = vars(importlib.import_module(cls.__module__))
-        hints = typing.get_type_hints(cls, {**self.names, **module})
-        made = {
-            f.name: self.value(hints[f.name])
-            for f in dataclasses.fields(cls)
-            if f.init and f.name not in fields
-        }
+        module = importlib.import_module(cls.__module__)
+        names = {**self.names, **annotation_names(module), **vars(module)}
+        if dataclasses.is_dataclass(cls):
+            hints = typing.get_type_hints(cls, names)
+            wanted = [f.name for f in dataclasses.fields(cls) if f.init]
+        else:
+            hints = typing.get_type_hints(cls.__init__, names)
+            wanted = [name for name in hints if name != "return"]
+        made = {name: self.value(hints[name]) for name in wanted if name not in fields}
         return cls(**made, **fields)
 
     def value(self, hint):
@@ -160,13 +190,19 @@ class Builder:
             return args[0]
         if origin is tuple and args[-1] is not Ellipsis:
             return tuple(self.value(a) for a in args)
-        if origin in (list, tuple, set, frozenset, collections.abc.Sequence, collections.abc.Iterable):
+        if origin in MANY:
             some = [self.value(args[0]) for _ in range(2)]
             return some if origin is list else tuple(some)
         if origin in (dict, collections.abc.Mapping):
             return {self.value(args[0]): self.value(args[1])}
+        if origin is numpy.ndarray:
+            return numpy.linspace(0.1, 0.9, 5)
+        if inspect.isclass(hint) and getattr(hint, "_is_protocol", False):
+            return None
         if origin is collections.abc.Callable:
             return lambda *_, **__: HOSTILE
         if inspect.isclass(hint) and issubclass(hint, enum.Enum):
             return next(iter(hint))
+        if inspect.isclass(hint) and hint.__module__.startswith("llmops_jupyter."):
+            return self.make(hint)
         raise TypeError(f"nothing is known to be a {hint}")

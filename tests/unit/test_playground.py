@@ -245,7 +245,9 @@ def test_a_verdict_says_what_differs(playground):
     playground.add()
     playground.change("C", playground.candidate("A").template, {})
     verdict = playground.run().verdict()
-    assert verdict.startswith("B against A: another text, temperature 0.5 instead of the usual one, ")
+    assert verdict.startswith(
+        "B against A: another text, temperature 0.5 instead of the usual one, "
+    )
     assert "% of the words shared" in verdict
     assert verdict.endswith("C against A: the same answer.")
 
@@ -290,7 +292,7 @@ def test_rows_of_a_data_set_are_answered_by_all(playground, greet):
     assert made.status == "done"
     assert list(made.answers("A").values())[:2] == ["echo Greet x.", "echo Greet y."]
     assert list(made.answers("B").values())[2] == "failed: too long"
-    assert list(made.answers("B").values())[0] == "echo Bye x from Bob"
+    assert next(iter(made.answers("B").values())) == "echo Bye x from Bob"
     assert "B: 3/3 rows" in made.progress
     playground.variables = {"rows": [{"name": "v"}], "other": "b"}
     made = playground.start_sample("rows", 500)
@@ -408,7 +410,7 @@ def test_a_comparison_is_handed_over_as_a_line(playground):
 
 @pytest.mark.parametrize(
     "text",
-    ["a", "-x", "a b", "it's", 'say "hi"', "", "\\", "a b\\", "'x", '"', 'a"b', '\' and " x'],
+    ["a", "-x", "a b", "it's", 'say "hi"', "", "\\", "a b\\", "'x", '"', 'a"b', "' and \" x"],
 )
 def test_words_are_quoted_as_lines_are_cut(text):
     assert [w.text for w in split_line(quoted(text))] == [text]

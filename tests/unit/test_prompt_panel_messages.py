@@ -236,9 +236,7 @@ def test_cells_are_made_to_copy(panel, browser):
     assert panel.made["values"] == "name = 'Bob'"
     browser.send("add")
     browser.send("compare", data="people", metric="exact")
-    assert (
-        panel.made["text"] == "%evaluate compare greet@1 greet@1 --data people --metric exact"
-    )
+    assert panel.made["text"] == "%evaluate compare greet@1 greet@1 --data people --metric exact"
     assert "Name a data set" in browser.send("compare", data=" ", metric="")["said"]
 
 
@@ -356,6 +354,14 @@ def test_no_script_of_a_panel_sets_markup_or_asks_a_server(file):
     for word in (
         *("innerHTML", "insertAdjacentHTML", "outerHTML", "document.write", "srcdoc", "eval("),
         *("fetch(", "XMLHttpRequest", "sendBeacon", "WebSocket", "import(", "new Function"),
-        *('"script"', '"iframe"', 'element("img"', '"object"', '"embed"', ".src =", "style.cssText"),
+        *(
+            '"script"',
+            '"iframe"',
+            'element("img"',
+            '"object"',
+            '"embed"',
+            ".src =",
+            "style.cssText",
+        ),
     ):
         assert word not in code

@@ -297,7 +297,7 @@ class Map(Picture):
                 continue
             dots = plane[[place[i] for i in cluster.ids]]
             axes.annotate(
-                f"{', '.join(cluster.words[:3])} ({cluster.change})",
+                cut(f"{', '.join(cluster.words[:3])} ({cluster.change})", 60),
                 (np.median(dots[:, 0]), np.quantile(dots[:, 1], 0.9)),
                 xytext=(0, 10),
                 textcoords="offset points",
