@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-# What a terminal obeys: a name in a message may hold it.
-_OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# What a terminal obeys, and what nothing can print: a name in a message may hold it.
+_OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class LLMOpsError(Exception):

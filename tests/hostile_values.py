@@ -73,10 +73,7 @@ class Live(HTMLParser):
                 self.found.append(f"{tag} {name}={said[:60]}")
 
     def handle_endtag(self, tag):
-        if tag in self.inside:
-            while self.inside.pop() != tag:
-                pass
-        else:
+        if not self.inside or self.inside.pop() != tag:
             self.found.append(f"</{tag}>")
 
     def handle_data(self, data):

@@ -85,7 +85,8 @@ def completion_bundle(done: Completion) -> tuple[dict[str, Any], dict[str, Any]]
         "text/markdown": completion_markdown(done),
         "text/plain": visible(completion_text(done)),
     }
-    return data, {"llmops": {"trace_id": done.trace_id, "prompt_version": done.prompt_version}}
+    facts = {"trace_id": done.trace_id, "prompt_version": done.prompt_version}
+    return data, {"llmops": {name: visible(text) for name, text in facts.items()}}
 
 
 def plain(value: Any) -> Any:

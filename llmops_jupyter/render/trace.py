@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmops_jupyter.render.calls import call_text
+from llmops_jupyter.render.controls import visible
 from llmops_jupyter.render.html import bundle, cut, escaped
 from llmops_jupyter.render.quantities import quantity
 
@@ -15,7 +16,7 @@ TRACE_MIME = "application/vnd.llmops.trace.v1+json"
 def trace_bundle(trace: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The MIME bundle of a trace given as plain JSON values (`Trace.as_dict`)."""
     data = {TRACE_MIME: dict(trace), **bundle(trace_text(trace), trace_html(trace))}
-    return data, {"llmops": {"trace_id": trace["trace_id"]}}
+    return data, {"llmops": {"trace_id": visible(trace["trace_id"])}}
 
 
 def _ordered(trace: Mapping[str, Any]) -> list[tuple[int, Mapping[str, Any]]]:

@@ -35,7 +35,6 @@ rows = [{{"evil": KEPT, "expected": KEPT, "topic": KEPT}} for _ in range(12)]
 CELLS = (
     "%%prompt evil\n{{ evil }}",
     "%%prompt evil --over rows\nother {{ evil }}",
-    "%prompt list",
     "%prompt history evil",
     "%prompt diff evil@1 evil@2",
     "%trace show",
@@ -129,10 +128,10 @@ def test_nothing_in_a_notebook_runs_or_is_fetched(lab, page, tmp_path, store, wa
     run_all(page, address)
     for panel in PANELS:
         page.locator(panel).wait_for(timeout=120_000)
-    page.get_by_role("button", name="Run all").last.click()
+    page.locator(".llmops-try").get_by_role("button", name="Run all").click()
     page.locator(".llmops-try").get_by_text("A: done").wait_for()
     notebook = saved(page, path, len(CELLS) + 1)
-    for cell in notebook.cells[1:]:
+    for cell in notebook.cells[1:-1]:  # of labelling a notebook keeps how far it is
         assert "pwned" in str(cell.outputs), cell.source
     outputs = page.locator(".jp-Notebook")
     outputs.evaluate(

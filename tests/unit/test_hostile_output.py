@@ -258,7 +258,9 @@ def check(data):
     if "text/markdown" in data:
         assert OBEYED.findall(data["text/markdown"]) == []
         check_inert(data["text/markdown"])
-    assert json.dumps(data)
+    # A message to the notebook; a trace from the store has no halves of characters that one could not hold.
+    sent = {kind: made for kind, made in data.items() if kind != render.trace.TRACE_MIME}
+    assert json.dumps(sent, ensure_ascii=False).encode()
 
 
 @pytest.mark.parametrize("name", shown())
@@ -272,7 +274,8 @@ def test_what_a_class_shows_is_neither_live_nor_obeyed(name, ws, builder, reques
     seen = 0
     for attribute in filter(SHOWS.fullmatch, dir(cls)):
         found = getattr(made, attribute)()
-        data = found[0] if isinstance(found, tuple) else found
+        data, metadata = found if isinstance(found, tuple) else (found, {})
+        assert json.dumps(metadata, ensure_ascii=False).encode()
         if attribute == "_repr_png_":
             assert data.startswith(PNG)
         elif isinstance(data, dict):
@@ -413,7 +416,7 @@ def test_a_gate_s_reports_hold_nothing_live(builder):
 
 def test_an_error_is_one_line_that_no_terminal_obeys():
     (line,) = errors.LLMOpsError(HOSTILE)._render_traceback_()
-    assert OBEYED.findall(line.replace("\ud800", "")) == []
+    assert OBEYED.findall(line) == []
 
 
 def test_a_picture_shows_what_looks_like_a_formula_as_it_is():
