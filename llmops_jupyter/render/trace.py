@@ -150,4 +150,4 @@ def trace_html(trace: Mapping[str, Any]) -> str:
         where = f"{trace['notebook']} cell {trace['cell_id']} [{trace['execution_count']}]"
         blocks.append(f"<div><small>from {escaped(where)}</small></div>")
     blocks += [f"<div>score {escaped(_score(s))}</div>" for s in trace["scores"]]
-    return f"<div class='llmops-trace'>{''.join(blocks)}</div>"
+    return f"<div class='llmops-trace' style='overflow-wrap:anywhere'>{''.join(blocks)}</div>"
