@@ -41,6 +41,7 @@ GROUPS = {
 }
 ONLY_IN_NOTEBOOKS = {
     ("prompt", "load"),
+    ("prompt", "panel"),
     ("rag", "panel"),
     ("finetune", "panel"),
     ("monitor", "watch"),
@@ -86,7 +87,7 @@ class Terminal:
     def progress(self) -> Callable[[str], None]:
         def show(text: str) -> None:
             if not self.quiet and sys.stderr.isatty():
-                sys.stderr.write(f"\r{text}\x1b[K")
+                sys.stderr.write(f"\r{output.for_reader(text, sys.stderr)}\x1b[K")
                 self._shown = True
 
         return show
@@ -205,7 +206,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return int(result.value.get("exit", 0)) if isinstance(result.value, dict) else 0
     except LLMOpsError as e:
         said = advice.in_terminal(" ".join(str(e).split()), commands())
-        print(f"{type(e).__name__}: {said}", file=sys.stderr)
+        print(f"{type(e).__name__}: {output.for_reader(said, sys.stderr)}", file=sys.stderr)
         return monitoring.error_code(given)
     except OSError as e:
         if e.filename is not None or e.errno not in output.FAULTS:
@@ -234,7 +235,8 @@ def show(result: Result, *, as_json: bool) -> None:
         elif hasattr(view, "ansi") and sys.stdout.isatty():
             print(view.ansi())
         else:
-            print(advice.in_terminal(view, commands()) if isinstance(view, Advice) else view)
+            said = advice.in_terminal(view, commands()) if isinstance(view, Advice) else str(view)
+            print(output.for_reader(said))
 
 
 def as_plain(value: Any) -> Any:

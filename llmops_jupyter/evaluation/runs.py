@@ -16,6 +16,7 @@ from llmops_jupyter.evaluation.scoring import Item, ScoredMetric
 from llmops_jupyter.evaluation.summary import Summary, summarise
 from llmops_jupyter.prompts.journal import completion_from_json
 from llmops_jupyter.records import load_pandas
+from llmops_jupyter.render.html import bundle, escaped
 from llmops_jupyter.store import Store
 
 if TYPE_CHECKING:
@@ -204,18 +205,17 @@ class EvaluationRun:
         return f"EvaluationRun({self.title()!r})"
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        import html
 
         lowest = [{k: v for k, v in r.items() if k != "trace_id"} for r in self.worst()]
         name = next(iter(self.metrics), "")
-        blocks = [f"<p>{html.escape(self.title())}</p>", render.table_html(self.summary_rows())]
-        blocks += [f"<p><em>{html.escape(note)}</em></p>" for note in self.notes]
+        blocks = [f"<p>{escaped(self.title())}</p>", render.table_html(self.summary_rows())]
+        blocks += [f"<p><em>{escaped(note)}</em></p>" for note in self.notes]
         if lowest:
             shown = f"the first {len(lowest)} answers by {name}, worst first" if name else "answers"
             blocks.append(
-                f"<details><summary>{html.escape(shown)}</summary>{render.table_html(lowest)}</details>"
+                f"<details><summary>{escaped(shown)}</summary>{render.table_html(lowest)}</details>"
             )
-        return {"text/html": "".join(blocks), "text/plain": str(self)}
+        return bundle(str(self), "".join(blocks))
 
 
 def load(store: Store, run_id: int, *, cluster: str = "", answers: bool = True) -> EvaluationRun:

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from llmops_jupyter.render.html import cut
 from llmops_jupyter.render.plots import GOOD, INK, NEUTRAL, Picture, new_figure, paint
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Curves(Picture):
         axes.set_xlim(0, max(run.steps, 1))
         axes.set_xlabel("step")
         axes.set_ylabel("loss (nats for a token)")
-        axes.set_title(f"{run.name} · {run.id}", fontsize="medium", loc="left", color=INK)
+        axes.set_title(cut(f"{run.name} · {run.id}", 60), fontsize="medium", loc="left", color=INK)
         axes.legend(frameon=False, labelcolor=INK, loc="upper right")
         paint(axes)
         return made

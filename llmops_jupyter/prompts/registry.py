@@ -112,6 +112,14 @@ class Registry(Versions[PromptVersion]):
             )
             return _load(conn, name, version, created=True)
 
+    def equal(self, name: str, content: Content) -> PromptVersion | None:
+        """The version of a prompt that has this content; None if none has."""
+        row = self.store.row(
+            "SELECT version FROM prompt_versions WHERE name = ? AND content_hash = ?",
+            (name, content.digest),
+        )
+        return None if row is None else _load(self.store.read(), name, row[0])
+
     def exists(self, name: str) -> bool:
         return bool(self.store.row("SELECT 1 FROM prompt_versions WHERE name = ?", (name,)))
 

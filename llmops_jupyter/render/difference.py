@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from llmops_jupyter.render.html import DiffLine, diff_html, diff_lines, diff_text
+from llmops_jupyter.render.html import bundle, DiffLine, diff_html, diff_lines, diff_text
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,4 @@ class Difference:
         return {title: diff_lines(*pair) for title, pair in changed.items()}
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        return {
-            "text/html": diff_html(self.before, self.after, self.names),
-            "text/plain": str(self),
-        }
+        return bundle(str(self), diff_html(self.before, self.after, self.names))

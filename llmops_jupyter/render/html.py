@@ -4,30 +4,58 @@ from __future__ import annotations
 
 import difflib
 import html
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
+
+from llmops_jupyter.render.controls import visible
 
 if TYPE_CHECKING:
     from llmops_jupyter.records import Table
 
 MAX_CELL = 300
 MAX_ROWS = 50
+# What pages take for the beginning or the end of a formula, which may have links and styles.
+_FORMULA = re.compile(r"\$|\\(?=[(\[]|begin\b)")
+
+
+def escaped(text: str) -> str:
+    """A text for an element of a page: nothing in it is live, neither as markup nor as a formula.
+
+    Notebooks look for formulas in finished pages, each piece of text by itself: a mark that stands alone begins none.
+    """
+    return _FORMULA.sub(r"<span>\g<0></span>", attribute(text))
+
+
+def attribute(text: str) -> str:
+    """A text for a quoted attribute of an element."""
+    return html.escape(visible(text))
+
+
+def bundle(text: str, page: str) -> dict[str, str]:
+    """What an object shows: text, in which nothing is obeyed, and a page."""
+    return {"text/html": page, "text/plain": visible(text)}
+
+
+def picture(data: str, alt: str) -> str:
+    """A picture inside a page, from its PNG in base64."""
+    return f"<img alt='{attribute(alt)}' style='max-width:100%' src='data:image/png;base64,{data}'>"
 
 
 def cut(value: Any, limit: int = MAX_CELL) -> str:
-    """A value on one line, cut with an ellipsis."""
-    text = " ".join(str("" if value is None else value).split())
+    """A value on one line, cut with an ellipsis; characters that a terminal would obey are shown."""
+    text = visible(" ".join(str("" if value is None else value).split()))
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def table_html(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> str:
     """Rows as an HTML table with every value escaped; at most 50 rows, the rest counted."""
     names = list(columns or (rows[0].keys() if rows else ()))
-    head = "".join(f"<th style='text-align:left'>{html.escape(str(n))}</th>" for n in names)
+    head = "".join(f"<th style='text-align:left'>{escaped(str(n))}</th>" for n in names)
     body = "".join(
         "<tr>"
-        + "".join(f"<td style='text-align:left'>{html.escape(cut(row.get(n)))}</td>" for n in names)
+        + "".join(f"<td style='text-align:left'>{escaped(cut(row.get(n)))}</td>" for n in names)
         + "</tr>"
         for row in rows[:MAX_ROWS]
     )
@@ -41,8 +69,9 @@ def text_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None 
         return "(nothing)"
     names = list(columns or rows[0].keys())
     cells = [[cut(row.get(n), 60) for n in names] for row in rows]
-    widths = [max(len(n), *(len(c[i]) for c in cells)) for i, n in enumerate(names)]
-    lines = ["  ".join(n.ljust(w) for n, w in zip(names, widths, strict=True)).rstrip()]
+    heads = [cut(n, 60) for n in names]
+    widths = [max(len(n), *(len(c[i]) for c in cells)) for i, n in enumerate(heads)]
+    lines = ["  ".join(n.ljust(w) for n, w in zip(heads, widths, strict=True)).rstrip()]
     for row_cells in cells:
         line = "  ".join(c.ljust(w) for c, w in zip(row_cells, widths, strict=True))
         lines.append(line.rstrip())
@@ -58,11 +87,7 @@ def table_bundle(table: Table) -> tuple[dict[str, Any], dict[str, Any]]:
         columns = [c for c in columns if c != "error"]
     if not any(done.verdicts for done in table):
         columns = [c for c in columns if c != "guard"]
-    data = {
-        "text/html": table_html(rows, columns),
-        "text/plain": text_table(rows[:MAX_ROWS], columns),
-    }
-    return data, {}
+    return bundle(text_table(rows[:MAX_ROWS], columns), table_html(rows, columns)), {}
 
 
 @dataclass(frozen=True)
@@ -80,7 +105,7 @@ class DiffLine:
 
 def diff_lines(before: str, after: str, context: int = 3) -> list[DiffLine]:
     """What changed, line by line, with some equal lines around it; nothing for equal texts."""
-    old, new = before.splitlines(), after.splitlines()
+    old, new = _lines_of(before), _lines_of(after)
     found: list[DiffLine] = []
     end = (0, 0)
     for group in difflib.SequenceMatcher(None, old, new).get_grouped_opcodes(context):
@@ -97,6 +122,11 @@ def diff_lines(before: str, after: str, context: int = 3) -> list[DiffLine]:
     if found and end[0] < len(old):
         found.append(DiffLine("gap", "", None, None))
     return found
+
+
+def _lines_of(text: str) -> list[str]:
+    """Lines by newline alone: other separators are shown as what they are."""
+    return text.removesuffix("\n").split("\n") if text else []
 
 
 def _unified(lines: Sequence[DiffLine], names: tuple[str, str]) -> list[str]:
@@ -125,9 +155,11 @@ def _range(numbers: Sequence[int]) -> str:
 
 def diff_text(before: str, after: str, names: tuple[str, str], *, colour: bool = False) -> str:
     """A unified difference; with `colour`, as ANSI colours for a terminal."""
-    lines = _unified(diff_lines(before, after), names) if before != after else []
-    if len(lines) < 3:
-        return f"{names[0]} and {names[1]} are equal"
+    old, new = map(visible, names)
+    found = diff_lines(visible(before), visible(after)) if before != after else []
+    lines = _unified(found, (old, new))
+    if not found:
+        return f"{old} and {new} are equal"
     if not colour:
         return "\n".join(lines)
     codes = {"+": "32", "-": "31", "@": "36"}
@@ -143,9 +175,9 @@ def diff_html(before: str, after: str, names: tuple[str, str]) -> str:
         "-": "background:rgba(248,81,73,.2)",
         "@": "opacity:.6",
     }
-    lines = diff_text(before, after, names).splitlines()
+    lines = diff_text(before, after, names).split("\n")
     spans = (
-        f"<span style='display:block;{styles.get(line[:1], '')}'>{html.escape(line) or '&nbsp;'}</span>"
+        f"<span style='display:block;{styles.get(line[:1], '')}'>{escaped(line) or '&nbsp;'}</span>"
         for line in lines
     )
     return f"<pre style='line-height:1.4'>{''.join(spans)}</pre>"
