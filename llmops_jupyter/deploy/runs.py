@@ -56,7 +56,7 @@ class Step:
         """The step as a row for people."""
         said = self.error or str(self.result.get("summary") or "")
         return {
-            "": MARKS[self.status],
+            "": MARKS.get(self.status, "?"),
             "step": self.name,
             "status": self.status,
             "began": self.started_at[:19].replace("T", " "),

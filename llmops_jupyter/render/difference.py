@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from llmops_jupyter.render.html import bundle, DiffLine, diff_html, diff_lines, diff_text
+from llmops_jupyter.render.html import DiffLine, bundle, diff_html, diff_lines, diff_text
 
 
 @dataclass(frozen=True)

@@ -353,6 +353,7 @@ def pages(builder):
         "html.attribute": ("page", f"<img alt='{render.attribute(HOSTILE)}'>"),
         "html.bundle": ("bundle", render.bundle(HOSTILE, "")),
         "html.cut": ("text", render.html.cut(HOSTILE)),
+        "html.diff_lines": None,  # its lines are what was written; who shows them makes them inert
         "html.diff_html": ("page", render.diff_html(HOSTILE, KEPT + "x", (HOSTILE, HOSTILE))),
         "html.diff_text": ("text", render.diff_text(HOSTILE, "x", (HOSTILE, HOSTILE))),
         "html.escaped": ("page", render.escaped(HOSTILE)),
