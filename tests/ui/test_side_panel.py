@@ -1,0 +1,78 @@
+"""The side panel in a real JupyterLab: the quickstart is seen, compared, promoted and rolled back."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from labs import picture, run_all
+
+import llmops_jupyter as lo
+
+pytestmark = pytest.mark.browser
+
+FOLDER = Path(__file__).parents[2] / "notebooks"
+NAME = "01_quickstart.ipynb"
+
+
+@pytest.fixture
+def panel_built():
+    done = subprocess.run(
+        [sys.executable, "-m", "jupyter", "labextension", "list"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "llmops-jupyter" not in done.stdout + done.stderr:
+        pytest.skip("the side panel is not built (make panel, which needs Node)")
+
+
+def opened_panel(page):
+    page.get_by_role("tab", name="LLM operations").click()
+    panel = page.locator("#llmops-jupyter-panel")
+    panel.get_by_role("tablist", name="Sections").wait_for(timeout=30_000)
+    return panel
+
+
+def aliases(path):
+    with lo.open(path, read_only=True) as ws:
+        found = ws.prompts.history("capital")
+        return {alias: v.version for v in found for alias in v.aliases}
+
+
+@pytest.mark.model
+def test_the_quickstart_arrives_and_a_version_is_promoted_and_rolled_back(
+    lab, page, tmp_path, model_path, panel_built
+):
+    notebook = nbformat.read(FOLDER / NAME, 4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    nbformat.write(notebook, tmp_path / NAME)
+    run_all(page, lab()(NAME))
+    panel = opened_panel(page)
+
+    rows = panel.get_by_role("option")
+    rows.filter(has_text="capital@").first.wait_for(timeout=120_000)
+    page.locator("[data-status=idle]").first.wait_for(timeout=240_000)
+    picture(page, "panel-traces")
+    rows.filter(has_text="capital@").first.dblclick()
+    tree = panel.get_by_role("treegrid")
+    tree.wait_for(timeout=20_000)
+    picture(page, "panel-trace")
+
+    panel.get_by_role("tab", name="Prompts").click()
+    panel.get_by_text("capital", exact=True).first.click()
+    panel.get_by_text("What changed").wait_for(timeout=20_000)
+    picture(page, "panel-prompt")
+    assert panel.get_by_text("removed").count()  # the two versions side by side, told in words too
+    assert aliases(tmp_path) == {"production": 1}
+
+    panel.get_by_role("button", name="Promote").click()
+    dialog = page.get_by_role("dialog")
+    dialog.wait_for(timeout=20_000)
+    picture(page, "panel-promote")
+    print(dialog.inner_text())
