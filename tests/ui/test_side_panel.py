@@ -72,7 +72,21 @@ def test_the_quickstart_arrives_and_a_version_is_promoted_and_rolled_back(
     assert aliases(tmp_path) == {"production": 1}
 
     panel.get_by_role("button", name="Promote").click()
-    dialog = page.get_by_role("dialog")
-    dialog.wait_for(timeout=20_000)
+    panel.get_by_role("form", name="Promote version 2").locator("[type=submit]").click()
+    asked = page.get_by_role("dialog").last
+    asked.get_by_text("version 1").first.wait_for(timeout=20_000)
     picture(page, "panel-promote")
-    print(dialog.inner_text())
+    asked.get_by_role("button", name="Promote").click()
+    back = panel.get_by_role("button", name="Roll production back to version 1")
+    back.wait_for(timeout=20_000)
+    assert aliases(tmp_path) == {"production": 2}
+
+    back.click()
+    asked = page.get_by_role("dialog").last
+    asked.get_by_text("version 1").first.wait_for(timeout=20_000)
+    asked.locator("button.jp-mod-accept").click()
+    back.wait_for(state="detached", timeout=20_000)
+    assert aliases(tmp_path) == {"production": 1}
+    with lo.open(tmp_path, read_only=True) as ws:
+        moves = [c.version for c in ws.prompts.alias_log("capital")]
+    assert moves[-2:] == [2, 1]
