@@ -11,7 +11,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter import __version__
-from llmops_jupyter.cli import advice, doctor, gating, monitoring, output, prompting, upkeep
+from llmops_jupyter.cli import (
+    advice,
+    doctor,
+    gating,
+    monitoring,
+    output,
+    prompting,
+    serving,
+    upkeep,
+)
 from llmops_jupyter.commands import Advice, Result, Rows, options
 from llmops_jupyter.commands.parsing import add_arguments, literal, options_first
 from llmops_jupyter.errors import LLMOpsError, OptionError
@@ -97,7 +106,7 @@ def build() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"llmops-jupyter {__version__}")
     groups = parser.add_subparsers(dest="group", required=True, metavar="COMMAND")
     _add_group_commands(groups, common)
-    for module in (prompting, gating, doctor, upkeep):
+    for module in (prompting, gating, serving, doctor, upkeep):
         module.add_commands(groups, common)
     return parser
 
