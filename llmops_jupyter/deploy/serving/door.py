@@ -60,7 +60,7 @@ class Door:
             try:
                 self._check(scope, headers, entry)
                 await self._app(scope, receive, told)
-            except Exception as e:  # noqa: BLE001 - every error is told as an object
+            except Exception as e:
                 found = refusal_of(e)
                 if entry["begun"]:
                     raise

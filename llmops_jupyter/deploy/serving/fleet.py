@@ -155,7 +155,7 @@ class Fleet:
         except (LLMOpsError, OSError) as e:
             self._again = time.monotonic() + AGAIN_S
             self.problem = f"{_refs(now)} cannot be loaded: {' '.join(str(e).split())}"
-            LOG.error("%s; %s goes on", self.problem, _refs(self._state.live))
+            LOG.warning("%s; %s goes on", self.problem, _refs(self._state.live))
             return False
         with self._lock:
             before, self._state = self._state, state

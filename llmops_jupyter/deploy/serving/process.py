@@ -277,7 +277,7 @@ def _spawn(
     log.unlink(missing_ok=True)
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(handle, "wb") as file:
-        child = subprocess.Popen(
+        child = subprocess.Popen(  # noqa: S603 - this interpreter with words of our own
             command,
             stdin=subprocess.DEVNULL,
             stdout=file,

@@ -11,7 +11,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from llmops_jupyter.deploy.serving.application import application
 from llmops_jupyter.deploy.serving.service import Service
@@ -24,8 +24,10 @@ WATCH_S = 1.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def make(service: Service, sock: socket.socket, began: Callable[[], None]) -> uvicorn.Server:
-    """A server that is not running yet; `began` is called once it accepts requests."""
+def make(
+    service: Service, began: Callable[[], None], log: TextIO | None = None
+) -> uvicorn.Server:
+    """A server that is not running yet; `began` is called once it accepts requests, `log` see `Door`."""
     import uvicorn
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -84,7 +86,7 @@ def make(service: Service, sock: socket.socket, began: Callable[[], None]) -> uv
                     signal.signal(number, handler)
 
     config = uvicorn.Config(
-        application(service),
+        application(service, log),
         http=Protocol,
         ws="none",
         lifespan="off",
@@ -98,9 +100,7 @@ def make(service: Service, sock: socket.socket, began: Callable[[], None]) -> uv
         timeout_keep_alive=int(limits.keep_alive_s),
         timeout_graceful_shutdown=int(limits.drain_s),
     )
-    server = Server(config)
-    server.sock = sock  # type: ignore[attr-defined]
-    return server
+    return Server(config)
 
 
 def run(
@@ -110,7 +110,7 @@ def run(
     parent: tuple[int, float] | None = None,
 ) -> None:
     """Serve until SIGTERM or an interrupt, or until the process `parent` (id and when it was started) has ended."""
-    server = make(service, sock, began)
+    server = make(service, began)
     if parent is not None:
         threading.Thread(target=_watch, args=(server, parent), daemon=True).start()
     try:

@@ -41,7 +41,7 @@ def serve(
     model: str | None = None,
     only_prompt: bool = False,
     limits: Limits | None = None,
-    tell: Callable[[str], None] = lambda text: None,
+    tell: Callable[[str], None] = print,
 ) -> None:
     """Serve a bundle or a deployment until the process is asked to end.
 
