@@ -115,3 +115,11 @@ def served(ws, engine=None, *, keys=None, limits=None, release=None, **options):
         sock.close()
         service.close()
         assert not thread.is_alive()
+
+
+def wait_until(condition, seconds=20.0):
+    """Whether a condition comes to hold within some time."""
+    end = time.monotonic() + seconds
+    while not (held := condition()) and time.monotonic() < end:
+        time.sleep(0.02)
+    return bool(held)

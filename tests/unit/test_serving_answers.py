@@ -246,7 +246,7 @@ def test_a_guard_holds_an_answer_back_until_it_is_checked(tmp_path):
     from deploy_fakes import project
 
     with project(tmp_path / "home") as ws:
-        ws.guard.add("strict", "output:\n  - {check: pii, action: redact}\n")
+        ws.guard.add("strict", "output:\n  - {check: pii, action: modify}\n")
         ws.prompts.save("support", "good {{ q }}")
         release = ws.deploy.build("support", model="tiny", guard="strict", max_tokens=64)
         ws.deploy.promote(release.ref)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,13 +26,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 # How an answer ends that is an error of the interface.
-BROKEN = {
+BROKEN: Mapping[str, Callable[[], Exception]] = {
     "budget": lambda: BudgetError("The budget is used up. Ask whoever runs this server."),
     "deadline": lambda: DeadlineError("The answer took too long."),
     "interrupted": lambda: EngineError("The model was closed while it answered."),
     "error": lambda: EngineError("The model broke off."),
 }
-ASKED_FOR = ("grammar", "schema")
 
 
 class Answering:

@@ -9,7 +9,7 @@ from typing import Any
 
 from llmops_jupyter.deploy.serving.faults import Refusal
 from llmops_jupyter.errors import OptionError, SchemaError
-from llmops_jupyter.records import Message, Tool, ToolCall
+from llmops_jupyter.records import Message, Role, Tool, ToolCall
 
 SAME = (
     *("temperature", "top_p", "top_k", "min_p", "repeat_penalty"),
@@ -154,7 +154,7 @@ def _messages(given: Sequence[Mapping[str, Any]]) -> tuple[Message, ...]:
     open_calls: set[str] = set()
     for number, one in enumerate(given):
         at = f"messages[{number}]"
-        role = "system" if one["role"] == "developer" else one["role"]
+        role: Role = "system" if one["role"] == "developer" else one["role"]
         calls = tuple(_call(c, at) for c in one.get("tool_calls") or ())
         if calls and role != "assistant":
             raise Refusal(400, "Only the assistant has tool_calls.", param=f"{at}.tool_calls")

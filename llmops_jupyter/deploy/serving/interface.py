@@ -6,6 +6,7 @@ import functools
 import json
 import math
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,13 @@ SHOWN = 200
 @functools.cache
 def document() -> dict[str, Any]:
     """The OpenAPI document."""
+    from importlib.metadata import PackageNotFoundError, version
+
     import yaml
 
-    from llmops_jupyter import __version__
-
     read: dict[str, Any] = yaml.safe_load(FILE.read_text("utf-8"))
-    read["info"]["version"] = __version__
+    with suppress(PackageNotFoundError):  # from a folder that was not installed
+        read["info"]["version"] = version("llmops-jupyter")
     return read
 
 

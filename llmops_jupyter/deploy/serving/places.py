@@ -112,7 +112,7 @@ def _holder(port: int) -> str:
 
     try:
         for one in psutil.net_connections(kind="tcp"):
-            if one.status == psutil.CONN_LISTEN and one.laddr.port == port and one.pid:
+            if one.status == psutil.CONN_LISTEN and one.laddr and one.laddr[1] == port and one.pid:
                 return f"{psutil.Process(one.pid).name()!r} (process {one.pid})"
     except (psutil.Error, OSError):
         pass

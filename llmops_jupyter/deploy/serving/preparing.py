@@ -183,9 +183,9 @@ def _template(
     values = with_place(variables, loaded.options.documents is not None)
     filled = fill_stretches(content.template, values)
     if place is None and asked.variables is None:
-        before, after = turns, ()  # a template that is a system message only stands before all
-    else:
-        before, after = (turns[:at], turns[at + 1 :]) if at is not None else (turns, ())
+        at = None  # a template that is a system message only stands before all
+    before = turns if at is None else turns[:at]
+    after = () if at is None else turns[at + 1 :]
     head = tuple(f for f in filled if f.role == "system")
     rest = tuple(f for f in filled if f.role != "system")
     every = _placed(

@@ -41,7 +41,7 @@ def make(
             self._first = self.loop.call_later(limits.header_s, self._late)
 
         def _late(self) -> None:
-            if self.cycle is None and not self.transport.is_closing():
+            if getattr(self, "cycle", None) is None and not self.transport.is_closing():
                 self.transport.close()
 
         def connection_lost(self, exc: Exception | None) -> None:
