@@ -93,7 +93,9 @@ def test_a_stream_comes_in_pieces_and_ends_with_usage_where_asked_for(client):
         model="support", messages=ASKED, stream=True, stream_options={"include_usage": True}
     )
     chunks = list(stream)
-    pieces = [c.choices[0].delta.content for c in chunks if c.choices and c.choices[0].delta.content]
+    pieces = [
+        c.choices[0].delta.content for c in chunks if c.choices and c.choices[0].delta.content
+    ]
     assert pieces == ["echo", " good", " day"]
     assert [c.choices[0].finish_reason for c in chunks if c.choices][-1] == "stop"
     assert chunks[-1].choices == []
@@ -123,7 +125,9 @@ def test_the_caller_gets_calls_of_its_tools(client, stream):
     )
     if stream:
         chunks = list(made)
-        call = next(c.choices[0].delta.tool_calls for c in chunks if c.choices[0].delta.tool_calls)[0]
+        call = next(c.choices[0].delta.tool_calls for c in chunks if c.choices[0].delta.tool_calls)[
+            0
+        ]
         reason = chunks[-1].choices[0].finish_reason
     else:
         call, reason = made.choices[0].message.tool_calls[0], made.choices[0].finish_reason
@@ -175,7 +179,11 @@ def test_settings_of_the_request_win_over_those_of_the_bundle(service, client):
     )
     sampling = service.engine.requests[-1].sampling
     assert (sampling.temperature, sampling.max_tokens, sampling.top_k) == (0, 9, 3)
-    assert (sampling.seed, sampling.stop, sampling.logit_bias) == (2**32 - 1, ("END",), ((5, -100),))
+    assert (sampling.seed, sampling.stop, sampling.logit_bias) == (
+        2**32 - 1,
+        ("END",),
+        ((5, -100),),
+    )
 
 
 def test_plain_completions_read_the_text_as_it_is(service, client):
@@ -183,7 +191,8 @@ def test_plain_completions_read_the_text_as_it_is(service, client):
     assert [c.text for c in answer.choices] == ["echo one", "echo two"]
     assert service.engine.requests[-1].messages == ()
     text = "".join(
-        c.choices[0].text for c in client.completions.create(model="support", prompt="x", stream=True)
+        c.choices[0].text
+        for c in client.completions.create(model="support", prompt="x", stream=True)
     )
     assert text == "echo x"
 
@@ -216,7 +225,9 @@ def test_each_request_has_an_id_a_trace_and_a_line_in_the_log_without_content(ws
     assert attributes["llmops.deployment"] == "support"
     assert attributes["llmops.deployment.release"] == ws.deploy.get("support@1").short
     line = next(
-        found for text in service.log.getvalue().splitlines() if (found := json.loads(text))["request"] == "mine-1"
+        found
+        for text in service.log.getvalue().splitlines()
+        if (found := json.loads(text))["request"] == "mine-1"
     )
     assert (line["status"], line["release"], line["output_tokens"]) == (200, "support@1", 3)
     assert "secret" not in service.log.getvalue()
@@ -235,7 +246,10 @@ def test_figures_stand_under_the_names_of_vllm_and_of_opentelemetry(service, cli
 def test_a_bundle_is_served_without_the_project(ws, tmp_path):
     import llmops_jupyter as lo
 
-    with lo.open(tmp_path / "own.db") as own, served(own, release=ws.deploy.get("support@1")) as found:
+    with (
+        lo.open(tmp_path / "own.db") as own,
+        served(own, release=ws.deploy.get("support@1")) as found,
+    ):
         body = {"model": "support", "messages": ASKED}
         answer = httpx.post(f"{found.url}/v1/chat/completions", json=body).json()
         assert answer["choices"][0]["message"]["content"] == "echo good day"
@@ -251,10 +265,13 @@ def test_a_guard_holds_an_answer_back_until_it_is_checked(tmp_path):
         release = ws.deploy.build("support", model="tiny", guard="strict", max_tokens=64)
         ws.deploy.promote(release.ref)
         writer = Writer(lambda text: "write to ann@example.com today")
-        with served(ws, writer) as found, openai.OpenAI(
-            base_url=f"{found.url}/v1", api_key="none", max_retries=0
-        ) as client:
-            chunks = list(client.chat.completions.create(model="support", messages=ASKED, stream=True))
+        with (
+            served(ws, writer) as found,
+            openai.OpenAI(base_url=f"{found.url}/v1", api_key="none", max_retries=0) as client,
+        ):
+            chunks = list(
+                client.chat.completions.create(model="support", messages=ASKED, stream=True)
+            )
     pieces = [c.choices[0].delta.content for c in chunks if c.choices[0].delta.content]
     assert len(pieces) == 1
     assert "ann@example.com" not in pieces[0]

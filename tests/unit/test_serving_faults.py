@@ -47,14 +47,29 @@ def chat(**more):
         (b"\xff\xfe", 400, None, "UTF-8"),
         (b'{"model": "support", "messages": NaN}', 400, None, "no number"),
         (b"[" * 100_000, 400, None, "not JSON"),
-        (b'{"model": "support", "messages": [{"role": "user", "content": "\\ud800"}]}', 400, None, "surrogate"),
+        (
+            b'{"model": "support", "messages": [{"role": "user", "content": "\\ud800"}]}',
+            400,
+            None,
+            "surrogate",
+        ),
         ({"messages": []}, 400, "model", "required"),
         (chat(messages=[]), 400, "messages", "empty"),
         (chat(messages="x"), 400, "messages", "array"),
         (chat(messages=[{"role": "king", "content": "x"}]), 400, "messages[0].role", "king"),
         (chat(messages=[{"role": "user"}]), 400, "messages[0].content", "content"),
-        (chat(messages=[{"role": "tool", "tool_call_id": "x", "content": "y"}]), 400, "messages[0].tool_call_id", "follows"),
-        (chat(messages=[{"role": "user", "content": [{"type": "image_url"}]}]), 400, "messages[0].content", "no images"),
+        (
+            chat(messages=[{"role": "tool", "tool_call_id": "x", "content": "y"}]),
+            400,
+            "messages[0].tool_call_id",
+            "follows",
+        ),
+        (
+            chat(messages=[{"role": "user", "content": [{"type": "image_url"}]}]),
+            400,
+            "messages[0].content",
+            "no images",
+        ),
         (chat(temperature=9), 400, "temperature", "maximum"),
         (chat(max_tokens=0), 400, "max_tokens", "minimum"),
         (chat(tempeature=1), 400, "tempeature", "Did you mean 'temperature'"),
@@ -63,8 +78,18 @@ def chat(**more):
         (chat(stream_options={}), 400, "stream_options", "stream"),
         (chat(top_logprobs=2), 400, "top_logprobs", "logprobs"),
         (chat(tool_choice="required"), 400, "tool_choice", "tools"),
-        (chat(response_format={"type": "json_schema"}), 400, "response_format.json_schema", "json_schema"),
-        (chat(response_format={"type": "json_schema", "json_schema": {"schema": {"type": "x"}}}), 400, "response_format.json_schema.schema", "valid"),
+        (
+            chat(response_format={"type": "json_schema"}),
+            400,
+            "response_format.json_schema",
+            "json_schema",
+        ),
+        (
+            chat(response_format={"type": "json_schema", "json_schema": {"schema": {"type": "x"}}}),
+            400,
+            "response_format.json_schema.schema",
+            "valid",
+        ),
         (chat(n=99), 400, "n", "maximum"),
         (chat(model="gpt-9"), 404, "model", "no model"),
     ],
@@ -286,7 +311,9 @@ def test_on_a_full_disk_answers_go_on_and_readiness_goes_down(ws, monkeypatch):
 def test_running_requests_are_answered_while_the_server_ends(ws):
     writer = Writer(lambda text: "a b c d e f g h", wait=0.1)
     with served(ws, writer) as service:
-        with httpx.stream("POST", f"{service.url}{CHAT}", json=chat(stream=True), timeout=30) as answer:
+        with httpx.stream(
+            "POST", f"{service.url}{CHAT}", json=chat(stream=True), timeout=30
+        ) as answer:
             lines = answer.iter_lines()
             next(lines)
             service.server.drain()

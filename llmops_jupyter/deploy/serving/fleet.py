@@ -95,7 +95,7 @@ class Fleet:
         self._options = {"purse": project.prompts.find_purse, **options}
         self._lock = threading.Lock()
         self._ended = threading.Event()
-        self._again = 0.0
+        self._failed, self._again = -1, 0.0
         self._checked = time.monotonic()
         now = releases.live(project.store, name)
         if now.release is None:
@@ -142,10 +142,11 @@ class Fleet:
         Where the new release cannot be loaded, what is in service stays so, and `problem` says why.
         """
         store = self._project.store
-        if releases.changed(store, self.name) == self._state.live.changed:
+        changed = releases.changed(store, self.name)
+        if changed == self._state.live.changed:
             self.problem = ""
             return False
-        if self.problem and time.monotonic() < self._again:
+        if changed == self._failed and time.monotonic() < self._again:
             return False
         now = releases.live(store, self.name)
         if now.release is None:
@@ -153,7 +154,7 @@ class Fleet:
         try:
             state = self._with(now)
         except (LLMOpsError, OSError) as e:
-            self._again = time.monotonic() + AGAIN_S
+            self._failed, self._again = now.changed, time.monotonic() + AGAIN_S
             self.problem = f"{_refs(now)} cannot be loaded: {' '.join(str(e).split())}"
             LOG.warning("%s; %s goes on", self.problem, _refs(self._state.live))
             return False

@@ -17,7 +17,7 @@ from llmops_jupyter.errors import DeployError, OptionError, missing_dependency, 
 
 BEGIN_S, STEP_S, END_S = 300.0, 0.1, 60.0
 HOST, PORT = "127.0.0.1", 8000
-PARENT, KEY = "LLMOPS_SERVING_PARENT", "LLMOPS_SERVING_KEY"
+PARENT, KEY, LOG = "LLMOPS_SERVING_PARENT", "LLMOPS_SERVING_KEY", "LLMOPS_SERVING_LOG"
 # Servers that this process has started, so that it notices when they end.
 _CHILDREN: dict[int, subprocess.Popen[bytes]] = {}
 
@@ -271,7 +271,7 @@ def _spawn(
 
     root = str(Path(__file__).parents[3])
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), KEY: key_id}
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), KEY: key_id, LOG: str(log)}
     pid, created = own_mark()
     env[PARENT] = "" if outlive else f"{pid}:{created}"
     log.unlink(missing_ok=True)

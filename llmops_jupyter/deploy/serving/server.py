@@ -24,9 +24,7 @@ WATCH_S = 1.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def make(
-    service: Service, began: Callable[[], None], log: TextIO | None = None
-) -> uvicorn.Server:
+def make(service: Service, began: Callable[[], None], log: TextIO | None = None) -> uvicorn.Server:
     """A server that is not running yet; `began` is called once it accepts requests, `log` see `Door`."""
     import uvicorn
     from uvicorn.protocols.http.h11_impl import H11Protocol

@@ -86,6 +86,7 @@ def serve(
             pid,
             created,
             given,
+            log=os.environ.get(process.LOG, ""),
             key_id=os.environ.get(process.KEY, ""),
         )
         server.log_to_stderr()
