@@ -34,7 +34,7 @@ def test_a_port_that_a_server_of_ours_has_names_the_deployment(taken):
     pid, created = os.getpid(), __import__("psutil").Process().create_time()
     word = Serving("support", "127.0.0.1", taken, pid, created, "support")
     process.remember(word)
-    with pytest.raises(DeployError, match="taken by 'support'.*%deploy stop support"):
+    with pytest.raises(DeployError, match=r"taken by 'support'.*%deploy stop support"):
         bound("127.0.0.1", taken)
     with pytest.raises(DeployError, match="served already"):
         process.start("support", port=0)
@@ -114,7 +114,7 @@ def test_ports_and_names_that_cannot_be_are_refused():
 def test_a_process_that_cannot_serve_says_why_and_leaves_no_key(tmp_path):
     with deployment(tmp_path / "home") as ws:
         ws.deploy.get("support").folder.joinpath("more.txt").write_text("")
-        with pytest.raises(DeployError, match="could not be served.*'more.txt' not of the bundle"):
+        with pytest.raises(DeployError, match=r"could not be served.*'more.txt' not of the bundle"):
             ws.deploy.serve("support", port=0)
     from llmops_jupyter.deploy.serving.keys import Keys
 

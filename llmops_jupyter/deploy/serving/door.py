@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from datetime import datetime, timezone
 from typing import Any, TextIO
 
-from llmops_jupyter.deploy.serving.faults import INVALID, Refusal, refusal_of
+from llmops_jupyter.deploy.serving.faults import INVALID, REQUEST, Refusal, refusal_of
 from llmops_jupyter.deploy.serving.service import Service
 
 OPEN = ("/health", "/ready", "/metrics")
@@ -44,6 +44,7 @@ class Door:
         given = headers.get("x-request-id", "")
         entry: dict[str, Any] = {"id": given if _ID.fullmatch(given) else secrets.token_hex(12)}
         scope["llmops"] = entry
+        REQUEST.set(entry["id"])
         entry["begun"] = False
 
         async def told(message: MutableMapping[str, Any]) -> None:

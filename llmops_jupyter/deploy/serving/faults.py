@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import Any
 
 from llmops_jupyter import errors
@@ -50,6 +51,9 @@ class Refusal(Exception):  # noqa: N818 - an answer of the server, and only insi
             }
         }
 
+
+# The id of the request that is being answered, for the log.
+REQUEST: ContextVar[str] = ContextVar("request", default="")
 
 # What is told of each kind of error; of those on the server's side only the kind, since their messages name files.
 _KINDS: tuple[tuple[type[Exception], int, str, str | None, str], ...] = (

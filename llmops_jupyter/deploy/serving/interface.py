@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -89,6 +88,9 @@ def check(name: str, body: dict[str, Any]) -> None:
     except (RecursionError, OverflowError) as e:
         raise Refusal(400, "The body is nested too deeply. Send plainer values.") from e
     if error is None:
+        for key, value in given.items():
+            if known[key].get("type") == "integer" and isinstance(value, float):
+                body[key] = int(value)  # 5.0 is a whole number to JSON's schemas
         return
     param = _path(error.absolute_path)
     if error.validator == "required" and not param:
@@ -114,8 +116,3 @@ def _path(parts: Iterable[str | int]) -> str | None:
 
 def _no_number(text: str) -> float:
     raise ValueError(f"{text} is no number of JSON")
-
-
-def is_finite(value: Any) -> bool:
-    """Whether a value is a number that is neither infinite nor none."""
-    return isinstance(value, int | float) and math.isfinite(value)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from llmops_jupyter.deploy.serving.application import application
+from llmops_jupyter.deploy.serving.faults import REQUEST
 from llmops_jupyter.deploy.serving.service import Service
 
 if TYPE_CHECKING:
@@ -141,6 +142,8 @@ class _Lines(logging.Formatter):
             "level": record.levelname.lower(),
             "message": record.getMessage(),
         }
+        if REQUEST.get():
+            line["request"] = REQUEST.get()
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)
         return json.dumps(line)
