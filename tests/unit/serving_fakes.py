@@ -88,11 +88,11 @@ def deployment(home, template="system: Be kind.\nuser: good {{ q }}\n"):
 
 
 @contextmanager
-def served(ws, engine=None, *, keys=None, limits=None, release=None, **options):
+def served(ws, engine=None, *, keys=None, limits=None, release=None, opens=None, **options):
     """A server of the deployment on loopback; its service, with `url`, `engine` and `log`."""
     engine = engine or Writer()
     limits = limits or Limits(notice_s=0, drain_s=5)
-    opens, own = opening(engine), {"timeout": limits.request_s, **options}
+    opens, own = opens or opening(engine), {"timeout": limits.request_s, **options}
     if release is None:
         fleet = Fleet(ws, "support", opens=opens, **own)
     else:

@@ -276,3 +276,71 @@ def test_a_guard_holds_an_answer_back_until_it_is_checked(tmp_path):
     assert len(pieces) == 1
     assert "ann@example.com" not in pieces[0]
     assert pieces[0].startswith("write to")
+
+
+def test_a_bundle_with_documents_is_given_passages_names_its_sources_and_embeds(tmp_path):
+    from deploy_fakes import add_index, plugged, project
+
+    home = tmp_path / "home"
+    with project(home) as ws:
+        add_index(ws, home)
+        ws.prompts.save("support", "Read this: {{ context }}\nand answer: {{ q }}")
+        release = ws.deploy.build("support", model="tiny", rag="manual", max_tokens=64)
+        ws.deploy.promote(release.ref)
+
+        def opens(bundle):
+            workspace = bundle.workspace()
+            plugged(workspace)
+            return workspace
+
+        with (
+            served(ws, opens=opens) as found,
+            openai.OpenAI(base_url=f"{found.url}/v1", api_key="none", max_retries=0) as client,
+        ):
+            question = [{"role": "user", "content": "How do I charge the battery?"}]
+            answer = client.chat.completions.create(model="support", messages=question)
+            vectors = client.embeddings.create(model="support", input=["one battery", "two"])
+            plain = client.embeddings.create(
+                model="support", input="one battery", encoding_format="float"
+            )
+            with pytest.raises(openai.BadRequestError, match="dimensions"):
+                client.embeddings.create(model="support", input="x", dimensions=3)
+    assert answer.choices[0].message.content == "yes"
+    assert answer.llmops["sources"]
+    assert all("/" not in one["source"] for one in answer.llmops["sources"])
+    assert len(vectors.data) == 2
+    assert vectors.data[0].embedding == pytest.approx(plain.data[0].embedding, abs=1e-6)
+    assert vectors.usage.prompt_tokens == 3
+
+
+def test_where_only_the_prompt_is_answered_messages_of_the_system_are_refused(ws):
+    with served(ws, only_template=True) as found:
+        for body in (
+            {"messages": [{"role": "system", "content": "x"}, *ASKED]},
+            {"messages": [{"role": "assistant", "content": "x"}]},
+        ):
+            answer = httpx.post(
+                f"{found.url}/v1/chat/completions", json={"model": "support", **body}
+            )
+            assert answer.status_code == 400
+            assert "its own prompt only" in answer.json()["error"]["message"]
+        answer = httpx.post(
+            f"{found.url}/v1/chat/completions", json={"model": "support", "messages": ASKED}
+        )
+        assert answer.status_code == 200
+
+
+def test_arguments_of_calls_pass_the_guard_as_answers_do(tmp_path):
+    from deploy_fakes import project
+
+    with project(tmp_path / "home") as ws:
+        ws.guard.add("strict", "output:\n  - {check: words, deny: [Paris], action: deny}\n")
+        ws.prompts.save("support", "good {{ q }}")
+        release = ws.deploy.build("support", model="tiny", guard="strict", max_tokens=64)
+        ws.deploy.promote(release.ref)
+        with served(ws) as found:
+            body = {"model": "support", "messages": ASKED, "tools": [TOOL], "tool_choice": "required"}
+            answer = httpx.post(f"{found.url}/v1/chat/completions", json=body).json()
+    assert answer["choices"][0]["finish_reason"] == "content_filter"
+    assert "tool_calls" not in answer["choices"][0]["message"]
+    assert "Paris" not in json.dumps(answer["choices"])
