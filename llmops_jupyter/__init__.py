@@ -142,3 +142,10 @@ def unload_ipython_extension(ipython: Any) -> None:
     from llmops_jupyter.magics import unload
 
     unload(ipython)
+
+
+def _jupyter_server_extension_points() -> list[dict[str, Any]]:
+    """Where a Jupyter server finds the routes of the side panel; nothing of that is loaded before it asks."""
+    from llmops_jupyter.server import LLMOpsExtension
+
+    return [{"module": "llmops_jupyter.server", "app": LLMOpsExtension}]

@@ -8,8 +8,12 @@ IPython's own `UsageError` would not.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import Any
+
+# What a terminal obeys, and what nothing can print: a name in a message may hold it.
+_OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class LLMOpsError(Exception):
@@ -17,7 +21,8 @@ class LLMOpsError(Exception):
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows instead of a stack: the kind and the message, on one line."""
-        return [f"{type(self).__name__}: {' '.join(str(self).split())}"]
+        said = _OBEYED.sub("\ufffd", " ".join(str(self).split()))
+        return [f"{type(self).__name__}: {said}"]
 
 
 class OptionError(LLMOpsError, ValueError):
@@ -72,6 +77,14 @@ class StoreVersionError(StoreError):
     """The file was made by a newer release."""
 
 
+class StoreBusyError(StoreError):
+    """Another program has kept the file locked for a long time."""
+
+
+class ConflictError(LLMOpsError):
+    """What was to be changed is no longer as the caller knew it; nothing was changed."""
+
+
 class ModelError(LLMOpsError):
     """A model cannot be found, read or loaded."""
 
@@ -123,6 +136,10 @@ class GuardError(LLMOpsError):
     """
 
     verdicts: tuple[Any, ...] = ()
+
+
+class SendError(LLMOpsError, ConnectionError):
+    """Traces could not be sent to an endpoint; what it has not taken is kept and goes the next time."""
 
 
 class BudgetError(LLMOpsError):

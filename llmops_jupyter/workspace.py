@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -204,6 +204,16 @@ class Workspace:
         )
         return self.data.from_rows_of_traces(name, found)
 
+    def collect(self, name: str, traces: Sequence[str]) -> tuple[Dataset, int]:
+        """Add traces to a data set by their ids, as its next version; see `Datasets.collect`.
+
+        Raises:
+            UnknownNameError: there is no such trace; nothing was added.
+        """
+        found = [self.traces.get(trace).row() for trace in dict.fromkeys(traces)]
+        cleaned = [{**self.tracer.clean(row), "trace_id": row["trace_id"]} for row in found]
+        return self.data.collect(name, cleaned)
+
     def configure(self, **changes: Any) -> Settings:
         """Change settings of this workspace; see `Settings`. They hold from now on."""
         settings = config.changed(self.settings, **changes)
@@ -281,6 +291,7 @@ class Workspace:
         """Free models and close the file. Safe to call twice."""
         if "monitor" in self._stages:
             self._stages["monitor"].close()
+        self.traces.close()
         self.engine.live()
         self.engine.close()
         self.store.close()

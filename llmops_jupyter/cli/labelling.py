@@ -31,7 +31,7 @@ def run_label(terminal: Terminal, values: Mapping[str, Any]) -> Result:
         try:
             _decide(queue, keys, typed)
         except LLMOpsError as e:
-            print(e, file=sys.stderr)
+            print(_plain(str(e)), file=sys.stderr)
     facts = {"labelled": queue.done, "total": queue.total, "name": queue.name, "by": queue.by}
     return Result(facts, (summary(queue),))
 

@@ -24,6 +24,13 @@ def speaks_unicode(stream: Any) -> bool:
     return name.startswith("utf")
 
 
+def for_reader(text: str, stream: Any = None) -> str:
+    """A text as it is for a file or a program, and without what a terminal obeys for a person who reads it there."""
+    from llmops_jupyter.render.controls import visible
+
+    return visible(text) if (stream or sys.stdout).isatty() else text
+
+
 def give_up(error: OSError) -> int:
     """Say that the output cannot be written; when its reader has gone, that is no fault."""
     # What is still buffered cannot be printed either, and the interpreter must not try at its end.

@@ -42,6 +42,7 @@ GROUPS = {
 }
 ONLY_IN_NOTEBOOKS = {
     ("prompt", "load"),
+    ("prompt", "panel"),
     ("rag", "panel"),
     ("finetune", "panel"),
     ("monitor", "watch"),
@@ -54,6 +55,15 @@ ONLY_IN_NOTEBOOKS = {
 RUN = ("prompt", "run")
 # What asks a person stands in `labelling`.
 LABEL = ("evaluate", "label")
+# What only a kernel that lives on can do.
+OPTIONS_IN_NOTEBOOKS = {("trace", "send"): ("background", "stop")}
+ENDINGS = {
+    (
+        "trace",
+        "send",
+    ): "With --once it ends with 0 all sent, 1 an error, 2 some were refused, 3 the endpoint did not answer "
+    "and the rest waits. Without, it goes on until it is interrupted."
+}
 INTERRUPTED = 130
 
 
@@ -78,7 +88,7 @@ class Terminal:
     def progress(self) -> Callable[[str], None]:
         def show(text: str) -> None:
             if not self.quiet and sys.stderr.isatty():
-                sys.stderr.write(f"\r{text}\x1b[K")
+                sys.stderr.write(f"\r{output.for_reader(text, sys.stderr)}\x1b[K")
                 self._shown = True
 
         return show
@@ -125,7 +135,10 @@ def _add_group_commands(groups: Any, common: argparse.ArgumentParser) -> None:
             sub = commands.add_parser(
                 command.name, help=literal(command.summary), parents=[common], allow_abbrev=False
             )
-            add_arguments(sub, command)
+            left_out = OPTIONS_IN_NOTEBOOKS.get((magic, command.name), ())
+            kept = tuple(o for o in command.options if o.name not in left_out)
+            add_arguments(sub, dataclasses.replace(command, options=kept))
+            sub.epilog = ENDINGS.get((magic, command.name))
             sub.set_defaults(_call=_runner(magic, command.name))
         if magic == "prompt":
             prompting.add_run(commands, common)
@@ -194,7 +207,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return int(result.value.get("exit", 0)) if isinstance(result.value, dict) else 0
     except LLMOpsError as e:
         said = advice.in_terminal(" ".join(str(e).split()), commands())
-        print(f"{type(e).__name__}: {said}", file=sys.stderr)
+        print(f"{type(e).__name__}: {output.for_reader(said, sys.stderr)}", file=sys.stderr)
         return monitoring.error_code(given)
     except OSError as e:
         if e.filename is not None or e.errno not in output.FAULTS:
@@ -223,7 +236,8 @@ def show(result: Result, *, as_json: bool) -> None:
         elif hasattr(view, "ansi") and sys.stdout.isatty():
             print(view.ansi())
         else:
-            print(advice.in_terminal(view, commands()) if isinstance(view, Advice) else view)
+            said = advice.in_terminal(view, commands()) if isinstance(view, Advice) else str(view)
+            print(output.for_reader(said))
 
 
 def as_plain(value: Any) -> Any:

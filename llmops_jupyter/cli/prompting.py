@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from llmops_jupyter.cli import output
 from llmops_jupyter.commands import Result, options
 from llmops_jupyter.commands.parsing import add_arguments, literal
 from llmops_jupyter.commands.prompt import settings_of
@@ -109,7 +110,11 @@ def _stream(
     from llmops_jupyter.render import quiet_line
 
     prompts = terminal.workspace.prompts
-    write: Callable[[str], Any] = (lambda _: None) if values["json"] else sys.stdout.write
+
+    def write(text: str) -> None:
+        if not values["json"]:
+            sys.stdout.write(output.for_reader(text))
+
     with prompts.stream(version, variables, unit=values.get("unit"), **chosen) as run:
         for piece in run:
             write(piece)

@@ -74,10 +74,11 @@ class Dataset:
             rows.append({"row": row_id, **row})
             if len(rows) == PREVIEW:
                 break
-        return {
-            "text/html": f"<p>{self.ref}: {self.n_rows:,} rows</p>{render.table_html(rows)}",
-            "text/plain": f"{self.ref}: {self.n_rows:,} rows\n{render.text_table(rows)}",
-        }
+        said = f"{self.ref}: {self.n_rows:,} rows"
+        return render.bundle(
+            f"{said}\n{render.text_table(rows)}",
+            f"<p>{render.escaped(said)}</p>{render.table_html(rows)}",
+        )
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,5 @@ class DatasetDiff:
         return f"{self.summary()}\n{render.text_table(rows)}" if rows else self.summary()
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        return {
-            "text/html": f"<p>{self.summary()}</p>{render.table_html(self._rows())}",
-            "text/plain": str(self),
-        }
+        page = f"<p>{render.escaped(self.summary())}</p>{render.table_html(self._rows())}"
+        return render.bundle(str(self), page)

@@ -90,9 +90,10 @@ class Datasets:
     def list(self) -> list[Dataset]:
         """The highest version of each data set, by name."""
         rows = self.store.rows(
-            "SELECT name, max(version) FROM datasets GROUP BY name ORDER BY name"
+            "SELECT d.* FROM datasets d JOIN (SELECT name, max(version) AS version FROM datasets GROUP BY name) "
+            "USING (name, version) ORDER BY name"
         )
-        return [self._load(self.store.read(), row[0], row[1]) for row in rows]
+        return [self._made(row) for row in rows]
 
     def history(self, name: str) -> Sequence[Dataset]:
         """All versions of a data set, newest first."""
@@ -160,20 +161,28 @@ class Datasets:
 
     def from_rows_of_traces(self, name: str, traces: Iterable[Mapping[str, Any]]) -> Dataset:
         """A data set from traces: trace_id, input, output, then variables and scores as columns."""
-        rows = []
-        for trace in traces:
-            row = {
-                "trace_id": trace["trace_id"],
-                "input": trace["input"],
-                "output": trace["output"],
-            }
-            for extra in (trace.get("variables") or {}, trace.get("scores") or {}):
-                for key, value in extra.items():
-                    row[key if key not in row else f"{key}_"] = value
-            rows.append(row)
+        rows = [_row_of(trace) for trace in traces]
         if not rows:
             raise DataError("No traces match. Widen the filters; %trace list shows what there is.")
         return self.add(name, rows, id_column="trace_id", source="traces")
+
+    def collect(self, name: str, traces: Iterable[Mapping[str, Any]]) -> tuple[Dataset, int]:
+        """The next version of a data set with traces as further rows, and how many of them are new; made if need be.
+
+        A trace that is a row already takes its place anew, with the scores that it has now.
+        """
+        aliases.check_name(KIND, name)
+        with self.store.write():
+            there = self.store.row("SELECT 1 FROM datasets WHERE name = ?", (name,)) is not None
+            # Read inside the write, so that what another process collects meanwhile is not lost.
+            rows = dict(self.get(name).items()) if there else {}
+            before = len(rows)
+            for trace in traces:
+                rows[str(trace["trace_id"])] = _row_of(trace)
+            if not rows:
+                raise DataError("There are no traces to add. Name at least one.")
+            made = self.add(name, Identified(list(rows.items())), source="traces")
+        return made, len(rows) - before
 
     def prepare(
         self,
@@ -278,9 +287,12 @@ class Datasets:
         row = conn.execute(
             "SELECT * FROM datasets WHERE name = ? AND version = ?", (name, version)
         ).fetchone()
+        return self._made(row)
+
+    def _made(self, row: sqlite3.Row) -> Dataset:
         return Dataset(
-            name=name,
-            version=version,
+            name=row["name"],
+            version=row["version"],
             content_hash=row["content_hash"],
             n_rows=row["n_rows"],
             columns=tuple(json.loads(row["columns"])),
@@ -303,6 +315,15 @@ class Identified:
 
     def items(self) -> Iterator[tuple[str, Row]]:
         yield from self._pairs
+
+
+def _row_of(trace: Mapping[str, Any]) -> dict[str, Any]:
+    """A trace as a row of a data set: trace_id, input, output, then variables and scores as columns."""
+    row = {name: trace[name] for name in ("trace_id", "input", "output")}
+    for extra in (trace.get("variables") or {}, trace.get("scores") or {}):
+        for key, value in extra.items():
+            row[key if key not in row else f"{key}_"] = value
+    return row
 
 
 def _is_path(rows: Any) -> bool:

@@ -6,7 +6,6 @@ releases (stage, canary, promote) ask where the deployment stands, and do what i
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -90,12 +89,12 @@ class Outcome:
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
         blocks = [
-            f"<p><strong>{html.escape(self.title())}</strong></p>",
+            f"<p><strong>{render.escaped(self.title())}</strong></p>",
             render.table_html(self.run.rows()),
         ]
         if self.note:
-            blocks.append(f"<p><em>{html.escape(self.note)}</em></p>")
-        return {"text/html": "".join(blocks), "text/plain": str(self)}
+            blocks.append(f"<p><em>{render.escaped(self.note)}</em></p>")
+        return render.bundle(str(self), "".join(blocks))
 
 
 class Pipeline:

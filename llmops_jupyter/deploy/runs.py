@@ -7,7 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -56,7 +56,7 @@ class Step:
         """The step as a row for people."""
         said = self.error or str(self.result.get("summary") or "")
         return {
-            "": MARKS[self.status],
+            "": MARKS.get(self.status, "?"),
             "step": self.name,
             "status": self.status,
             "began": self.started_at[:19].replace("T", " "),
@@ -278,9 +278,14 @@ def _run(store: Store, row: sqlite3.Row) -> PipelineRun:
         Actor.from_text(row["actor"]),
         row["started_at"],
         row["finished_at"],
-        tuple(_step(step) for step in steps),
+        tuple(_ended(_step(step)) if status == INTERRUPTED else _step(step) for step in steps),
         row["content"],
     )
+
+
+def _ended(step: Step) -> Step:
+    """A step as it is once its process has gone."""
+    return replace(step, status=INTERRUPTED) if step.status == RUNNING else step
 
 
 def _step(row: sqlite3.Row) -> Step:

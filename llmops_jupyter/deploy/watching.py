@@ -175,7 +175,7 @@ class Decision:
         marks = {"worse": "✗", "good": "✓", "open": "?"}
         return [
             {
-                "": marks[f.outcome],
+                "": marks.get(f.outcome, "?"),
                 "rule": f.rule.words(),
                 "live": "" if f.live is None else f"{f.live:.3g}",
                 "canary": "" if f.canary is None else f"{f.canary:.3g}",

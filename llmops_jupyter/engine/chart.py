@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.render import plots
+from llmops_jupyter.render.html import cut
 from llmops_jupyter.render.plots import BAD, GOOD, INK, NEUTRAL, Picture, new_figure, paint
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def figure(tuning: Tuning) -> Figure:
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:+g} %")
     axes.set_xlabel("speed, the model as it is = 1 (mean of reading, writing and 16 at once)")
     axes.set_ylabel("perplexity, with 95 % interval")
-    axes.set_title(tuning.model, fontsize=11)
+    axes.set_title(cut(tuning.model, 60), fontsize=11)
     axes.margins(0.18)
     paint(axes)
     return found
@@ -76,7 +77,7 @@ def _draw(axes: Any, one: Candidate, base: float, colour: str) -> None:
     axes.plot([speed], [change], marker, color=colour, markersize=15 if marker == "*" else 7)
     name = f"{one.kind}{' (as it is)' if one.is_original else ''}"
     axes.annotate(
-        name,
+        cut(name, 40),
         (speed, change),
         xytext=(9, 5),
         textcoords="offset points",

@@ -142,6 +142,12 @@ class Engines:
 
         return tune(self._models(), self._store, name, threads=self._settings().threads, **options)
 
+    def tunings(self) -> dict[str, dict[str, Any]]:
+        """What the last tuning of each model came to, by the model's hash; see `Tuning.kept`."""
+        from llmops_jupyter.engine import remembered
+
+        return remembered.tunings(self._store)
+
     def quantize(
         self,
         name: str,

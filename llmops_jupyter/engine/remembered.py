@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.store import Store
@@ -25,6 +26,19 @@ def setting_of(store: Store, digest: str) -> Setting | None:
     from llmops_jupyter.engine.speed import Setting
 
     return Setting(int(found["threads"]), int(found["batch"]))
+
+
+def keep_tuning(store: Store, digest: str, found: Mapping[str, Any]) -> None:
+    """Keep what tuning a model came to, as JSON values."""
+    _write(store, f"tuning:{digest}", dict(found))
+
+
+def tunings(store: Store) -> dict[str, dict[str, Any]]:
+    """What the last tuning of each model came to, by the model's hash."""
+    rows = store.rows(
+        "SELECT key, value FROM settings WHERE key >= 'tuning:' AND key < 'tuning;' ORDER BY key"
+    )
+    return {row[0].removeprefix("tuning:"): json.loads(row[1]) for row in rows}
 
 
 def keep_divergence(store: Store, copy: str, adapter: str, scale: float, found: Divergence) -> None:

@@ -167,6 +167,21 @@ class Tuning:
 
         return figure(self)
 
+    def kept(self) -> list[dict[str, Any]]:
+        """What a list of models shows of it: each candidate with its size, rate of writing and perplexity."""
+        return [
+            {
+                "kind": c.kind,
+                "size": c.size,
+                "tokens_per_s": c.speed.writing.median,
+                "perplexity": c.perplexity,
+                "ratio": None if c.ratio is None else [c.ratio.value, c.ratio.low, c.ratio.high],
+                "tokens": 0 if c.ratio is None else c.ratio.tokens,
+                "chosen": c.kind == self.chosen.kind,
+            }
+            for c in self.candidates
+        ]
+
     def as_dict(self) -> dict[str, Any]:
         """JSON values: everything that was measured, and the choice."""
         from dataclasses import asdict
@@ -181,16 +196,9 @@ class Tuning:
         return "\n".join([text_table(self.rows()), "", *self.lines()])
 
     def _repr_html_(self) -> str:
-        import base64
-        import html
+        from llmops_jupyter.engine.chart import Chart
+        from llmops_jupyter.render import escaped, table_html
 
-        from llmops_jupyter.engine.chart import png
-        from llmops_jupyter.render import table_html
-
-        image = base64.b64encode(png(self)).decode("ascii")
-        lines = "".join(f"<p>{html.escape(line)}</p>" for line in self.lines())
-        alt = "Speed against perplexity of each candidate"
-        return (
-            f"{table_html(self.rows())}<img alt='{alt}' style='max-width:100%' "
-            f"src='data:image/png;base64,{image}'>{lines}"
-        )
+        image = Chart(self).page("Speed against perplexity of each candidate")
+        lines = "".join(f"<p>{escaped(line)}</p>" for line in self.lines())
+        return f"{table_html(self.rows())}{image}{lines}"

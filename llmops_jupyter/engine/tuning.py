@@ -211,6 +211,7 @@ def tune(
         tuning = _measured(
             tuner, kinds, threads, "the bundled text" if text is None else "your text"
         )
+        remembered.keep_tuning(store, model.sha256, {"candidates": tuning.kept()})
         return _kept(models, store, tuner, tuning) if register else tuning
     finally:
         for path in tuner.fresh:

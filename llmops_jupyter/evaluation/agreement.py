@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from llmops_jupyter.evaluation.labelled import Label, labels_of, majority
 from llmops_jupyter.evaluation.runs import EvaluationRun
 from llmops_jupyter.evaluation.scoring import ScoredMetric
 from llmops_jupyter.evaluation.statistics import Estimate, cohens_kappa, krippendorffs_alpha
+from llmops_jupyter.render.html import bundle, escaped
 from llmops_jupyter.store import Store
 
 # Answers that are shown of those on which annotators differ.
@@ -86,13 +86,13 @@ class Agreement:
         return "\n".join(parts)
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        blocks = [f"<p>{'<br>'.join(map(html.escape, self.sentences()))}</p>"]
+        blocks = [f"<p>{'<br>'.join(map(escaped, self.sentences()))}</p>"]
         if self.rows():
             blocks.append(render.table_html(self.rows()))
         if self.disagreements:
             shown = render.table_html(self.disagreements[:SHOWN])
-            blocks.append(f"<p>{html.escape(self.differ())}</p>{shown}")
-        return {"text/html": "".join(blocks), "text/plain": str(self)}
+            blocks.append(f"<p>{escaped(self.differ())}</p>{shown}")
+        return bundle(str(self), "".join(blocks))
 
 
 def agreement(

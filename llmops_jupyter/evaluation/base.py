@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.errors import OptionError
+from llmops_jupyter.evaluation import listing, runs
 from llmops_jupyter.evaluation import rows as evaluation_rows
-from llmops_jupyter.evaluation import runs
 from llmops_jupyter.evaluation.answering import Tell, Work
 from llmops_jupyter.evaluation.metrics.metric import Engines, Metric
 from llmops_jupyter.evaluation.rows import EvaluationRows
@@ -18,6 +18,7 @@ from llmops_jupyter.tracing import Tracer
 
 if TYPE_CHECKING:
     from llmops_jupyter.data import Datasets
+    from llmops_jupyter.evaluation.summary import Summary
     from llmops_jupyter.prompts import Content, Prompts
 
 
@@ -90,9 +91,22 @@ class Runs:
         """A run that was made earlier."""
         return runs.load(self.store, run, cluster=cluster or "")
 
+    def kept(self, before: int | None = None, limit: int = 20) -> Sequence[listing.Kept]:
+        """Runs as a list shows them, newest first: those before a number, or the latest."""
+        return listing.kept(self.store, before, limit)
+
+    def figures(self, run: int) -> Sequence[Summary]:
+        """Each metric's value over a kept run with its interval; the answers' texts are not read.
+
+        Raises:
+            UnknownNameError: there is no such run.
+            DataError: its rows are no longer in the store.
+        """
+        return runs.load(self.store, run, answers=False).summary()
+
     def list(self, limit: int = 50) -> Sequence[Mapping[str, Any]]:
         """The latest runs, newest first."""
-        return runs.listed(self.store, limit)
+        return listing.listed(self.store, limit)
 
     def score(
         self, run: EvaluationRun | int, metrics: Any, *, progress: Tell | None = None

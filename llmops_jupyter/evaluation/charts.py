@@ -164,7 +164,7 @@ class TradeOff(Picture):
                 fontsize=9,
             )
         axes.set_xlabel("output tokens per second (whole run)")
-        axes.set_ylabel(f"{self.metric}{', %' if self.yes_no else ''}, with 95 % interval")
+        axes.set_ylabel(f"{cut(self.metric, 40)}{', %' if self.yes_no else ''}, with 95 % interval")
         axes.set_title("quality, speed, memory (size of the point)", fontsize=11)
         axes.set_xlim(left=0)
         axes.margins(0.18)
@@ -191,7 +191,7 @@ class Intervals(Picture):
                 axes.plot([low, high], [-place, -place], color=colour, linewidth=3)
             axes.plot([estimate.value], [-place], "D" if last else "o", color=colour, markersize=7)
             axes.annotate(
-                name,
+                cut(name, 40),
                 (estimate.value, -place),
                 xytext=(0, 7),
                 textcoords="offset points",
@@ -202,7 +202,7 @@ class Intervals(Picture):
         axes.set_yticks([])
         axes.set_ylim(-len(self.named) + 0.4, 0.9)
         axes.margins(x=0.12)
-        axes.set_xlabel(self.title)
+        axes.set_xlabel(cut(self.title, 90))
         paint(axes)
         return found
 
@@ -237,7 +237,7 @@ class Rounds(Picture):
                     fontsize=9,
                 )
         axes.set_xlabel("training rows")
-        axes.set_ylabel(f"mean of {self.metric}")
+        axes.set_ylabel(f"mean of {cut(self.metric, 40)}")
         axes.margins(x=0.2)
         paint(axes)
         return found

@@ -49,6 +49,7 @@ class Question:
         final: no rows will be added after this look.
         common: compare the rows that both runs have, where they have different ones.
         correction: of p-values where several comparisons are made at once.
+        counted: whether this is a look that is kept, see `looks.glance`.
     """
 
     confidence: float = 0.95
@@ -58,6 +59,7 @@ class Question:
     final: bool = False
     common: bool = False
     correction: str = "holm"
+    counted: bool = True
 
     def __post_init__(self) -> None:
         check_confidence(self.confidence)
@@ -125,14 +127,21 @@ def _draft(
         reasons = "; ".join(f"{n}× {why}" for why, n in aligned.left_out)
         raise DataError(f"No row has a score of {name} in both runs: {reasons or 'no rows'}.")
     family = looks.family_of(a, b, one.identifier)
-    where = looks.look(
-        store,
-        family,
-        aligned.seen(a, b),
-        data_name=a.data_name,
-        confidence=question.confidence,
-        final=question.final,
-        among=among,
+    seen = aligned.seen(a, b)
+    where = (
+        looks.look(
+            store,
+            family,
+            seen,
+            data_name=a.data_name,
+            confidence=question.confidence,
+            final=question.final,
+            among=among,
+        )
+        if question.counted
+        else looks.glance(
+            store, family, seen, data_name=a.data_name, confidence=question.confidence
+        )
     )
     clusters, together = clusters_of(a, b, aligned)
     bounds = one.bounds if one.bounds == other.bounds else None
@@ -248,7 +257,10 @@ def _finish(store: Store, draft: _Draft, question: Question, p_value: float | No
         slice_column=question.slices,
         notes=tuple(_notes(draft, question)),
         runs=(a.id, b.id),
+        columns=tuple(dict.fromkeys(name for item in a.items for name in item.case.row)),
     )
+    if not question.counted:
+        return replace(made, looks_at_data=looks.looks_at(store, a))
     counted = looks.keep(
         store,
         draft.family,
@@ -268,6 +280,11 @@ def _notes(draft: _Draft, question: Question) -> list[str]:
         found.append(
             "the first look was announced as the final one and took the whole error: with this one it is "
             f"{1.2 * (1 - question.confidence):.0%}"
+        )
+    if draft.look.glance:
+        found.append(
+            "this is not counted as a look, so the interval is one that holds however often one looks; %evaluate "
+            f"compare {draft.a.id} {draft.b.id} counts one"
         )
     if draft.together:
         found.append(draft.together)
@@ -327,6 +344,10 @@ def _changed(aligned: Aligned, *, higher_is_better: bool) -> list[ChangedRow]:
             p.a_item.case.output or p.a_item.error,
             p.b_item.case.output or p.b_item.error,
             p.a_item.case.expected,
+            p.a,
+            p.b,
+            p.a_item.trace_id,
+            p.b_item.trace_id,
         )
         for p in aligned.pairs
         if not math.isclose(p.a, p.b, rel_tol=ROUNDING, abs_tol=ROUNDING)

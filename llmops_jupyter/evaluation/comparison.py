@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +11,7 @@ from llmops_jupyter import render
 from llmops_jupyter.evaluation.statistics import Estimate, Interval
 from llmops_jupyter.evaluation.summary import number
 from llmops_jupyter.evaluation.verdict import Verdict
+from llmops_jupyter.render.html import bundle, escaped
 
 SHOWN = 10
 
@@ -26,6 +26,10 @@ class ChangedRow:
     a: str
     b: str
     expected: Any = None
+    a_score: float | None = None
+    b_score: float | None = None
+    a_trace: str = ""
+    b_trace: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The row for a table."""
@@ -71,6 +75,7 @@ class Comparison:
         changed: rows with different scores, those that got worse first.
         slices: the difference within each slice.
         runs: the numbers of the two runs.
+        columns: of the rows, by which they can be sliced.
     """
 
     metric: str
@@ -102,6 +107,7 @@ class Comparison:
     slice_column: str = ""
     notes: tuple[str, ...] = ()
     runs: tuple[int, int] = (0, 0)
+    columns: tuple[str, ...] = ()
 
     def _points(self, value: float, *, signed: bool = True) -> str:
         if self.yes_no and math.isfinite(value):
@@ -248,18 +254,18 @@ class Comparison:
         return f"{self.n_changed} rows changed sides; {shown} of them, those that got worse first:"
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        return {"text/html": self.html(), "text/plain": str(self)}
+        return bundle(str(self), self.html())
 
     def html(self) -> str:
         """The comparison as escaped HTML."""
-        blocks = [f"<p><strong>{html.escape(self.sentence())}</strong></p>"]
+        blocks = [f"<p><strong>{escaped(self.sentence())}</strong></p>"]
         blocks.append(render.table_html([self.row()]))
-        blocks += [f"<p><em>{html.escape(line)}</em></p>" for line in self.facts()]
+        blocks += [f"<p><em>{escaped(line)}</em></p>" for line in self.facts()]
         if self.slices:
             blocks.append(render.table_html(self.slice_rows()))
         if self.changed:
             rows = [c.as_dict() for c in self.changed[:SHOWN]]
-            blocks.append(f"<p>{html.escape(self._changed_title())}</p>{render.table_html(rows)}")
+            blocks.append(f"<p>{escaped(self._changed_title())}</p>{render.table_html(rows)}")
         return "".join(blocks)
 
 
@@ -329,17 +335,17 @@ class Comparisons(Sequence[Comparison]):
         return "\n".join(filter(None, parts))
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        blocks = [f"<p><strong>{html.escape(c.sentence())}</strong></p>" for c in self.comparisons]
+        blocks = [f"<p><strong>{escaped(c.sentence())}</strong></p>" for c in self.comparisons]
         blocks.append(render.table_html(self.rows()))
         lines = filter(None, [self._title(), *self.notes, *self.comparisons[0].facts()])
-        blocks += [f"<p><em>{html.escape(line)}</em></p>" for line in lines]
+        blocks += [f"<p><em>{escaped(line)}</em></p>" for line in lines]
         for c in self.comparisons:
             if c.slices or c.changed:
                 blocks.append(
-                    f"<details><summary>{html.escape(f'{c.metric}: rows and slices')}</summary>{c.html()}"
+                    f"<details><summary>{escaped(f'{c.metric}: rows and slices')}</summary>{c.html()}"
                     "</details>"
                 )
-        return {"text/html": "".join(blocks), "text/plain": str(self)}
+        return bundle(str(self), "".join(blocks))
 
 
 def p_text(p_value: float | None) -> str:

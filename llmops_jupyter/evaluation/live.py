@@ -6,7 +6,6 @@ calls. Since traffic is watched, every interval holds at every look.
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from llmops_jupyter.evaluation.statistics.estimate import ROUNDING
 from llmops_jupyter.evaluation.summary import number
 from llmops_jupyter.evaluation.verdict import Verdict, verdict_of
 from llmops_jupyter.prompts.splitting import ARM, ID, UNIT, Split
+from llmops_jupyter.render.html import bundle, escaped
 from llmops_jupyter.store import Store
 from llmops_jupyter.tracing import values
 
@@ -158,13 +158,13 @@ class LiveComparison:
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
         blocks = [
-            f"<p><strong>{html.escape(self.title())}</strong></p>",
+            f"<p><strong>{escaped(self.title())}</strong></p>",
             render.table_html(self.traffic_rows()),
         ]
         if self.differences:
             blocks.append(render.table_html(self.rows()))
-        blocks += [f"<p><em>{html.escape(note)}</em></p>" for note in self.notes()]
-        return {"text/html": "".join(blocks), "text/plain": str(self)}
+        blocks += [f"<p><em>{escaped(note)}</em></p>" for note in self.notes()]
+        return bundle(str(self), "".join(blocks))
 
 
 def analyse(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from llmops_jupyter.evaluation.runs import EvaluationRun
@@ -20,6 +20,8 @@ from llmops_jupyter.store import Store
 FIRST = 0.8
 # The mixture of a later look is narrowest at so many times the rows of the first one.
 PLANNED = 3
+# And at so many where there was none yet.
+UNPLANNED = 600
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Look:
         planned: rows for which the interval of later looks is narrowest.
         order: hashes of rows seen earlier, in the order in which they were first seen.
         after_final: an earlier look was announced as the only one.
+        glance: it is not counted.
     """
 
     number: int
@@ -41,6 +44,7 @@ class Look:
     planned: int
     order: tuple[str, ...] = ()
     after_final: bool = False
+    glance: bool = False
 
 
 def family_of(a: EvaluationRun, b: EvaluationRun, identifier: str) -> str:
@@ -124,6 +128,28 @@ def look(
         return Look(1, False, 1 - spent, PLANNED * len(rows))
     left = (1 - FIRST) * alpha / max(1, among)
     return Look(number, True, 1 - left, PLANNED * first_n, tuple(seen), announced)
+
+
+def glance(
+    store: Store, family: str, rows: Sequence[SeenRow], *, data_name: str, confidence: float
+) -> Look:
+    """What may be said without counting a look, however often that is asked.
+
+    Rows on which a look was kept are looked at again as in that look, which costs nothing. Others get the share of
+    the error that later looks have, with an interval that holds at every one of them; where no look was kept yet,
+    the mixture is the same for any number of rows, since it must not follow from what was seen.
+    """
+    kept = store.row(
+        "SELECT final FROM comparisons WHERE family = ? AND rows_hash = ? ORDER BY id LIMIT 1",
+        (family, rows_hash(rows)),
+    )
+    final = kept is not None and bool(kept[0])
+    found = look(store, family, rows, data_name=data_name, confidence=confidence, final=final)
+    if kept is not None:
+        return found
+    planned = found.planned if found.sequential else UNPLANNED
+    left = (1 - FIRST) * (1 - confidence)
+    return replace(found, sequential=True, confidence=1 - left, planned=planned, glance=True)
 
 
 def _by_any_name(rows: Sequence[SeenRow], data_name: str) -> dict[object, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 import statistics as plain
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from llmops_jupyter.evaluation.runs import EvaluationRun
 from llmops_jupyter.evaluation.summary import Summary
 from llmops_jupyter.evaluation.variant import Variant
 from llmops_jupyter.prompts.content import Content
+from llmops_jupyter.render.html import bundle, escaped
 from llmops_jupyter.store import Store
 
 if TYPE_CHECKING:
@@ -130,10 +130,10 @@ class ModelComparison:
         return "\n".join([render.text_table(self.rows()), *self.sentences(), *self.notes])
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        lines = "".join(f"<p>{html.escape(text)}</p>" for text in self.sentences())
-        notes = "".join(f"<p><em>{html.escape(text)}</em></p>" for text in self.notes)
+        lines = "".join(f"<p>{escaped(text)}</p>" for text in self.sentences())
+        notes = "".join(f"<p><em>{escaped(text)}</em></p>" for text in self.notes)
         shown = f"{render.table_html(self.rows())}{lines}{notes}"
-        return {"text/html": shown, "text/plain": str(self)}
+        return bundle(str(self), shown)
 
 
 def compare_models(

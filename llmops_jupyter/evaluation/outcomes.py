@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,6 +10,7 @@ from llmops_jupyter import render
 from llmops_jupyter.evaluation.comparison import Comparison
 from llmops_jupyter.evaluation.runs import EvaluationRun
 from llmops_jupyter.evaluation.suites import Gate, Suite
+from llmops_jupyter.render.html import bundle, escaped
 
 Outcome = Literal["passed", "failed", "undecided"]
 # Exit codes of the command; 1 is an error.
@@ -145,15 +145,15 @@ class GateReport:
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
         blocks = [
-            f"<p><strong>{html.escape(self.title())}</strong></p>",
+            f"<p><strong>{escaped(self.title())}</strong></p>",
             render.table_html(self.rows()),
         ]
         for title, rows in self.details():
-            blocks.append(f"<p>{html.escape(title)}</p>{render.table_html(rows)}")
+            blocks.append(f"<p>{escaped(title)}</p>{render.table_html(rows)}")
         if self.difference and not self.passed:
-            blocks.append(f"<pre>{html.escape(self.difference)}</pre>")
-        blocks += [f"<p><em>{html.escape(note)}</em></p>" for note in self.run.notes]
-        return {"text/html": "".join(blocks), "text/plain": str(self)}
+            blocks.append(f"<pre>{escaped(self.difference)}</pre>")
+        blocks += [f"<p><em>{escaped(note)}</em></p>" for note in self.run.notes]
+        return bundle(str(self), "".join(blocks))
 
 
 def _finite(value: float) -> float | None:

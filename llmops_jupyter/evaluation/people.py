@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from llmops_jupyter.evaluation.scoring import ScoredMetric
 from llmops_jupyter.evaluation.statistics import Corrected, Estimate, corrected_mean
 from llmops_jupyter.evaluation.statistics.corrected import LEAST
 from llmops_jupyter.evaluation.tasks import RANDOM, UNCERTAIN, population_of
+from llmops_jupyter.render.html import bundle, escaped
 from llmops_jupyter.store import Store
 
 
@@ -92,9 +92,9 @@ class CorrectedRun:
         return "\n".join([self.sentence(), render.text_table(self.rows()), *self.remarks()])
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        notes = "".join(f"<p><em>{html.escape(said)}</em></p>" for said in self.remarks())
-        shown = f"<p>{html.escape(self.sentence())}</p>{render.table_html(self.rows())}{notes}"
-        return {"text/html": shown, "text/plain": str(self)}
+        notes = "".join(f"<p><em>{escaped(said)}</em></p>" for said in self.remarks())
+        shown = f"<p>{escaped(self.sentence())}</p>{render.table_html(self.rows())}{notes}"
+        return bundle(str(self), shown)
 
     def chart(self) -> Any:
         """The intervals one under the other."""

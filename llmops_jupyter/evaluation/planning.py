@@ -10,6 +10,7 @@ from llmops_jupyter import render
 from llmops_jupyter.errors import OptionError
 from llmops_jupyter.evaluation import looks
 from llmops_jupyter.evaluation.statistics import binary_spread, detectable, rows_needed
+from llmops_jupyter.render.html import bundle, escaped
 
 if TYPE_CHECKING:
     from llmops_jupyter.evaluation.comparison import Comparison
@@ -69,10 +70,9 @@ class Planned:
         return f"{self.sentence()}\n{render.text_table(self._rows())}"
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        import html
 
-        shown = f"<p>{html.escape(self.sentence())}</p>{render.table_html(self._rows())}"
-        return {"text/html": shown, "text/plain": str(self)}
+        shown = f"<p>{escaped(self.sentence())}</p>{render.table_html(self._rows())}"
+        return bundle(str(self), shown)
 
 
 def plan(

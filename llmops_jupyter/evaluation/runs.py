@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from llmops_jupyter.evaluation.scoring import Item, ScoredMetric
 from llmops_jupyter.evaluation.summary import Summary, summarise
 from llmops_jupyter.prompts.journal import completion_from_json
 from llmops_jupyter.records import load_pandas
+from llmops_jupyter.render.html import bundle, escaped
 from llmops_jupyter.store import Store
 
 if TYPE_CHECKING:
@@ -204,22 +205,21 @@ class EvaluationRun:
         return f"EvaluationRun({self.title()!r})"
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        import html
 
         lowest = [{k: v for k, v in r.items() if k != "trace_id"} for r in self.worst()]
         name = next(iter(self.metrics), "")
-        blocks = [f"<p>{html.escape(self.title())}</p>", render.table_html(self.summary_rows())]
-        blocks += [f"<p><em>{html.escape(note)}</em></p>" for note in self.notes]
+        blocks = [f"<p>{escaped(self.title())}</p>", render.table_html(self.summary_rows())]
+        blocks += [f"<p><em>{escaped(note)}</em></p>" for note in self.notes]
         if lowest:
             shown = f"the first {len(lowest)} answers by {name}, worst first" if name else "answers"
             blocks.append(
-                f"<details><summary>{html.escape(shown)}</summary>{render.table_html(lowest)}</details>"
+                f"<details><summary>{escaped(shown)}</summary>{render.table_html(lowest)}</details>"
             )
-        return {"text/html": "".join(blocks), "text/plain": str(self)}
+        return bundle(str(self), "".join(blocks))
 
 
-def load(store: Store, run_id: int, *, cluster: str = "") -> EvaluationRun:
-    """A run that was kept, with its scores.
+def load(store: Store, run_id: int, *, cluster: str = "", answers: bool = True) -> EvaluationRun:
+    """A run that was kept, with its scores; without `answers`, their texts are not read, which its figures do not need.
 
     Raises:
         UnknownNameError: there is none with this number.
@@ -233,7 +233,7 @@ def load(store: Store, run_id: int, *, cluster: str = "") -> EvaluationRun:
             f"There is no evaluation run {run_id}. The latest are: {', '.join(known) or 'none'}. "
             "%evaluate list shows them."
         )
-    items = load_items(store, run_id, row["expected"])
+    items = load_items(store, run_id, row["expected"], answers=answers)
     metrics = {
         facts["name"]: scoring.recorded(store, facts, items, row["expected"])
         for facts in json.loads(row["metrics"])
@@ -258,11 +258,11 @@ def load(store: Store, run_id: int, *, cluster: str = "") -> EvaluationRun:
     )
 
 
-def load_items(store: Store, run_id: int, expected: str) -> list[Item]:
-    """The answers of a run."""
+def load_items(store: Store, run_id: int, expected: str, *, answers: bool = True) -> list[Item]:
+    """The answers of a run; without `answers`, all but their texts."""
+    texts = "LEFT JOIN evaluation_outputs o ON o.id = i.output_id " if answers else ""
     rows = store.rows(
-        "SELECT i.*, o.completion, r.row FROM evaluation_items i "
-        "LEFT JOIN evaluation_outputs o ON o.id = i.output_id "
+        f"SELECT i.*, {'o.completion' if answers else 'NULL AS completion'}, r.row FROM evaluation_items i {texts}"
         "LEFT JOIN dataset_rows r ON r.hash = i.row_hash "
         "WHERE i.run_id = ? ORDER BY i.position, i.repetition",
         (run_id,),
@@ -292,23 +292,6 @@ def load_items(store: Store, run_id: int, expected: str) -> list[Item]:
             )
         )
     return items
-
-
-def listed(store: Store, limit: int = 50) -> Sequence[Mapping[str, Any]]:
-    """The latest runs, newest first, without their answers."""
-    rows = store.rows("SELECT * FROM evaluation_runs ORDER BY id DESC LIMIT ?", (limit,))
-    return [
-        {
-            "run": row["id"],
-            "variant": row["label"],
-            "data": f"{row['data_name']}@{row['data_version']}" if row["data_name"] else "",
-            "rows": row["n_rows"],
-            "metrics": ", ".join(m["name"] for m in json.loads(row["metrics"])),
-            "at": row["started_at"][:16].replace("T", " "),
-            "state": "" if row["finished_at"] else "broken off",
-        }
-        for row in rows
-    ]
 
 
 def forget(store: Store, run_id: int) -> int:

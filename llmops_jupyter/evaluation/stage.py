@@ -94,6 +94,28 @@ class Evaluation(Annotation, Gatekeeping):
         compared = with_notes(compare_all(self.store, found, question), notes)
         return compared if several else compared[0]
 
+    def glance(self, a: int, b: int, metric: str, *, slices: str | None = None) -> Comparison:
+        """Two kept runs compared without a look that counts; nothing is computed by a model, and nothing is kept.
+
+        Args:
+            a: number of the run of the variant that is there.
+            b: of the one that may replace it.
+            metric: by which both were scored.
+            slices: a column whose values are looked at one by one.
+
+        Raises:
+            UnknownNameError: there is no such run, or it has no such metric.
+            DataError: the runs are on different rows, or these are no longer in the store.
+        """
+        from llmops_jupyter.evaluation.comparing import Question, compare_runs
+
+        first, second = self.get(a), self.get(b)
+        if slices:
+            for made in (first, second):
+                _check_column(made, slices)
+        question = Question(slices=slices or "", counted=False)
+        return compare_runs(self.store, first, second, [metric], question)[0]
+
     def plan(
         self,
         data: Any,

@@ -70,9 +70,9 @@ class Adapters:
                 name = self._models().adapter(name).ref
         return self._runs.find(name)
 
-    def list(self) -> builtins.list[Run]:
-        """All runs without their curves, newest first."""
-        return [self._with_adapter(run) for run in self._runs.list()]
+    def list(self, limit: int | None = None) -> builtins.list[Run]:
+        """The newest runs, or all, without their curves, newest first."""
+        return [self._with_adapter(run) for run in self._runs.list(limit)]
 
     def compare(
         self,

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from llmops_jupyter.render.html import cut
 from llmops_jupyter.render.plots import GOOD, INK, NEUTRAL, Picture, new_figure, paint
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from llmops_jupyter.finetune.runs import Run
+
+
+# Points of a curve that are sent to a browser at most.
+MOST_POINTS = 400
+
+
+def thinned(losses: Sequence[tuple[int, float, float]]) -> list[tuple[int, float, float]]:
+    """Fewer points: of several steps the last one, with the mean of their losses."""
+    size = -(-len(losses) // MOST_POINTS) or 1
+    groups = [losses[begin : begin + size] for begin in range(0, len(losses), size)]
+    return [(g[-1][0], statistics.fmean(loss for _, loss, _ in g), g[-1][2]) for g in groups]
 
 
 class Curves(Picture):
@@ -35,7 +49,7 @@ class Curves(Picture):
         axes.set_xlim(0, max(run.steps, 1))
         axes.set_xlabel("step")
         axes.set_ylabel("loss (nats for a token)")
-        axes.set_title(f"{run.name} · {run.id}", fontsize="medium", loc="left", color=INK)
+        axes.set_title(cut(f"{run.name} · {run.id}", 60), fontsize="medium", loc="left", color=INK)
         axes.legend(frameon=False, labelcolor=INK, loc="upper right")
         paint(axes)
         return made

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -33,6 +34,9 @@ JOB, TOKENS, EVENTS, PROCESS, STOP, LOG = (
     "stop",
     "log",
 )
+
+# Bytes of events that are read at a time; the next look goes on from there.
+MOST_AT_ONCE = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -158,9 +162,11 @@ class Events:
         A line that is still being written is left for the next time.
         """
         try:
+            if not self._path.is_file():  # a pipe in its place would be waited for
+                return [], place
             with self._path.open("rb") as file:
                 file.seek(place)
-                text = file.read()
+                text = file.read(MOST_AT_ONCE)
         except OSError:
             return [], place
         whole = text.rpartition(b"\n")[0]
@@ -184,6 +190,14 @@ def mark_process(folder: Path, pid: int | None = None) -> None:
     made = folder / f"{PROCESS}.{os.getpid()}.tmp"
     made.write_text(json.dumps(noted), encoding="utf-8")
     made.replace(folder / PROCESS)
+
+
+def is_starting(folder: Path) -> bool:
+    """Whether the process of a run has been started and has not said so yet."""
+    try:
+        return time.time() - (folder / JOB).stat().st_mtime < 10 and not (folder / PROCESS).exists()
+    except OSError:
+        return False
 
 
 def process_of(folder: Path) -> int | None:

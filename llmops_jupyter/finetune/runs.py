@@ -6,7 +6,6 @@ import builtins
 import json
 import sqlite3
 import threading
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ from llmops_jupyter.finetune import job
 from llmops_jupyter.finetune.curves import Curves
 from llmops_jupyter.finetune.job import Events
 from llmops_jupyter.finetune.recipe import Recipe
-from llmops_jupyter.finetune.told import Told
+from llmops_jupyter.finetune.told import Told, ending
 from llmops_jupyter.store import Store
 
 RUNNING, INTERRUPTED, FAILED = "running", "interrupted", "failed"
@@ -209,9 +208,9 @@ class Runs:
             raise unknown_name("run", name, [*known, *names], "%finetune list shows what there is.")
         return str(row[0])
 
-    def list(self) -> list[Run]:
-        """All runs without their curves, newest first."""
-        return [self._load(run, curves=False) for run in self.ids()]
+    def list(self, limit: int | None = None) -> list[Run]:
+        """The newest runs, or all, without their curves, newest first."""
+        return [self._load(run, curves=False) for run in self.ids()[:limit]]
 
     def get(self, name: str | None = None) -> Run:
         """A run as it is now, by id or by the name of its adapter; the newest if none is named."""
@@ -307,16 +306,21 @@ class Runs:
         self.sync(run)
         row = self._row(run)
         folder = Path(row["folder"])
-        status = row["status"]
-        if status == RUNNING and job.process_of(folder) is None and not _is_starting(folder):
+        if row["status"] == RUNNING and job.process_of(folder) is None:
             # It may have come to its end since its events were read.
             self.sync(run)
             row = self._row(run)
-            status = INTERRUPTED if row["status"] == RUNNING else row["status"]
-        if not curves:
-            return _made(row, status, folder, self._short(run))
+        untold = Events(folder).since(row["read_bytes"])[0] if self._store.read_only else []
+        status, message = ending(untold) or (row["status"], row["message"])
+        if status == RUNNING and job.process_of(folder) is None and not job.is_starting(folder):
+            status = INTERRUPTED
         with self._lock:
-            return _made(row, status, folder, self._whole(run, status))
+            told = self._whole(run, status) if curves else self._short(run)
+            if untold:
+                told = told.copy()  # what is kept goes on from what the store has
+        for event in untold:
+            told.add(event)
+        return _made(row, status, message, folder, told)
 
     def _whole(self, run: str, status: str) -> Told:
         """All that a run has told: what was read before and what is new since."""
@@ -349,18 +353,7 @@ class Runs:
         return [json.loads(row[0])] if row else []
 
 
-def _is_starting(folder: Path) -> bool:
-    """Whether the process of a run has been started and has not said so yet."""
-    try:
-        return (
-            time.time() - (folder / job.JOB).stat().st_mtime < 10
-            and not (folder / job.PROCESS).exists()
-        )
-    except OSError:
-        return False
-
-
-def _made(row: sqlite3.Row, status: str, folder: Path, told: Told) -> Run:
+def _made(row: sqlite3.Row, status: str, message: str, folder: Path, told: Told) -> Run:
     last = told.last
     samples = [
         SampleAnswer(
@@ -385,7 +378,7 @@ def _made(row: sqlite3.Row, status: str, folder: Path, told: Told) -> Run:
         folder=folder,
         created_at=row["created_at"],
         ended_at=row["ended_at"],
-        message=row["message"],
+        message=message,
         adapter=row["adapter"],
         phase=told.phase,
         losses=tuple(told.steps[i] for i in sorted(told.steps) if i <= last["step"]),

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 NOTHING = {"step": 0, "steps": 0, "seconds": 0.0, "tokens": 0}
+
+
+def ending(events: Sequence[Mapping[str, Any]]) -> tuple[str, str] | None:
+    """How a run has ended by its events, with what is said of it; None if it has not."""
+    for event in reversed(events):
+        if event.get("kind") == "end":
+            return str(event["ended"]), ""
+        if event.get("kind") == "error":
+            return "failed", str(event["text"])
+    return None
 
 
 @dataclass
@@ -30,6 +40,16 @@ class Told:
     facts: dict[str, Any] = field(default_factory=dict)
     said: dict[tuple[str, int], str] = field(default_factory=dict)
     phase: str = ""
+
+    def copy(self) -> Told:
+        """The same, to which more may be added without this one."""
+        return replace(
+            self,
+            steps=dict(self.steps),
+            evals=dict(self.evals),
+            facts=dict(self.facts),
+            said=dict(self.said),
+        )
 
     def add(self, event: Mapping[str, Any]) -> None:
         """Take the next event; one that an interrupt cut short is taken again."""

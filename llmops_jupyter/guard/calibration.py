@@ -20,6 +20,7 @@ from llmops_jupyter.guard.policy import Policy, Rule
 from llmops_jupyter.guard.running import Pipeline, own_threshold, threshold_of
 from llmops_jupyter.guard.texts import Texts
 from llmops_jupyter.records import Place
+from llmops_jupyter.render.html import bundle, escaped
 
 RATE = 0.01
 CONFIDENCE = 0.95
@@ -121,13 +122,12 @@ class Calibration:
         return "\n".join([f"{self.policy.ref}", text_table(self.rows()), *self.notes])
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        import html
 
         from llmops_jupyter.render import table_html
 
-        notes = "".join(f"<div>{html.escape(note)}</div>" for note in self.notes)
-        head = f"<div><b>{html.escape(self.policy.ref)}</b></div>"
-        return {"text/html": f"{head}{table_html(self.rows())}{notes}", "text/plain": str(self)}
+        notes = "".join(f"<div>{escaped(note)}</div>" for note in self.notes)
+        head = f"<div><b>{escaped(self.policy.ref)}</b></div>"
+        return bundle(str(self), f"{head}{table_html(self.rows())}{notes}")
 
 
 def threshold_for(scores: Sequence[float], rate: float) -> float:

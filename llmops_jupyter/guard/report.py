@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmops_jupyter.records import Decision, Verdict
+from llmops_jupyter.render.html import bundle
 
 # From harmless to grave.
 ORDER: tuple[Decision, ...] = ("allow", "warn", "modify", "deny")
@@ -52,7 +53,7 @@ class Report:
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
         from llmops_jupyter.render import table_html
 
-        return {"text/html": table_html(self.rows()), "text/plain": str(self)}
+        return bundle(str(self), table_html(self.rows()))
 
 
 def worst(verdicts: Sequence[Verdict]) -> Decision:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 IN_NOTEBOOK = {
     ("prompt", "run"),
     ("prompt", "load"),
+    ("prompt", "panel"),
     ("evaluate", "label"),
     ("rag", "ask"),
     ("rag", "panel"),

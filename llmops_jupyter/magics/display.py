@@ -41,7 +41,7 @@ class Live:
         if not self.stream:
             return
         if self.terminal:
-            sys.stdout.write(text)
+            sys.stdout.write(render.visible(text))
             sys.stdout.flush()
             self._written = True
             return
@@ -58,7 +58,7 @@ class Live:
         if self.terminal and self._written:
             after = "\n".join(render.after_stream(done))
             lines = "".join(f"[{line}]\n" for line in (render.quiet_line(done), *done.notes))
-            sys.stdout.write(f"\n{after}\n{lines}")
+            sys.stdout.write(render.visible(f"\n{after}\n{lines}"))
             return
         self._show(*render.completion_bundle(done))
 
@@ -87,7 +87,7 @@ class Status:
         self.text = ""
 
     def show(self, text: str, *, force: bool = False) -> None:
-        self.text = text
+        self.text = text = render.visible(text)
         now = time.perf_counter()
         if not force and now - self._shown_at < 2 * UPDATE_EVERY_S:
             return
@@ -113,12 +113,7 @@ class Status:
 
 def show_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> None:
     """A table as HTML and plain text."""
-    show(
-        {
-            "text/html": render.table_html(rows, columns),
-            "text/plain": render.text_table(rows, columns),
-        }
-    )
+    show(render.bundle(render.text_table(rows, columns), render.table_html(rows, columns)))
 
 
 def show(value: Any, metadata: Mapping[str, Any] | None = None) -> None:
@@ -133,7 +128,7 @@ def show(value: Any, metadata: Mapping[str, Any] | None = None) -> None:
 
 def say(text: str) -> None:
     """One quiet line."""
-    show({"text/plain": text})
+    show({"text/plain": render.visible(text)})
 
 
 def show_result(shell: Any, result: Result) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.commands import finetune as commands
-from llmops_jupyter.errors import MissingDependencyError, OptionError
-from llmops_jupyter.magics.display import is_terminal, show, show_result
+from llmops_jupyter.errors import OptionError
+from llmops_jupyter.magics.display import is_terminal, show_result
+from llmops_jupyter.magics.panels import panel_class, show_panel
 
 if TYPE_CHECKING:
     from llmops_jupyter.commands import Result
@@ -57,24 +58,8 @@ def panel_(session: Session, values: Mapping[str, Any]) -> None:
         raise OptionError(
             f"Panels are for notebooks. In a terminal, follow the run with: %finetune status {run.name}"
         )
-    try:
-        from llmops_jupyter.panels.finetune import FinetunePanel
-    except ImportError as e:
-        raise MissingDependencyError(
-            f"The fine-tuning panel needs {e.name or 'anywidget'}, which is not installed. Run: pip install "
-            "anywidget ipywidgets"
-        ) from e
-    from IPython.display import display
-
-    kept: list[Any] = []
-
-    def tell(bundle: Mapping[str, str]) -> None:
-        if kept:
-            kept[0].update(dict(bundle), raw=True)
-
-    panel = FinetunePanel(session.workspace.finetune, run.id, tell)
-    show(panel)
-    kept.append(display(panel.bundle(), raw=True, display_id=True))
+    made = panel_class("finetune", "FinetunePanel", "fine-tuning panel")
+    show_panel(lambda tell: made(session.workspace.finetune, run.id, tell))
 
 
 def _live(session: Session, values: Mapping[str, Any], command: Callable[..., Result]) -> None:

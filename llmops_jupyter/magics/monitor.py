@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from llmops_jupyter.errors import MissingDependencyError, OptionError
-from llmops_jupyter.magics.display import is_terminal, show
+from llmops_jupyter.errors import OptionError
+from llmops_jupyter.magics.display import is_terminal
+from llmops_jupyter.magics.panels import panel_class, show_panel
 
 if TYPE_CHECKING:
     from llmops_jupyter.magics.session import Session
@@ -18,21 +19,5 @@ def panel_(session: Session, values: Mapping[str, Any]) -> None:
         monitor.alerts.get(values["rule"])
     if is_terminal(session.shell):
         raise OptionError("Panels are for notebooks. In a terminal, see: %monitor status")
-    try:
-        from llmops_jupyter.panels.monitor import MonitorPanel
-    except ImportError as e:
-        raise MissingDependencyError(
-            f"The panel of rules needs {e.name or 'anywidget'}, which is not installed. Run: pip install anywidget "
-            "ipywidgets"
-        ) from e
-    from IPython.display import display
-
-    kept: list[Any] = []
-
-    def tell(bundle: Mapping[str, str]) -> None:
-        if kept:
-            kept[0].update(dict(bundle), raw=True)
-
-    panel = MonitorPanel(monitor, values["rule"], tell)
-    show(panel)
-    kept.append(display(panel.bundle(), raw=True, display_id=True))
+    made = panel_class("monitor", "MonitorPanel", "panel of rules")
+    show_panel(lambda tell: made(monitor, values["rule"], tell))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.commands.prompt import settings_of
 from llmops_jupyter.errors import LLMOpsError, OptionError
-from llmops_jupyter.magics.display import Live, Status, say, show
+from llmops_jupyter.magics.display import Live, Status, is_terminal, say, show
+from llmops_jupyter.magics.panels import panel_class, show_panel
 
 if TYPE_CHECKING:
     from llmops_jupyter.magics.session import Session
@@ -209,6 +210,15 @@ def run_(session: Session, values: Mapping[str, Any]) -> Completion | Table:
 
 
 def load_(session: Session, values: Mapping[str, Any]) -> None:
-    found = session.workspace.prompts.get(values["ref"])
-    extra = " --cot" if found.content.cot else ""
-    session.shell.set_next_input(f"%%prompt {found.name}{extra}\n{found.template}", replace=False)
+    session.shell.set_next_input(session.workspace.prompts.get(values["ref"]).cell, replace=False)
+
+
+def panel_(session: Session, values: Mapping[str, Any]) -> None:
+    workspace = session.workspace
+    playground = workspace.prompts.playground(values["name"], session.shell.user_ns)
+    if is_terminal(session.shell):
+        raise OptionError(
+            "Panels are for notebooks. In a terminal, run a version with: %prompt run NAME@VERSION"
+        )
+    made = panel_class("prompt", "PromptPanel", "prompt panel")
+    show_panel(lambda tell: made(workspace, playground, tell))

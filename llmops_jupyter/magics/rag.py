@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.commands.rag import asking
-from llmops_jupyter.errors import MissingDependencyError, OptionError
-from llmops_jupyter.magics.display import is_terminal, show
+from llmops_jupyter.errors import OptionError
+from llmops_jupyter.magics.display import is_terminal
+from llmops_jupyter.magics.panels import panel_class, show_panel
 from llmops_jupyter.magics.prompt import show_run
 
 if TYPE_CHECKING:
@@ -42,21 +43,5 @@ def panel_(session: Session, values: Mapping[str, Any]) -> None:
         raise OptionError(
             f"Panels are for notebooks. In a terminal, search with: %rag search {index.name} QUERY"
         )
-    try:
-        from llmops_jupyter.panels.search import SearchPanel
-    except ImportError as e:
-        raise MissingDependencyError(
-            f"The search panel needs {e.name or 'anywidget'}, which is not installed. Run: pip install anywidget "
-            "ipywidgets"
-        ) from e
-    from IPython.display import display
-
-    kept: list[Any] = []
-
-    def tell(bundle: Mapping[str, str]) -> None:
-        if kept:
-            kept[0].update(dict(bundle), raw=True)
-
-    panel = SearchPanel(index, " ".join(values["query"]), tell)
-    show(panel)
-    kept.append(display(panel.bundle(), raw=True, display_id=True))
+    made = panel_class("search", "SearchPanel", "search panel")
+    show_panel(lambda tell: made(index, " ".join(values["query"]), tell))

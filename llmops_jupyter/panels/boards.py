@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import html
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.errors import LLMOpsError
 from llmops_jupyter.monitor.alerts.board import Board, Entry
 from llmops_jupyter.monitor.alerts.timelines import Timeline, thinned
+from llmops_jupyter.panels.base import cut
 from llmops_jupyter.render.clock import local
+from llmops_jupyter.render.html import escaped
 
 if TYPE_CHECKING:
     from llmops_jupyter.monitor import Monitor
@@ -30,10 +30,10 @@ def rule_of(entry: Entry) -> dict[str, Any]:
         "value": rule.measure.text(standing.value),
         "n": standing.n,
         "looked": local(standing.looked_ns) if standing.looked_ns else "never",
-        "watches": clean(rule.words()),
+        "watches": cut(rule.words(), CUT),
         "promise": rule.promise(),
-        "note": clean(rule.note),
-        "remarks": clean(entry.remarks()),
+        "note": cut(rule.note, CUT),
+        "remarks": cut(entry.remarks(), CUT),
         "severity": rule.severity,
         "silenced": entry.silence is not None,
         "acknowledged": entry.acknowledged is not None,
@@ -73,8 +73,8 @@ def traces_of(monitor: Monitor, looks: Sequence[Mapping[str, Any]]) -> list[dict
                 "prompt": root.prompt or root.name,
                 "status": root.status,
                 "took": "" if root.duration_s is None else f"{root.duration_s:.2f} s",
-                "error": clean(root.error_message or ""),
-                "text": clean(trace.text),
+                "error": cut(root.error_message or "", CUT),
+                "text": cut(trace.text, CUT),
             }
         )
     return found
@@ -89,18 +89,8 @@ def bundle_of(monitor: Monitor, board: Board, rule: Rule | None) -> dict[str, st
     if not any(look["value"] is not None for look in looks):
         return found
     try:
-        made = base64.b64encode(Timeline(rule, looks)._repr_png_()).decode()
+        picture = Timeline(rule, looks).page(f"{rule.name} over its looks")
     except ImportError:  # without matplotlib there is no picture, and all else
         return found
-    name = html.escape(rule.name)
-    picture = f"<img alt='{name} over its looks' style='max-width:100%' src='data:image/png;base64,{made}'>"
-    return {
-        **found,
-        "text/html": f"{found['text/html']}<details><summary>{name}</summary>{picture}</details>",
-    }
-
-
-def clean(text: str) -> str:
-    """The beginning of a text, without halves of characters, which no message can hold."""
-    whole = text.encode("utf-8", "replace").decode()
-    return whole if len(whole) <= CUT else f"{whole[:CUT]}…"
+    page = f"<details><summary>{escaped(rule.name)}</summary>{picture}</details>"
+    return {**found, "text/html": f"{found['text/html']}{page}"}

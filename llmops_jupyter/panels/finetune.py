@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
-import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import anywidget
 import traitlets
 
 from llmops_jupyter.errors import LLMOpsError
 from llmops_jupyter.finetune.runs import RUNNING, Run
+from llmops_jupyter.panels.assets import script, style
+from llmops_jupyter.panels.base import LookingPanel, text_of
 from llmops_jupyter.panels.runs import bundle_of, curve_of, state_of
-from llmops_jupyter.panels.styles import style
 
 if TYPE_CHECKING:
     from llmops_jupyter.finetune.stage import Finetune
 
-HERE = Path(__file__).parent
 LOOK_S = 1.0
-# Looking takes at most a tenth of the time, and what a saved notebook keeps is made anew this often.
-SHARE, KEEP_S = 10, 10.0
+# What a saved notebook keeps is made anew this often.
+KEEP_S = 10.0
 FAILED = "That failed. %finetune status shows the run."
 
 
-class FinetunePanel(anywidget.AnyWidget):
+class FinetunePanel(LookingPanel):
     """Shows one run at a time, which can be another one; it is looked at about once a second while it goes on.
-
-    A thread looks, so that the kernel stays free. It ends when the run is over, when the panel is closed, and with
-    the kernel.
 
     Args:
         stage: the fine-tuning of a workspace.
@@ -42,11 +35,12 @@ class FinetunePanel(anywidget.AnyWidget):
         UnknownNameError: there is no such run.
     """
 
-    _esm = HERE / "finetune.js"
+    _esm = script("finetune")
     _css = style("finetune")
     runs = traitlets.List().tag(sync=True)
     shown = traitlets.Dict().tag(sync=True)
     curve = traitlets.Dict().tag(sync=True)
+    what = "fine-tuning panel"
 
     def __init__(
         self,
@@ -55,41 +49,27 @@ class FinetunePanel(anywidget.AnyWidget):
         tell: Callable[[dict[str, str]], None] | None = None,
     ) -> None:
         found = stage.get(run)
-        super().__init__()
-        self.stage = stage
-        self._tell, self._kept_at, self._kept = tell, 0.0, ("", "")
-        self._run, self._said, self._heard = found, "", ""
-        self._lock, self._closed = threading.RLock(), threading.Event()
-        self._thread: threading.Thread | None = None
-        self.on_msg(self._received)
+        super().__init__(tell)
+        self.stage, self._run = stage, found
         self._list()
         self._show(found)
-        self._follow()
+        self._follow_run()
 
     def bundle(self) -> dict[str, str]:
         """The run as text, picture and table."""
         return bundle_of(self._run)
 
-    def close(self) -> None:
-        """Take the panel away; the run goes on."""
-        if hasattr(self, "_closed"):
-            self._closed.set()
-        super().close()
-
-    def _received(self, _: Any, content: Any, __: Any) -> None:
-        """What was pressed or chosen; whatever happens is answered, since the browser waits for it."""
-        content = content if isinstance(content, dict) else {}
-        action, wanted = str(content.get("action")), str(content.get("run"))
+    def _take(self, action: str, content: Mapping[str, Any]) -> None:
         with self._lock:
-            self._heard, self._said = str(content.get("ask")), FAILED
+            self._heard, self._said = text_of(content.get("ask")), FAILED
             try:
-                self._act(action, wanted)
+                self._act(action, text_of(content.get("run")))
                 self._said = ""
             except LLMOpsError as e:
                 self._said = str(e)
             finally:
                 self._look()
-        self._follow()
+        self._follow_run()
 
     def _act(self, action: str, wanted: str) -> None:
         if action == "stop":
@@ -105,28 +85,16 @@ class FinetunePanel(anywidget.AnyWidget):
             {"id": run.id, "name": run.name, "status": run.status} for run in self.stage.list()
         ]
 
-    def _follow(self) -> None:
+    def _follow_run(self) -> None:
         """Have a thread look for as long as the run goes on."""
         with self._lock:
-            if self._thread is not None or self._run.status != RUNNING or self._closed.is_set():
-                return
-            self._thread = threading.Thread(
-                target=self._watch, name=f"llmops-panel-{self._run.id}", daemon=True
-            )
-            self._thread.start()
+            if self._run.status == RUNNING:
+                self._follow(self._run.id)
 
-    def _watch(self) -> None:
-        pause = LOOK_S
-        while not self._closed.wait(pause):
-            began = time.monotonic()
-            with self._lock:
-                if self._closed.is_set() or not self._look():
-                    self._thread = None
-                    return
-            pause = max(LOOK_S, SHARE * (time.monotonic() - began))
+    def _every_s(self) -> float:
+        return LOOK_S
 
     def _look(self) -> bool:
-        """Show the run as it is now; whether it goes on."""
         before = self._run.status
         try:
             run = self.stage.get(self._run.id)
@@ -143,19 +111,4 @@ class FinetunePanel(anywidget.AnyWidget):
         with self.hold_sync():
             self.curve = curve_of(run)
             self.shown = {**state_of(run), "said": self._said, "heard": self._heard}
-        now = time.monotonic()
-        kept = (run.id, run.status)
-        if self._tell is not None and (kept != self._kept or now - self._kept_at >= KEEP_S):
-            self._kept_at, self._kept = now, kept
-            self._tell(self.bundle())
-
-    def _repr_mimebundle_(self, **options: Any) -> Any:
-        """With what a notebook shows where there is no widget: the state at the time of showing."""
-        made = super()._repr_mimebundle_(**options)
-        if made is None:
-            return None
-        data, metadata = made if isinstance(made, tuple) else (made, {})
-        if self._tell is None:
-            return {**data, **self.bundle()}, metadata
-        text = "(fine-tuning panel)"
-        return {**data, "text/plain": text, "text/html": f"<p>{text}</p>"}, metadata
+        self._keep((run.id, run.status), KEEP_S, self.bundle)

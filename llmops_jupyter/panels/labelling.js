@@ -1,51 +1,39 @@
 // The labelling widget: shows one task at a time, sends what the person decided and waits for the next.
 // Data is only ever set as text, never as markup.
 
-const element = (name, className, text) => {
-  const made = document.createElement(name);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
-};
-
-const button = (text, act, className) => {
-  const made = element("button", className, text);
-  made.type = "button";
-  made.onclick = act;
-  return made;
-};
+const { element, button } = makers("llmops-label");
 
 const block = (title, text, className) => {
-  const part = element("section", `llmops-label-part ${className || ""}`);
+  const part = element("section", className ? `part llmops-label-${className}` : "part");
   part.setAttribute("aria-label", title);
   part.append(element("h4", "", title), element("pre", "", text));
   return part;
 };
 
 const head = (task) => {
-  const made = element("div", "llmops-label-head");
+  const made = element("div", "head");
   const bar = element("progress");
   bar.max = task.total;
   bar.value = task.done;
   const said = `${task.done} of ${task.total} labelled`;
   bar.setAttribute("aria-label", said);
   made.append(bar, element("span", "", said));
-  if (!task.over) made.append(element("span", "llmops-label-number", `no. ${task.number}`));
+  if (!task.over) made.append(element("span", "number", `no. ${task.number}`));
   return made;
 };
 
 const body = (task) => {
-  const made = element("div", "llmops-label-body");
+  const made = element("div", "body");
   if (task.over) {
-    made.append(element("p", "llmops-label-over", "Everything is labelled. Thank you."));
+    made.append(element("p", "over", "Everything is labelled. Thank you."));
     return made;
   }
   if (task.input) made.append(block("asked", task.input));
-  if (task.context) made.append(block("context", task.context, "llmops-label-context"));
-  const answers = element("div", "llmops-label-answers");
+  if (task.context) made.append(block("context", task.context, "context"));
+  const answers = element("div", "answers");
   task.outputs.forEach((text, i) => {
     const title = task.outputs.length > 1 ? ["left", "right"][i] : "answer";
-    answers.append(block(title, text, "llmops-label-answer"));
+    answers.append(block(title, text, "answer"));
   });
   made.append(answers);
   if (task.expected) {
@@ -53,7 +41,7 @@ const body = (task) => {
     details.append(element("summary", "", "expected answer (e)"), element("pre", "", task.expected));
     made.append(details);
   }
-  const note = element("input", "llmops-label-note");
+  const note = element("input", "note");
   note.type = "text";
   note.placeholder = "note (n)";
   note.value = task.note || "";
@@ -63,13 +51,16 @@ const body = (task) => {
 };
 
 function render({ model, el }) {
-  const root = element("div", "llmops-label");
+  const root = labelled(rootOf("llmops-label"), "Labelling");
   root.tabIndex = 0;
   root.setAttribute("role", "group");
-  root.setAttribute("aria-label", "Labelling");
   el.append(root);
-  const status = element("p", "llmops-label-said");
+  const status = element("p", "said");
   status.setAttribute("role", "status");
+  const say = (text) => {
+    status.textContent = text;
+  };
+  const busy = makeBusy(root, say);
   let waiting = false;
   let shown = 0;
 
@@ -78,9 +69,9 @@ function render({ model, el }) {
   const send = (action, more = {}) => {
     if (waiting) return;
     waiting = true;
-    root.setAttribute("aria-busy", "true");
     for (const made of root.querySelectorAll("button")) made.setAttribute("aria-disabled", "true");
-    status.textContent = "";
+    say("");
+    busy.wait();
     model.send({ action, number: model.get("task").number, ...more });
   };
 
@@ -89,12 +80,11 @@ function render({ model, el }) {
   const label = (name) => send("label", { label: name, note: noteOf() });
 
   const buttons = (task) => {
-    const made = element("div", "llmops-label-buttons");
+    const made = element("div", "buttons");
     if (!task.over) {
       for (const { name, keys } of model.get("labels")) {
         const shown = keys.filter((key) => key !== name).join(", ");
-        const choice = button(shown ? `${name} (${shown})` : name, () => label(name));
-        choice.classList.add("llmops-label-choice");
+        const choice = button(shown ? `${name} (${shown})` : name, () => label(name), "choice");
         choice.setAttribute("aria-keyshortcuts", keys.join(" "));
         choice.setAttribute("aria-pressed", String(task.given === name));
         made.append(choice);
@@ -115,9 +105,9 @@ function render({ model, el }) {
     shown = task.number;
     const hadFocus = root.contains(document.activeElement);
     waiting = false;
-    root.removeAttribute("aria-busy");
+    busy.rest();
     root.replaceChildren(head(task), body(task), buttons(task), status);
-    status.textContent = task.said || "";
+    say(task.said || "");
     if (hadFocus) root.focus({ preventScroll: true });
   };
 
@@ -133,29 +123,26 @@ function render({ model, el }) {
     },
   };
 
-  root.addEventListener("keydown", (event) => {
-    // The notebook has keys of its own; what is typed here is meant for the task.
-    event.stopPropagation();
-    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.isComposing) return;
+  keepKeys(root, (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return false;
     if (event.target instanceof HTMLInputElement) {
-      if (event.key === "Escape" || event.key === "Enter") {
-        event.preventDefault();
-        root.focus();
-      }
-      return;
+      const leaves = event.key === "Escape" || event.key === "Enter";
+      if (leaves) root.focus();
+      return leaves;
     }
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     const chosen = model.get("labels").find(({ keys }) => keys.includes(key));
     const act = chosen && !model.get("task").over ? () => label(chosen.name) : actions[key];
-    if (act) {
-      event.preventDefault();
-      act();
-    }
+    act?.();
+    return Boolean(act);
   });
 
-  model.on("change:task", draw);
+  const stopListening = listen(model, { task: draw });
   draw();
-  return () => model.off("change:task", draw);
+  return () => {
+    busy.stop();
+    stopListening();
+  };
 }
 
 export default { render };

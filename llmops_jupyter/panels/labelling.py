@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import html
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import anywidget
 import traitlets
 
 from llmops_jupyter.errors import LLMOpsError
 from llmops_jupyter.evaluation.metrics.arguments import as_text
+from llmops_jupyter.panels.assets import script, style
+from llmops_jupyter.panels.base import Panel, cut, number_of, text_of
+from llmops_jupyter.render.html import bundle, escaped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from llmops_jupyter.evaluation.labels import Queue
 
-HERE = Path(__file__).parent
 # Longest text that is sent to the browser.
 MOST = 20_000
 
 
-class Labelling(anywidget.AnyWidget):
+class Labelling(Panel):
     """Shows the tasks of a queue one after the other.
 
     The browser sends what the person decided and waits; the kernel keeps it and answers with the next task.
@@ -33,30 +31,35 @@ class Labelling(anywidget.AnyWidget):
         tell: told how far it is after each decision, for a line that a saved notebook keeps.
     """
 
-    _esm = HERE / "labelling.js"
-    _css = HERE / "labelling.css"
+    _esm = script("labelling")
+    _css = style("labelling")
     task = traitlets.Dict().tag(sync=True)
     labels = traitlets.List().tag(sync=True)
+    what = "labelling widget"
 
     def __init__(self, queue: Queue, tell: Callable[[str], None] | None = None) -> None:
         keys = queue.keys()
         super().__init__(
+            tell,
             labels=[
                 {"name": name, "keys": [key for key, label in keys.items() if label == name]}
                 for name in queue.labels
-            ]
+            ],
         )
         self.queue = queue
-        self._tell = tell
         self._turn = 0
-        self.on_msg(self._received)
         self._show()
 
-    def _received(self, _: Any, content: Any, __: Any) -> None:
+    def bundle(self) -> dict[str, str]:
+        """How far it is."""
+        text = progress(self.queue)
+        return bundle(text, f"<p>{escaped(text)}</p>")
+
+    def _take(self, action: str, content: Mapping[str, Any]) -> None:
         """What the person decided; a decision about a task that is no longer shown is not taken."""
         said = "That failed, and nothing was kept."
         try:
-            said = self._decide(content)
+            said = self._decide(action, content)
         except LLMOpsError as e:
             said = str(e)
         finally:
@@ -64,15 +67,15 @@ class Labelling(anywidget.AnyWidget):
         if self._tell is not None:
             self._tell(progress(self.queue))
 
-    def _decide(self, content: Any) -> str:
-        shown, action = self.queue.current, content.get("action")
+    def _decide(self, action: str, content: Mapping[str, Any]) -> str:
+        shown = self.queue.current
         number = 0 if shown is None else shown.number
-        if content.get("number") != number:
+        if number_of(content.get("number"), -1) != number:
             return "That was about another answer: nothing was kept. Please decide again."
         if action == "undo":
             self.queue.undo()
         elif action == "label":
-            self.queue.label(str(content.get("label")), note=str(content.get("note") or ""))
+            self.queue.label(text_of(content.get("label")), note=text_of(content.get("note")))
         elif action == "skip":
             self.queue.skip()
         elif action == "back":
@@ -98,29 +101,18 @@ class Labelling(anywidget.AnyWidget):
             **facts,
             "number": shown.number,
             "over": False,
-            "input": _cut(shown.input),
-            "outputs": [_cut(text) for text in shown.outputs],
-            "expected": "" if shown.expected is None else _cut(as_text(shown.expected)),
-            "context": _cut(shown.context),
+            "input": cut(shown.input, MOST, count=True),
+            "outputs": [cut(text, MOST, count=True) for text in shown.outputs],
+            "expected": ""
+            if shown.expected is None
+            else cut(as_text(shown.expected), MOST, count=True),
+            "context": cut(shown.context, MOST, count=True),
             "given": shown.given,
             "note": shown.note,
         }
-
-    def _repr_mimebundle_(self, **options: Any) -> Any:
-        """With what a notebook shows where there is no widget: the state at the time of showing."""
-        made = super()._repr_mimebundle_(**options)
-        if made is None:
-            return None
-        data, metadata = made if isinstance(made, tuple) else (made, {})
-        text = progress(self.queue) if self._tell is None else "(labelling widget)"
-        return {**data, "text/plain": text, "text/html": f"<p>{html.escape(text)}</p>"}, metadata
 
 
 def progress(queue: Queue) -> str:
     """How far a queue is, and how one goes on."""
     said = f"{queue.done} of {queue.total} answers labelled as {queue.name!r} by {queue.by}."
     return said if queue.remaining == 0 else f"{said} Run the cell again to go on."
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= MOST else f"{text[:MOST]}… ({len(text):,} characters)"

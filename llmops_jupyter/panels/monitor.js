@@ -1,48 +1,16 @@
 // The panel of rules: where they stand, a timeline of one, and what can be done about an alarm.
 // Data is only ever set as text, never as markup.
 
-// Milliseconds until a late answer is spoken of, and between two words that somebody sees the panel.
-const LATE = 4000;
+// Milliseconds between two words that somebody sees the panel.
 const SEEN = 120000;
-const BUSY = "The kernel has not answered yet. If it was restarted, run the cell again.";
-const SVG = "http://www.w3.org/2000/svg";
 const HEIGHT = 200;
 const EDGE = { top: 12, right: 14, bottom: 34, left: 52 };
 const MARKS = { ok: "✓", warning: "!", alert: "✗", "no data": "?" };
 const ORDER = ["alert", "warning", "no data", "ok"];
 
-const element = (name, className, text) => {
-  const made = document.createElement(name);
-  if (className) made.className = `llmops-rules-${className}`;
-  if (text !== undefined) made.textContent = text;
-  return made;
-};
-
-const drawn = (name, values, text) => {
-  const made = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(values)) made.setAttribute(key, value);
-  if (text !== undefined) made.textContent = text;
-  return made;
-};
-
-const button = (text, act) => {
-  const made = element("button", "", text);
-  made.type = "button";
-  made.onclick = act;
-  return made;
-};
+const { element, button } = makers("llmops-rules");
 
 const stateOf = (state) => state.replace(" ", "-");
-
-// Round numbers between two others, about `count` of them.
-const ticks = (low, high, count) => {
-  const rough = (high - low) / count || 1;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = power * [1, 2, 5, 10].find((n) => n * power >= rough * (1 - 1e-9));
-  const found = [];
-  for (let i = Math.ceil(low / step - 1e-9); i * step <= high + step * 1e-9; i++) found.push(i * step + 0); // no -0
-  return { found, digits: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) };
-};
 
 // Moments of an axis: few enough to be read; the day stands where the axis is longer than one.
 const moments = (first, last, count) => {
@@ -56,39 +24,16 @@ const moments = (first, last, count) => {
   return texts.filter(([, text], i) => !i || text !== texts[i - 1][1]);
 };
 
-const axes = (width, [first, last], [low, high], x, y) => {
-  const made = drawn("g", { class: "llmops-panel-axes" });
-  const bottom = HEIGHT - EDGE.bottom;
+const axes = (width, [first, last], range, x, y) => {
   const count = Math.max(2, Math.min(6, Math.floor(width / 130)));
-  moments(first, last, count).forEach(([at, text], i, all) => {
-    const anchor = all.length > 1 && i === all.length - 1 ? "end" : i === 0 ? "start" : "middle";
-    made.append(
-      drawn("line", { x1: x(at), x2: x(at), y1: bottom, y2: bottom + 4 }),
-      drawn("text", { x: x(at), y: bottom + 17, "text-anchor": anchor }, text),
-    );
-  });
-  const upward = ticks(low, high, 4);
-  for (const value of upward.found) {
-    const at = y(value);
-    made.append(
-      drawn("line", { class: "llmops-panel-grid", x1: EDGE.left, x2: width - EDGE.right, y1: at, y2: at }),
-      drawn("text", { x: EDGE.left - 6, y: at + 4, "text-anchor": "end" }, value.toFixed(upward.digits)),
-    );
-  }
-  made.append(
-    drawn("line", { x1: EDGE.left, x2: width - EDGE.right, y1: bottom, y2: bottom }),
-    drawn("line", { x1: EDGE.left, x2: EDGE.left, y1: EDGE.top, y2: bottom }),
-  );
-  return made;
+  const anchor = (i, all) => (all.length > 1 && i === all.length - 1 ? "end" : i === 0 ? "start" : "middle");
+  const across = moments(first, last, count).map(([at, text], i, all) => [x(at), text, anchor(i, all)]);
+  return axesOf({ width, height: HEIGHT, edge: EDGE, range, y, across });
 };
-
-const path = (points) => points.map(([a, b]) => `${a.toFixed(1)},${b.toFixed(1)}`).join(" ");
 
 // The looks at a rule, at a width in pixels, so that texts keep their size.
 const draw = (svg, timeline, width) => {
-  svg.replaceChildren();
-  svg.setAttribute("width", width);
-  svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
+  sized(svg, width, HEIGHT);
   const { points = [], limits = {}, scale = 1 } = timeline;
   if (!points.length) return;
   const scaled = points.map(([at, ...rest]) => [at, ...rest.slice(0, 3).map((v) => (v === null ? null : v * scale)), rest[3]]);
@@ -124,8 +69,7 @@ const draw = (svg, timeline, width) => {
 
 const row = (rule, chosen, choose) => {
   const made = element("tr", `row llmops-rules-${stateOf(rule.state)}`);
-  const title = button(rule.name, () => choose(rule.name));
-  title.className = "llmops-rules-name";
+  const title = button(rule.name, () => choose(rule.name), "name");
   title.setAttribute("aria-pressed", String(rule.name === chosen));
   const name = element("th");
   name.scope = "row";
@@ -151,27 +95,24 @@ const trace = (one) => {
 };
 
 function render({ model, el }) {
-  const root = element("div");
-  root.className = "llmops-panel llmops-rules";
-  const me = Math.random().toString(36).slice(2);
-  let count = 0;
-  let asked = "";
-  let late;
-
-  const send = (action, rule = model.get("shown").rule) => {
-    asked = `${me}-${++count}`;
-    root.setAttribute("aria-busy", "true");
-    late = setTimeout(() => say(BUSY), LATE);
-    model.send({ action, rule, ask: asked });
-    enable();
+  const root = rootOf("llmops-rules");
+  const { said, say } = makeNotice(element);
+  const enable = () => {
+    const rule = current();
+    const waits = talk.waits();
+    const bad = rule && ["warning", "alert"].includes(rule.state);
+    look.disabled = waits || model.get("shown").looking || !rule;
+    silence.disabled = waits || !rule;
+    known.disabled = waits || !bad || rule.acknowledged;
+    show.disabled = waits || !rule;
   };
+  const talk = makeTalk(model, root, say, enable);
+  const send = (action, rule = model.get("shown").rule) => talk.send({ action, rule });
   const head = element("div", "head");
   const title = element("h4", "title");
   const look = button("Look now", () => send("look"));
   head.append(title, look);
   const watch = element("p", "watch");
-  const said = element("p", "said llmops-panel-notice");
-  said.setAttribute("role", "status");
   const table = element("table", "table");
   const body = element("tbody");
   const names = element("tr");
@@ -202,23 +143,7 @@ function render({ model, el }) {
   el.append(root);
 
   const current = () => model.get("rules").find((rule) => rule.name === model.get("shown").rule);
-  const say = (text) => {
-    said.textContent = text;
-    said.hidden = !text;
-  };
-  const enable = () => {
-    const rule = current();
-    const waits = Boolean(asked);
-    const bad = rule && ["warning", "alert"].includes(rule.state);
-    look.disabled = waits || model.get("shown").looking || !rule;
-    silence.disabled = waits || !rule;
-    known.disabled = waits || !bad || rule.acknowledged;
-    show.disabled = waits || !rule;
-  };
-  const redraw = () => {
-    const width = Math.floor(plot.clientWidth);
-    if (width > 0) draw(svg, model.get("timeline"), width);
-  };
+  const { redraw, stop: stopFitting } = fitted(plot, (width) => draw(svg, model.get("timeline"), width));
   let before = "";
   const list = () => {
     const { rule: chosen } = model.get("shown");
@@ -234,12 +159,7 @@ function render({ model, el }) {
   };
   const update = () => {
     const shown = model.get("shown");
-    if (asked && shown.heard === asked) {
-      asked = "";
-      clearTimeout(late);
-      root.removeAttribute("aria-busy");
-    }
-    if (!asked) say(shown.said);
+    if (talk.hears(shown.heard)) say(shown.said);
     title.textContent = shown.title;
     watch.textContent = shown.watch;
     look.textContent = shown.looking ? "Looking …" : "Look now";
@@ -265,16 +185,14 @@ function render({ model, el }) {
     traces.replaceChildren(...(rule === model.get("shown").rule ? rows.map(trace) : []));
   };
 
-  // Arrows go from rule to rule; keys that the notebook knows stay in the panel.
-  root.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    event.stopPropagation();
+  // Arrows go from rule to rule.
+  keepKeys(root, ({ key, ctrlKey, metaKey, altKey }) => {
     const all = [...body.querySelectorAll("button")];
     const at = all.indexOf(document.activeElement);
-    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (at < 0 || !step) return;
-    event.preventDefault();
+    const step = { ArrowDown: 1, ArrowUp: -1 }[key];
+    if (at < 0 || !step || ctrlKey || metaKey || altKey) return false;
     all[(at + step + all.length) % all.length].focus();
+    return true;
   });
 
   let inSight = false;
@@ -294,21 +212,18 @@ function render({ model, el }) {
   document.addEventListener("visibilitychange", turned);
   const still = setInterval(() => tellSeen(true), SEEN);
 
-  const handlers = { "change:rules": [update], "change:shown": [update], "change:timeline": [redraw], "change:traces": [open] };
-  for (const [name, all] of Object.entries(handlers)) for (const one of all) model.on(name, one);
-  const observer = new ResizeObserver(redraw);
-  observer.observe(plot);
+  const stopListening = listen(model, { rules: update, shown: update, timeline: redraw, traces: open });
   update();
   redraw();
   open();
   return () => {
-    clearTimeout(late);
+    talk.stop();
     clearInterval(still);
     document.removeEventListener("visibilitychange", turned);
     sight.disconnect();
-    observer.disconnect();
+    stopFitting();
     if (visible) model.send({ action: "seen", on: false });
-    for (const [name, all] of Object.entries(handlers)) for (const one of all) model.off(name, one);
+    stopListening();
   };
 }
 

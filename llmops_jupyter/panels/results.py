@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from llmops_jupyter.rag.highlighting import Pieces, excerpt, highlighted
 from llmops_jupyter.rag.instructions import HIDDEN, INSTRUCTIONS
 from llmops_jupyter.rag.passages import Passage, count_of, passages, passages_around, state_of
-from llmops_jupyter.render.html import cut
+from llmops_jupyter.render.html import bundle, cut, escaped
 
 if TYPE_CHECKING:
     from llmops_jupyter.rag import Index
@@ -89,13 +88,13 @@ def bundle_of(name: str, answer: Mapping[str, Any]) -> dict[str, str]:
     line = summary_of(name, answer)
     results = answer.get("results") or []
     if not results:
-        return {"text/plain": line, "text/html": f"<p>{html.escape(line)}</p>"}
+        return bundle(line, f"<p>{escaped(line)}</p>")
     texts = [f"{number}. {_place(one)}\n   {_line(one)}" for number, one in enumerate(results, 1)]
     items = "".join(_item(one) for one in results)
-    return {
-        "text/plain": "\n".join([line, *texts]),
-        "text/html": f"<details><summary>{html.escape(line)}</summary><ol>{items}</ol></details>",
-    }
+    return bundle(
+        "\n".join([line, *texts]),
+        f"<details><summary>{escaped(line)}</summary><ol>{items}</ol></details>",
+    )
 
 
 def _shown(query: str, chosen: Sequence[Passage]) -> list[dict[str, Any]]:
@@ -151,11 +150,10 @@ def _line(one: Mapping[str, Any]) -> str:
 
 
 def _item(one: Mapping[str, Any]) -> str:
-    return f"<li>{html.escape(_place(one))}<br>{_marked(one['pieces'])}</li>"
+    return f"<li>{escaped(_place(one))}<br>{_marked(one['pieces'])}</li>"
 
 
 def _marked(pieces: Pieces) -> str:
     return "".join(
-        f"<mark>{html.escape(text)}</mark>" if marked else html.escape(text)
-        for text, marked in pieces
+        f"<mark>{escaped(text)}</mark>" if marked else escaped(text) for text, marked in pieces
     )

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import html
-import statistics
-from collections.abc import Sequence
 from typing import Any
 
 from llmops_jupyter.commands.finetune import facts_of
 from llmops_jupyter.finetune import job
+from llmops_jupyter.finetune.curves import MOST_POINTS, thinned
 from llmops_jupyter.finetune.planning import spoken
 from llmops_jupyter.finetune.runs import FAILED, INTERRUPTED, RUNNING, Run
+from llmops_jupyter.panels.base import cut
 from llmops_jupyter.render import table_html, text_table
+from llmops_jupyter.render.html import bundle, escaped
 
-# Characters of a sample, and points of a curve, that are sent to the browser at most.
-CUT, MOST_POINTS = 4000, 400
+# Characters of a sample that are sent to the browser at most.
+CUT = 4000
 GOES_ON = ("stopped", INTERRUPTED, FAILED)
 
 
@@ -38,7 +37,7 @@ def state_of(run: Run) -> dict[str, Any]:
         "best": list(run.best) if run.best else None,
         "speed": round(run.tokens_per_s),
         "left": spoken(left) if running and left is not None and run.step < run.steps else "",
-        "message": cut(run.message),
+        "message": cut(run.message, CUT, count=True),
         "facts": [str(fact) for fact in facts_of(run)],
         "samples": samples_of(run),
         "can_stop": running and not stopping,
@@ -57,21 +56,14 @@ def curve_of(run: Run) -> dict[str, Any]:
     }
 
 
-def thinned(losses: Sequence[tuple[int, float, float]]) -> list[tuple[int, float, float]]:
-    """Fewer points: of several steps the last one, with the mean of their losses."""
-    size = -(-len(losses) // MOST_POINTS) or 1
-    groups = [losses[begin : begin + size] for begin in range(0, len(losses), size)]
-    return [(g[-1][0], statistics.fmean(loss for _, loss, _ in g), g[-1][2]) for g in groups]
-
-
 def samples_of(run: Run) -> list[dict[str, str]]:
     """What was asked and wanted, and what the model said before and after."""
     return [
         {
-            "asked": cut(sample.prompt),
-            "wanted": cut(sample.wanted),
-            "before": cut(sample.before),
-            "after": cut(sample.after),
+            "asked": cut(sample.prompt, CUT, count=True),
+            "wanted": cut(sample.wanted, CUT, count=True),
+            "before": cut(sample.before, CUT, count=True),
+            "after": cut(sample.after, CUT, count=True),
         }
         for sample in run.samples
     ]
@@ -80,12 +72,12 @@ def samples_of(run: Run) -> list[dict[str, str]]:
 def bundle_of(run: Run) -> dict[str, str]:
     """A run as a saved notebook keeps it: a line, and the curve with the samples in what opens below it."""
     line, samples = f"{run.name} · {run.line()}", samples_of(run)
-    facts = "".join(f"<p>{html.escape(fact)}</p>" for fact in facts_of(run))
+    facts = "".join(f"<p>{escaped(fact)}</p>" for fact in facts_of(run))
     table = table_html(samples) if samples else ""
-    return {
-        "text/plain": "\n".join([line, *([text_table(samples)] if samples else [])]),
-        "text/html": f"<details><summary>{html.escape(line)}</summary>{_picture(run)}{facts}{table}</details>",
-    }
+    return bundle(
+        "\n".join([line, *([text_table(samples)] if samples else [])]),
+        f"<details><summary>{escaped(line)}</summary>{_picture(run)}{facts}{table}</details>",
+    )
 
 
 def _picture(run: Run) -> str:
@@ -93,15 +85,6 @@ def _picture(run: Run) -> str:
     if chart is None:
         return ""
     try:
-        made = base64.b64encode(chart._repr_png_()).decode()
+        return f"{chart.page('loss over steps')}<br>"
     except ImportError:  # without matplotlib there is no picture, and all else
         return ""
-    return (
-        f"<img alt='loss over steps' style='max-width:100%' src='data:image/png;base64,{made}'><br>"
-    )
-
-
-def cut(text: str) -> str:
-    """The beginning of a long text, without halves of characters, which no message can hold."""
-    whole = text.encode("utf-8", "replace").decode()
-    return whole if len(whole) <= CUT else f"{whole[:CUT]}… ({len(whole):,} characters)"

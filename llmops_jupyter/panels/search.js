@@ -1,29 +1,9 @@
 // The search panel: a search box, the results, and a reader that shows a document at a passage.
 // Data is only ever set as text, never as markup.
 
-// Milliseconds after the last key until the search starts, and until a late answer is spoken of.
+// Milliseconds after the last key until the search starts.
 const PAUSE = 250;
-const LATE = 4000;
-const BUSY = "The kernel has not answered yet. If it was restarted, run the cell again.";
-
-const element = (name, className, text) => {
-  const made = document.createElement(name);
-  if (className) made.className = `llmops-search-${className}`;
-  if (text !== undefined) made.textContent = text;
-  return made;
-};
-
-const button = (text, act, className) => {
-  const made = element("button", className, text);
-  made.type = "button";
-  made.onclick = act;
-  return made;
-};
-
-const labelled = (input, label) => {
-  input.setAttribute("aria-label", label);
-  return input;
-};
+const { element, button } = makers("llmops-search");
 
 // Text in pieces, of which those that match are marked. It cannot turn round what stands beside it.
 const marked = (name, className, pieces) => {
@@ -86,13 +66,6 @@ const fileLink = (path) => {
   return made;
 };
 
-const option = (value, chosen) => {
-  const made = element("option", "", value);
-  made.value = value;
-  made.selected = value === chosen;
-  return made;
-};
-
 // The fields of a search, and what they hold.
 const makeForm = ({ index, modes }, onInput, onSubmit) => {
   const form = element("form", "form");
@@ -103,7 +76,7 @@ const makeForm = ({ index, modes }, onInput, onSubmit) => {
   query.autocomplete = "off";
   query.spellcheck = false;
   const mode = labelled(element("select", "mode"), "Mode");
-  mode.append(...modes.map((name) => option(name, "auto")));
+  mode.append(...modes.map((name) => optionOf(name, name, "auto")));
   const source = labelled(element("input", "filter"), "Only sources with this pattern");
   source.type = "text";
   source.placeholder = "sources, as in docs/*.md";
@@ -255,20 +228,15 @@ const moveIn = (titles, here, key, leave) => {
 };
 
 function render({ model, el }) {
-  const root = element("div");
-  root.className = "llmops-panel llmops-search";
+  const root = rootOf("llmops-search");
   const status = element("p", "said");
   status.setAttribute("role", "status");
   const list = labelled(element("ol", "hits"), "Results");
   const more = button("more results", () => searches.ask(limit + model.get("about").step), "more");
   more.hidden = true;
-  // Several views of one panel may ask; each knows its own questions by their names.
-  const me = Math.random().toString(36).slice(2);
-  let count = 0;
-  const name = () => `${me}-${++count}`;
+  const name = makeNames();
   let opening = "";
   let limit = 0;
-  let late;
   let reader = null;
   let from = 0; // the result that was opened
 
@@ -278,16 +246,12 @@ function render({ model, el }) {
     status.textContent = text;
     status.classList.toggle("llmops-search-failed", failed);
   };
+  const busy = makeBusy(root, say);
   const wait = (text) => {
-    root.setAttribute("aria-busy", "true");
+    busy.wait();
     say(text);
-    clearTimeout(late);
-    late = setTimeout(() => say(BUSY), LATE);
   };
-  const rest = () => {
-    clearTimeout(late);
-    root.removeAttribute("aria-busy");
-  };
+  const rest = busy.rest;
 
   const close = () => {
     opening = "";
@@ -357,11 +321,7 @@ function render({ model, el }) {
     titles()[0]?.focus();
     return true;
   };
-  root.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return; // saving, and what else the notebook does
-    event.stopPropagation();
-    if (!event.isComposing && pressed(event)) event.preventDefault();
-  });
+  keepKeys(root, (event) => !(event.ctrlKey || event.metaKey || event.altKey) && pressed(event));
 
   const typed = () => {
     opening = ""; // a document that comes now would take the focus away
@@ -380,14 +340,12 @@ function render({ model, el }) {
   });
   root.append(fields.form, status, list, more);
   el.append(root);
-  model.on("change:answer", searches.answered);
-  model.on("change:opened", opened);
+  const stopListening = listen(model, { answer: searches.answered, opened });
   if (model.get("answer").query) searches.answered();
   return () => {
     searches.stop();
-    clearTimeout(late);
-    model.off("change:answer", searches.answered);
-    model.off("change:opened", opened);
+    busy.stop();
+    stopListening();
   };
 }
 

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import anywidget
 import traitlets
 
 from llmops_jupyter.errors import DataError, LLMOpsError, OptionError, StoreError
+from llmops_jupyter.panels.assets import script, style
+from llmops_jupyter.panels.base import Panel, number_of, text_of
 from llmops_jupyter.panels.results import bundle_of, document_of, results_of
-from llmops_jupyter.panels.styles import style
 from llmops_jupyter.rag import kept
 from llmops_jupyter.rag.index import MOST_QUERY
 from llmops_jupyter.rag.searching import MODES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from llmops_jupyter.rag import Index
 
-HERE = Path(__file__).parent
 # Passages that are shown at first, and those that can be asked for.
 FIRST, MOST = 10, 100
 FAILED = "That failed. Search again; if it fails again, %rag search shows the error."
 WILD = frozenset("*?[")
 
 
-class SearchPanel(anywidget.AnyWidget):
+class SearchPanel(Panel):
     """Searches an index while one types, and shows documents at the passage that was found.
 
     The browser sends one question at a time and gives it a name, which the answer has again: what belongs to a
@@ -39,26 +36,24 @@ class SearchPanel(anywidget.AnyWidget):
         tell: told what a saved notebook keeps after each search, as a MIME bundle.
     """
 
-    _esm = HERE / "search.js"
+    _esm = script("search")
     _css = style("search")
     about = traitlets.Dict().tag(sync=True)
     answer = traitlets.Dict().tag(sync=True)
     opened = traitlets.Dict().tag(sync=True)
+    what = "search panel"
 
     def __init__(
         self, index: Index, query: str = "", tell: Callable[[dict[str, str]], None] | None = None
     ) -> None:
         modes = MODES if index.row.embedder else ("auto", "words")
-        super().__init__(about={"index": index.name, "modes": list(modes), "step": FIRST})
+        super().__init__(tell, about={"index": index.name, "modes": list(modes), "step": FIRST})
         self.index = index
-        self._tell = tell
-        self.on_msg(self._received)
         if query:
             self._search({"query": query})
 
-    def _received(self, _: Any, content: Any, __: Any) -> None:
+    def _take(self, action: str, content: Mapping[str, Any]) -> None:
         """A question of the browser; others than these two are none."""
-        action = content.get("action") if isinstance(content, dict) else None
         if action == "search":
             self._search(content)
         elif action == "open":
@@ -66,12 +61,12 @@ class SearchPanel(anywidget.AnyWidget):
 
     def _search(self, content: Mapping[str, Any]) -> None:
         asked: dict[str, Any] = {
-            "ask": _text(content.get("ask")),
-            "query": _text(content.get("query")).strip(),
-            "mode": _text(content.get("mode")) or "auto",
-            "source": _text(content.get("source")).strip(),
+            "ask": text_of(content.get("ask")),
+            "query": text_of(content.get("query")).strip(),
+            "mode": text_of(content.get("mode")) or "auto",
+            "source": text_of(content.get("source")).strip(),
             "diverse": bool(content.get("diverse")),
-            "limit": min(MOST, max(1, _number(content.get("limit"), FIRST))),
+            "limit": min(MOST, max(1, number_of(content.get("limit"), FIRST))),
         }
         answer: dict[str, Any] = {"said": FAILED, "failed": True, "results": [], "more": False}
         try:
@@ -105,16 +100,16 @@ class SearchPanel(anywidget.AnyWidget):
         except LLMOpsError as e:
             facts["said"] = str(e)
         finally:
-            self.opened = {"ask": _text(content.get("ask")), **facts}
+            self.opened = {"ask": text_of(content.get("ask")), **facts}
 
     def _document(self, content: Mapping[str, Any]) -> dict[str, Any]:
         self._check_index()
-        query = _text(content.get("query"))[:MOST_QUERY]
-        source, version = _text(content.get("source")), content.get("version")
+        query = text_of(content.get("query"))[:MOST_QUERY]
+        source, version = text_of(content.get("source")), content.get("version")
         document = kept.document_row(self.index.store, self.index.row.id, source)
         shown = None
         if document is not None and document.digest == version:
-            position, root = _number(content.get("position"), 0), _text(content.get("root"))
+            position, root = number_of(content.get("position"), 0), text_of(content.get("root"))
             shown = document_of(self.index, query, document, position, root)
         if shown is None:
             raise DataError("The document was added anew or taken out meanwhile. Search again.")
@@ -149,26 +144,3 @@ class SearchPanel(anywidget.AnyWidget):
     def bundle(self) -> dict[str, str]:
         """The last search as text and HTML."""
         return bundle_of(self.index.name, self.answer)
-
-    def _repr_mimebundle_(self, **options: Any) -> Any:
-        """With what a notebook shows where there is no widget: the state at the time of showing."""
-        made = super()._repr_mimebundle_(**options)
-        if made is None:
-            return None
-        data, metadata = made if isinstance(made, tuple) else (made, {})
-        if self._tell is None:
-            return {**data, **self.bundle()}, metadata
-        return {
-            **data,
-            "text/plain": "(search panel)",
-            "text/html": "<p>(search panel)</p>",
-        }, metadata
-
-
-def _text(value: Any) -> str:
-    """A text of the browser's, without halves of characters, which no store and no model takes."""
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
-
-
-def _number(value: Any, otherwise: int) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) else otherwise

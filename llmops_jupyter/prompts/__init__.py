@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from llmops_jupyter.prompts.conversation import Conversation, Sessions, Turn
     from llmops_jupyter.prompts.exchange import ExportedPrompt, read_exported
     from llmops_jupyter.prompts.mapping import Progress
+    from llmops_jupyter.prompts.playground import Playground
     from llmops_jupyter.prompts.registry import PromptVersion
     from llmops_jupyter.prompts.rows import Rows
     from llmops_jupyter.prompts.run import Run
@@ -23,6 +24,7 @@ __all__ = [
     "Conversation",
     "Examples",
     "ExportedPrompt",
+    "Playground",
     "Progress",
     "PromptVersion",
     "Prompts",
@@ -38,6 +40,7 @@ _HOMES = {
     "conversation": {"Conversation", "Sessions", "Turn"},
     "exchange": {"ExportedPrompt", "read_exported"},
     "mapping": {"Progress"},
+    "playground": {"Playground"},
     "registry": {"PromptVersion"},
     "rows": {"Rows"},
     "run": {"Run"},

@@ -68,20 +68,29 @@ class Content:
     def digest(self) -> str:
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
-    def readable(self) -> str:
-        """The content as text for people, for show and diff."""
-        blocks = [self.template.rstrip()]
+    def parts(self) -> dict[str, str]:
+        """What there is of it as text for people, by what it is; the template comes first."""
+        found = {"template": self.template.rstrip()}
         if self.cot:
-            blocks.append("[chain of thought]")
+            found["chain of thought"] = ""
         if self.examples is not None:
             e = self.examples
             how = f"{e.count if e.count is not None else 'all'}, {e.pick}"
-            blocks.append(f"[examples: {how}{', from ' + e.dataset if e.dataset else ''}]")
-            blocks += [json.dumps(dict(r), ensure_ascii=False, default=str) for r in e.rows]
+            rows = [json.dumps(dict(r), ensure_ascii=False, default=str) for r in e.rows]
+            title = f"examples: {how}{', from ' + e.dataset if e.dataset else ''}"
+            found[title] = "\n".join(rows)
         if self.schema is not None:
-            blocks.append("[schema]\n" + json.dumps(self.schema, ensure_ascii=False, indent=2))
+            found["schema"] = json.dumps(self.schema, ensure_ascii=False, indent=2)
         if self.tools:
-            blocks.append("[tools]\n" + json.dumps(list(self.tools), ensure_ascii=False, indent=2))
+            found["tools"] = json.dumps(list(self.tools), ensure_ascii=False, indent=2)
+        return found
+
+    def readable(self) -> str:
+        """The content as text for people, for show and diff."""
+        (_, template), *others = self.parts().items()
+        blocks = [template]
+        for title, text in others:
+            blocks += [f"[{title}]", *([text] if text else [])]
         return "\n".join(blocks)
 
 

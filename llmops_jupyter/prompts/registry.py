@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from llmops_jupyter.errors import OptionError, PromptError, unknown_name
 from llmops_jupyter.prompts.content import Content, from_json, lost_order
@@ -16,6 +16,7 @@ from llmops_jupyter.store import aliases
 from llmops_jupyter.store.versions import Versions
 
 KIND = "prompt"
+COLUMNS = "name, version, content, content_hash, defaults, note, created_at, notebook, cell_id"
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,26 @@ class PromptVersion:
         return self.content.template
 
     @property
+    def cell(self) -> str:
+        """The cell that makes this version, with its ``%%prompt`` line."""
+        extra = " --cot" if self.content.cot else ""
+        return f"%%prompt {self.name}{extra}\n{self.template}"
+
+    @property
     def variables(self) -> tuple[str, ...]:
         return variables_of(self.content.template)
 
     def __str__(self) -> str:
         return self.content.template
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A prompt in a list: its highest version, how many there are, and where its aliases point."""
+
+    latest: PromptVersion
+    versions: int
+    aliases: Mapping[str, int]
 
 
 class Registry(Versions[PromptVersion]):
@@ -96,6 +112,14 @@ class Registry(Versions[PromptVersion]):
             )
             return _load(conn, name, version, created=True)
 
+    def equal(self, name: str, content: Content) -> PromptVersion | None:
+        """The version of a prompt that has this content; None if none has."""
+        row = self.store.row(
+            "SELECT version FROM prompt_versions WHERE name = ? AND content_hash = ?",
+            (name, content.digest),
+        )
+        return None if row is None else _load(self.store.read(), name, row[0])
+
     def exists(self, name: str) -> bool:
         return bool(self.store.row("SELECT 1 FROM prompt_versions WHERE name = ?", (name,)))
 
@@ -107,14 +131,51 @@ class Registry(Versions[PromptVersion]):
         conn = self.store.read()
         return [_load(conn, row[0], row[1]) for row in rows]
 
+    def listed(self) -> Sequence[Listed]:
+        """All prompts by name, as a list shows them; however many there are, in two queries."""
+        known = self._aliases()
+        rows = self.store.rows(
+            f"SELECT {COLUMNS}, n FROM prompt_versions v JOIN (SELECT name, max(version) AS version, count(*) AS n "
+            "FROM prompt_versions GROUP BY name) USING (name, version) ORDER BY name"
+        )
+        return [
+            Listed(_made(row, known.get(row["name"], {})), row["n"], known.get(row["name"], {}))
+            for row in rows
+        ]
+
+    def history(self, name: str) -> Sequence[PromptVersion]:
+        """All versions of a prompt, newest first; however many there are, in two queries."""
+        name, _ = aliases.parse_reference(name, KIND)
+        known = self._aliases(name).get(name, {})
+        rows = self.store.rows(
+            f"SELECT {COLUMNS} FROM prompt_versions WHERE name = ? ORDER BY version DESC", (name,)
+        )
+        if not rows:
+            self._numbers(name)  # which says what there is
+        return [_made(row, known) for row in rows]
+
+    def traced(self, name: str) -> Mapping[int, int]:
+        """How many traces each version of a prompt has."""
+        rows = self.store.rows(
+            "SELECT prompt_version, count(*) FROM spans WHERE prompt_name = ? AND parent_id IS NULL GROUP BY 1",
+            (name,),
+        )
+        return {row[0]: row[1] for row in rows}
+
     def names(self) -> Sequence[str]:
         rows = self.store.rows("SELECT DISTINCT name FROM prompt_versions ORDER BY name")
         return [row[0] for row in rows]
 
-    def rollback(self, reference: str, note: str = "") -> PromptVersion:
+    def rollback(
+        self, reference: str, note: str = "", *, expected: int | Literal["any"] = "any"
+    ) -> PromptVersion:
         """Point the alias in ``name@alias`` at what it pointed at before its last move.
 
         Rolling back again goes one further step back; the log keeps every move.
+
+        Raises:
+            PromptError: it has not pointed at another version before.
+            ConflictError: it points at another version than `expected`; nothing was changed.
         """
         name, alias = aliases.parse_reference(reference, KIND)
         if alias is None or alias.isdigit():
@@ -123,6 +184,7 @@ class Registry(Versions[PromptVersion]):
             known = aliases.all_aliases(conn, KIND, name)
             if alias not in known:
                 raise unknown_name("alias", alias, known, f"See %prompt history {name}.")
+            aliases.check_expected(conn, KIND, name, alias, expected)
             target = _before(aliases.history(conn, KIND, name), alias)
             if target is None:
                 raise PromptError(
@@ -146,6 +208,13 @@ class Registry(Versions[PromptVersion]):
                 "UPDATE prompt_versions SET defaults = ? WHERE name = ? AND version = ?",
                 (text, found.name, found.version),
             )
+
+    def back(self, name: str) -> dict[str, int]:
+        """Where a roll-back of each alias would go; without those that have not been elsewhere."""
+        conn = self.store.read()
+        log = aliases.history(conn, KIND, name)
+        found = {alias: _before(log, alias) for alias in aliases.all_aliases(conn, KIND, name)}
+        return {alias: version for alias, version in found.items() if version is not None}
 
     def last_defaults(self, found: PromptVersion) -> tuple[int, Mapping[str, Any]] | None:
         """The settings of the last run of a version, with its number; None if there was none.
@@ -171,6 +240,19 @@ class Registry(Versions[PromptVersion]):
     def _readable(self, version: PromptVersion) -> str:
         return version.content.readable()
 
+    def _parts(self, version: PromptVersion) -> Mapping[str, str]:
+        return version.content.parts()
+
+    def _aliases(self, name: str | None = None) -> Mapping[str, Mapping[str, int]]:
+        """Where aliases point, by prompt."""
+        only, values = ("AND name = ?", (KIND, name)) if name is not None else ("", (KIND,))
+        found: dict[str, dict[str, int]] = {}
+        for row in self.store.rows(
+            f"SELECT name, alias, version FROM aliases WHERE kind = ? {only} ORDER BY alias", values
+        ):
+            found.setdefault(row[0], {})[row[1]] = row[2]
+        return found
+
     def _moved(self, conn: sqlite3.Connection, name: str, alias: str) -> None:
         end_running(conn, name, alias, self.store.now())
 
@@ -194,21 +276,22 @@ def _load(
     conn: sqlite3.Connection, name: str, version: int, *, created: bool = False
 ) -> PromptVersion:
     row = conn.execute(
-        "SELECT content, content_hash, defaults, note, created_at, notebook, cell_id "
-        "FROM prompt_versions WHERE name = ? AND version = ?",
-        (name, version),
+        f"SELECT {COLUMNS} FROM prompt_versions WHERE name = ? AND version = ?", (name, version)
     ).fetchone()
-    pointing = [a for a, v in aliases.all_aliases(conn, KIND, name).items() if v == version]
+    return _made(row, aliases.all_aliases(conn, KIND, name), created=created)
+
+
+def _made(row: sqlite3.Row, known: Mapping[str, int], *, created: bool = False) -> PromptVersion:
     return PromptVersion(
-        name=name,
-        version=version,
-        content=from_json(row[0]),
-        content_hash=row[1],
-        defaults=json.loads(row[2]),
-        note=row[3],
-        created_at=row[4],
-        notebook=row[5],
-        cell_id=row[6],
-        aliases=tuple(pointing),
+        name=row["name"],
+        version=row["version"],
+        content=from_json(row["content"]),
+        content_hash=row["content_hash"],
+        defaults=json.loads(row["defaults"]),
+        note=row["note"],
+        created_at=row["created_at"],
+        notebook=row["notebook"],
+        cell_id=row["cell_id"],
+        aliases=tuple(alias for alias, version in known.items() if version == row["version"]),
         created=created,
     )

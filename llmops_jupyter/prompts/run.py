@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.engine.protocol import Finished, Request, Token
 from llmops_jupyter.prompts import reasoning, spending
@@ -22,6 +23,9 @@ from llmops_jupyter.prompts.runspans import chat_span, finish_root, note_root, r
 from llmops_jupyter.prompts.screening import Screen
 from llmops_jupyter.records import Completion
 from llmops_jupyter.tracing import Tracer
+
+if TYPE_CHECKING:
+    from llmops_jupyter.prompts.stopping import Stop
 
 
 class Run:
@@ -42,6 +46,15 @@ class Run:
         self._screen = Screen(tracer, prepared, self._root, self.answer)
         self._holds_back = prepared.guarding is not None and prepared.guarding.holds_back
         self._pieces: Iterator[str] | None = None
+        self._stop: Stop | None = None
+
+    def obey(self, stop: Stop) -> None:
+        """Let another thread end the run; before it begins. It goes on as after an interrupt, at once."""
+        self._stop = stop
+
+    def note(self, key: str, value: Any) -> None:
+        """Set an attribute of the run's trace."""
+        self._root.set(key, value)
 
     def __enter__(self) -> Run:
         self._root.__enter__()
@@ -148,7 +161,10 @@ class Run:
         answer.begin_step(thinking=thinking)
         span = chat_span(self._tracer, self.prepared, request).begin(self._root)
         begun = bool(answer.text or answer.reasoning or answer.messages)
-        events = iter(spending.generate(self.prepared, request, begun=begun))
+        prepared = self.prepared
+        if self._stop is not None:
+            prepared = replace(prepared, engine=self._stop.over(prepared.engine))
+        events = iter(spending.generate(prepared, request, begun=begun))
         error: BaseException | None = None
         try:
             for event in events:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from llmops_jupyter.prompts.exchange import ExportedPrompt
     from llmops_jupyter.prompts.journal import Keep, Kept
     from llmops_jupyter.prompts.mapping import Progress
+    from llmops_jupyter.prompts.playground import Playground
     from llmops_jupyter.prompts.rows import Rows
     from llmops_jupyter.prompts.spending import Purse
 
@@ -251,12 +252,12 @@ class Prompts(Traffic):
         """
         from llmops_jupyter.prompts.journal import Journal, map_key
         from llmops_jupyter.prompts.mapping import Map
-        from llmops_jupyter.prompts.rows import Fingerprint, read_rows
+        from llmops_jupyter.prompts.rows import Fingerprint
 
         version, content = self._content(prompt)
         made = self._options(version, content, options, use_defaults=use_defaults)
         _refuse_session(made)
-        pairs = read_rows(rows, self._datasets()).pairs
+        pairs = self.rows_of(rows).pairs
         shared, fingerprint = dict(variables or {}), Fingerprint()
         for _, row in pairs:
             known = with_place(ChainMap(dict(row), shared), made.documents is not None)
@@ -282,6 +283,20 @@ class Prompts(Traffic):
         """
         version, content = self._content(prompt)
         return self._options(version, content, options, use_defaults=True)
+
+    def playground(
+        self, name: str | None = None, variables: Mapping[str, Any] | None = None
+    ) -> Playground:
+        """Variants of a prompt side by side; `%prompt panel` shows one. See `Playground`."""
+        from llmops_jupyter.prompts.playground import Playground
+
+        return Playground(self, name, variables)
+
+    def rows_of(self, rows: Any) -> Rows:
+        """Rows as `map` takes them: a list of mappings, a DataFrame, a data set or its reference."""
+        from llmops_jupyter.prompts.rows import read_rows
+
+        return read_rows(rows, self._datasets())
 
     def export(self, folder: str | Path) -> list[Path]:
         """Write every version as reviewable text: one folder a prompt, one JSON file a version."""

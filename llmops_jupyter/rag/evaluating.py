@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from llmops_jupyter.errors import OptionError
 from llmops_jupyter.evaluation.statistics import Estimate, Interval, mean, paired_means, rate
 from llmops_jupyter.rag.judging import Ranked, Wanted, covered, ranked
+from llmops_jupyter.render.html import cut
 from llmops_jupyter.render.plots import GOOD, INK, NEUTRAL, Picture, new_figure, paint
 
 if TYPE_CHECKING:
@@ -148,9 +149,9 @@ class Chart(Picture):
                     base + j,
                     "o",
                     color=colours.get(way, INK),
-                    label=way if i == 0 else None,
+                    label=cut(way, 40) if i == 0 else None,
                 )
-        axes.set_yticks(ticks, names)
+        axes.set_yticks(ticks, [cut(name, 40) for name in names])
         axes.invert_yaxis()
         axes.set_xlim(0, 1.02)
         legend = axes.legend(frameon=False, fontsize=8, loc="lower left")

@@ -26,6 +26,17 @@ def highlighted(query: str, texts: Sequence[str]) -> list[Pieces]:
     return [_pieces(marked.get(number, text)) for number, text in enumerate(plain)]
 
 
+def places(pieces: Pieces) -> list[tuple[int, int]]:
+    """Where the pieces that match begin and end, in characters of the text as JavaScript counts them (UTF-16)."""
+    found, begin = [], 0
+    for piece, marked in pieces:
+        end = begin + len(piece.encode("utf-16-le", "surrogatepass")) // 2
+        if marked:
+            found.append((begin, end))
+        begin = end
+    return found
+
+
 def excerpt(pieces: Pieces, most: int, before: int = 120) -> Pieces:
     """At most about `most` characters of a text, from a little before the first match."""
     text = "".join(piece for piece, _ in pieces)

@@ -14,6 +14,7 @@ from llmops_jupyter.errors import (
 )
 from llmops_jupyter.rag import kept, searching
 from llmops_jupyter.rag.embedding import Embedder
+from llmops_jupyter.rag.fitness import Health, health_of
 from llmops_jupyter.rag.forgetting import Forgotten, delete_securely, forget
 from llmops_jupyter.rag.indexing import AddReport, Indexing, Tell, folder_of, row_documents
 from llmops_jupyter.rag.instructions import flags_of
@@ -196,8 +197,12 @@ class Index:
         return forget(self, source)
 
     def status(self) -> Status:
-        """The health of the index."""
+        """The health of the index; a search is timed, for which its model is loaded."""
         return status_of(self)
+
+    def health(self) -> Health:
+        """What is well and what is not, found without a model."""
+        return health_of(self)
 
     def fingerprint(self) -> str:
         """Of the documents' contents and the embedder: equal for equal answers to a search."""

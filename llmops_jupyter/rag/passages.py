@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,10 +85,12 @@ def state_of(document: DocumentRow, base: Path) -> str:
         return ""
     path = base / document.source
     try:
-        stat = path.stat()
-        if (stat.st_size, stat.st_mtime_ns) == (document.size, document.mtime_ns):
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return "changed"
+        if (status.st_size, status.st_mtime_ns) == (document.size, document.mtime_ns):
             return ""
-        if stat.st_size != document.size:
+        if status.st_size != document.size:
             return "changed"
         return "" if _digest(path) == document.digest else "changed"
     except OSError:

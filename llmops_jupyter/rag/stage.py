@@ -263,6 +263,10 @@ class Rag:
             )
         return self._datasets().add(f"{name}-questions", rows, note="generated from passages")
 
+    def names(self) -> Sequence[str]:
+        """The names of all indexes."""
+        return [row.name for row in kept.index_rows(self.store)]
+
     def list(self) -> Sequence[Mapping[str, Any]]:
         """All indexes with what they hold."""
         found = []

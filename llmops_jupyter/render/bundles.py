@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.render.calls import calls_tree
+from llmops_jupyter.render.controls import visible
 from llmops_jupyter.render.grounded import shown_text, sources_markdown, sources_text
 from llmops_jupyter.render.markdown import code_block, inert, quote, safe_markdown
 
@@ -80,8 +81,12 @@ def completion_text(done: Completion) -> str:
 
 def completion_bundle(done: Completion) -> tuple[dict[str, Any], dict[str, Any]]:
     """The MIME bundle of a completion, and its metadata with the trace id."""
-    data = {"text/markdown": completion_markdown(done), "text/plain": completion_text(done)}
-    return data, {"llmops": {"trace_id": done.trace_id, "prompt_version": done.prompt_version}}
+    data = {
+        "text/markdown": completion_markdown(done),
+        "text/plain": visible(completion_text(done)),
+    }
+    facts = {"trace_id": done.trace_id, "prompt_version": done.prompt_version}
+    return data, {"llmops": {name: visible(text) for name, text in facts.items()}}
 
 
 def plain(value: Any) -> Any:

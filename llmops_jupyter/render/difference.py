@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from llmops_jupyter.render.html import diff_html, diff_text
+from llmops_jupyter.render.html import DiffLine, bundle, diff_html, diff_lines, diff_text
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Two versions side by side; shows coloured in a notebook."""
+    """Two versions side by side; shows coloured in a notebook. `parts` are texts before and after, by what they are."""
 
     before: str
     after: str
     names: tuple[str, str]
+    parts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def equal(self) -> bool:
@@ -26,8 +28,10 @@ class Difference:
         """The difference with terminal colours."""
         return diff_text(self.before, self.after, self.names, colour=True)
 
+    def lines(self) -> dict[str, list[DiffLine]]:
+        """The lines of each part; parts that are equal are left out."""
+        changed = {title: pair for title, pair in self.parts.items() if pair[0] != pair[1]}
+        return {title: diff_lines(*pair) for title, pair in changed.items()}
+
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        return {
-            "text/html": diff_html(self.before, self.after, self.names),
-            "text/plain": str(self),
-        }
+        return bundle(str(self), diff_html(self.before, self.after, self.names))

@@ -20,6 +20,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
+from llmops_jupyter.render.controls import visible
+
 JOINER = "\u2060"
 
 _FENCE = re.compile(r"( {0,3})(?:(`{3,})([^`]*)|(~{3,})(.*))")
@@ -88,6 +90,7 @@ def code_block(text: str, language: str = "", *, wary: bool = True) -> str:
 
     `wary`: text before it may hold a fence that some renderer takes for open.
     """
+    text = visible(text)
     if wary:
         text = _BACKTICKS.sub("`" + JOINER, text)
         language = language or "text"
@@ -97,7 +100,8 @@ def code_block(text: str, language: str = "", *, wary: bool = True) -> str:
 
 
 def _lines(text: str) -> list[str]:
-    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\ufffd").split("\n")
+    plain = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\ufffd")
+    return visible(plain).split("\n")
 
 
 def _blocks(lines: list[str]) -> Iterator[tuple[str | None, list[str]]]:

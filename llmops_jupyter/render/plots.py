@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from llmops_jupyter.render.html import picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,13 +29,29 @@ class Picture:
         raise NotImplementedError
 
     def _repr_png_(self) -> bytes:
-        return png(self.figure())
+        with plain_texts():
+            return png(self.figure())
+
+    def page(self, alt: str = "") -> str:
+        """The picture inside a page."""
+        return picture(base64.b64encode(self._repr_png_()).decode("ascii"), alt or self.description)
 
     def __repr__(self) -> str:
         return f"<the picture: {self.description}>"
 
     def __str__(self) -> str:
         return ""
+
+
+@contextmanager
+def plain_texts() -> Iterator[None]:
+    """Have texts of pictures that are made meanwhile stand for themselves: names may hold what looks like a formula."""
+    import matplotlib as mpl
+
+    with mpl.rc_context({"text.parse_math": False}), warnings.catch_warnings():
+        # A font lacks some sign of some language; the others are drawn.
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        yield
 
 
 def new_figure(width: float, height: float) -> Figure:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping
 from typing import Any
 
 from llmops_jupyter.render.calls import call_text
-from llmops_jupyter.render.html import cut
+from llmops_jupyter.render.controls import visible
+from llmops_jupyter.render.html import bundle, cut, escaped
 from llmops_jupyter.render.quantities import quantity
 
 TRACE_MIME = "application/vnd.llmops.trace.v1+json"
@@ -15,12 +15,8 @@ TRACE_MIME = "application/vnd.llmops.trace.v1+json"
 
 def trace_bundle(trace: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The MIME bundle of a trace given as plain JSON values (`Trace.as_dict`)."""
-    data = {
-        TRACE_MIME: dict(trace),
-        "text/html": trace_html(trace),
-        "text/plain": trace_text(trace),
-    }
-    return data, {"llmops": {"trace_id": trace["trace_id"]}}
+    data = {TRACE_MIME: dict(trace), **bundle(trace_text(trace), trace_html(trace))}
+    return data, {"llmops": {"trace_id": visible(trace["trace_id"])}}
 
 
 def _ordered(trace: Mapping[str, Any]) -> list[tuple[int, Mapping[str, Any]]]:
@@ -122,7 +118,7 @@ def _verdict(verdict: Mapping[str, Any]) -> str:
 
 
 def _message_html(message: Mapping[str, Any], mark: str = "") -> str:
-    role, content = html.escape(str(message["role"])), html.escape(_said(message))
+    role, content = escaped(str(message["role"])), escaped(_said(message))
     return (
         f"<div style='margin:.3em 0'><b>{mark}{role}</b>"
         f"<pre style='white-space:pre-wrap;margin:0'>{content}</pre></div>"
@@ -133,25 +129,25 @@ def trace_html(trace: Mapping[str, Any]) -> str:
     """The tree of spans as escaped HTML that needs neither script nor server."""
     blocks = [
         (
-            f"<div><b>trace</b> <code>{html.escape(trace['trace_id'])}</code> "
-            f"{html.escape(trace['started_at'])}</div>"
+            f"<div><b>trace</b> <code>{escaped(trace['trace_id'])}</code> "
+            f"{escaped(trace['started_at'])}</div>"
         )
     ]
     for depth, span in _ordered(trace):
         inner = "".join(_message_html(m) for m in span["input"])
         inner += "".join(_message_html(m, "→ ") for m in span["output"])
-        called = html.escape("\n".join((*_called(span), *_guarded(span))))
+        called = escaped("\n".join((*_called(span), *_guarded(span))))
         inner += f"<pre style='white-space:pre-wrap;margin:0'>{called}</pre>" if called else ""
         if span["error_message"]:
-            text = html.escape(f"{span['error_type']}: {span['error_message']}")
+            text = escaped(f"{span['error_type']}: {span['error_message']}")
             inner += f"<div style='color:var(--jp-error-color1,#c00)'>{text}</div>"
         blocks.append(
             f"<details open style='margin-left:{depth * 1.5}em'>"
-            f"<summary><b>{html.escape(span['name'])}</b> "
-            f"<small>{html.escape(_facts(span))}</small></summary>{inner}</details>"
+            f"<summary><b>{escaped(span['name'])}</b> "
+            f"<small>{escaped(_facts(span))}</small></summary>{inner}</details>"
         )
     if trace["notebook"]:
         where = f"{trace['notebook']} cell {trace['cell_id']} [{trace['execution_count']}]"
-        blocks.append(f"<div><small>from {html.escape(where)}</small></div>")
-    blocks += [f"<div>score {html.escape(_score(s))}</div>" for s in trace["scores"]]
-    return f"<div class='llmops-trace'>{''.join(blocks)}</div>"
+        blocks.append(f"<div><small>from {escaped(where)}</small></div>")
+    blocks += [f"<div>score {escaped(_score(s))}</div>" for s in trace["scores"]]
+    return f"<div class='llmops-trace' style='overflow-wrap:anywhere'>{''.join(blocks)}</div>"

@@ -10,8 +10,15 @@ import re
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from llmops_jupyter.errors import OptionError, UnknownNameError, did_you_mean, unknown_name
+from llmops_jupyter.errors import (
+    ConflictError,
+    OptionError,
+    UnknownNameError,
+    did_you_mean,
+    unknown_name,
+)
 from llmops_jupyter.store.connection import Store
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -65,6 +72,29 @@ def check_alias(alias: str) -> str:
             "Choose a word such as 'production'."
         )
     return check_name("alias", alias)
+
+
+def check_expected(
+    conn: sqlite3.Connection,
+    kind: str,
+    name: str,
+    alias: str,
+    expected: int | Literal["any"] | None,
+) -> None:
+    """Refuse to move an alias that points elsewhere than its mover thinks; None is nowhere.
+
+    Raises:
+        ConflictError: it does; the message says where it points.
+    """
+    now = all_aliases(conn, kind, name).get(alias)
+    if expected in ("any", now):
+        return
+    known = "nowhere" if expected is None else f"at version {expected}"
+    where = "nowhere" if now is None else f"at version {now}"
+    raise ConflictError(
+        f"{name}@{alias} points {where} now, not {known}: somebody has moved it meanwhile. Nothing was changed; "
+        "look at it again, then decide."
+    )
 
 
 def set_alias(

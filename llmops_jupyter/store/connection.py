@@ -47,11 +47,17 @@ class Store:
     """An open store. Use `open_store` to get one; close it, or use it as a context manager."""
 
     def __init__(
-        self, path: Path | None, *, read_only: bool = False, durable: bool = False
+        self,
+        path: Path | None,
+        *,
+        read_only: bool = False,
+        durable: bool = False,
+        wait_s: float = WAIT_S,
     ) -> None:
         self.path = path
         self.read_only = read_only
         self.durable = durable
+        self.wait_s = wait_s
         self.id = uuid.uuid4().hex
         self.lock = threading.RLock()
         self.outer: Write | None = None
@@ -61,6 +67,7 @@ class Store:
         self._writer: sqlite3.Connection | None = None
         self._local = threading.local()
         self._readers: list[sqlite3.Connection] = []
+        self._witness: sqlite3.Connection | None = None
         self._stopped = False
         _OPEN.add(self)
 
@@ -114,6 +121,23 @@ class Store:
             raise explain(e, self.path) from e
         return list(found)
 
+    def generation(self) -> int:
+        """A number that is another one after any commit to the file, by whichever process.
+
+        It says nothing beyond that, and means something only for as long as this store is open.
+        """
+        self.check_process()
+        try:
+            with self.lock:
+                if self.path is None:
+                    return self.writer().total_changes
+                if self._witness is None:
+                    self._witness = self._connect()
+                # It tells a connection of the commits of others, so it is asked of one that makes none.
+                return int(self._witness.execute("PRAGMA data_version").fetchone()[0])
+        except sqlite3.Error as e:
+            raise explain(e, self.path) from e
+
     @property
     def database(self) -> sqlite_utils.Database:
         """The store as a `sqlite_utils.Database` for your own queries (this thread, read-only)."""
@@ -164,10 +188,11 @@ class Store:
         with self.lock:
             self.closed = True
             if os.getpid() == self._pid:
-                for connection in [*self._readers, *([self._writer] if self._writer else [])]:
-                    connection.close()
+                for connection in (*self._readers, self._writer, self._witness):
+                    if connection is not None:
+                        connection.close()
             self._readers.clear()
-            self._writer = None
+            self._writer = self._witness = None
             self._local = threading.local()
 
     def stop(self) -> None:
@@ -201,10 +226,10 @@ class Store:
                     "Fork before the write, or open another store."
                 )
             # SQLite's connections must not be used after a fork, nor closed: that drops their locks.
-            _LEFT_TO_THE_PARENT.extend([self._writer, self._readers, self._local])
+            _LEFT_TO_THE_PARENT.extend([self._writer, self._witness, self._readers, self._local])
             self.lock = threading.RLock()
             self.outer = None
-            self._writer = None
+            self._writer = self._witness = None
             self._readers = []
             self._local = threading.local()
             self._pid = os.getpid()
@@ -219,6 +244,9 @@ class Store:
             connection.execute(f"PRAGMA synchronous={'FULL' if self.durable else 'NORMAL'}")
             connection.execute("PRAGMA foreign_keys=1")
             connection.execute("PRAGMA temp_store=MEMORY")
+            if self.read_only:
+                # It may be a file that somebody else has made: its views call no functions with side effects.
+                connection.execute("PRAGMA trusted_schema=0")
             connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
         except sqlite3.Error as e:
             raise explain(e, self.path) from e
@@ -253,7 +281,7 @@ class Store:
 
     def patiently(self, work: Callable[..., T], *arguments: Any) -> T:
         """What `work` returns, tried again in short steps while another process holds the lock."""
-        end = time.monotonic() + WAIT_S
+        end = time.monotonic() + self.wait_s
         while True:
             try:
                 return work(*arguments)
@@ -280,7 +308,11 @@ if hasattr(os, "register_at_fork"):
 
 
 def open_store(
-    path: str | Path | None = None, *, read_only: bool = False, durable: bool = False
+    path: str | Path | None = None,
+    *,
+    read_only: bool = False,
+    durable: bool = False,
+    wait_s: float = WAIT_S,
 ) -> Store:
     """Open the store, making or upgrading it if need be.
 
@@ -288,6 +320,7 @@ def open_store(
         path: a file, a folder, ":memory:", or None for the store of the working directory.
         read_only: never write; the file must exist.
         durable: wait for the disk at each commit, so that a power cut loses nothing either.
+        wait_s: how long a write waits while another program holds the lock.
 
     Raises:
         StoreCorruptError, StoreReadOnlyError, StoreVersionError, StoreError: the file cannot be used.
@@ -301,12 +334,15 @@ def open_store(
         if not file.is_file():
             raise StoreError(f"There is no store at {str(file)!r}. Run a prompt there first.")
         store = Store(file, read_only=True)
-        migrations.check_readable(store)
+        try:
+            migrations.check_readable(store)
+        except BaseException:
+            store.close()
+            raise
         return store
     location.prepare(file)
-    store = Store(file, durable=durable)
+    store = Store(file, durable=durable, wait_s=wait_s)
     try:
-        migrations.check_header(file)
         with store.lock:
             migrations.version_of(store, store.writer())  # what is not ours is not touched
         location.keep_private(file)

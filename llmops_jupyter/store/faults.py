@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 
 from llmops_jupyter.errors import (
+    StoreBusyError,
     StoreCorruptError,
     StoreError,
     StoreFullError,
@@ -39,7 +40,7 @@ def explain(error: sqlite3.Error, path: Path | None) -> StoreError:
             "kept; free some space and run the cell again."
         )
     if is_busy(error):
-        return StoreError(
+        return StoreBusyError(
             f"{name} has been locked by another program for a long time. Close the program that is "
             "writing to it, then run the cell again."
         )

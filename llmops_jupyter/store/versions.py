@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from llmops_jupyter.errors import OptionError
 from llmops_jupyter.store import aliases
@@ -67,12 +67,36 @@ class Versions(ABC, Generic[V]):
             before = older[0]
         else:
             before, after = self.get(a), self.get(b)
-        return Difference(self._readable(before), self._readable(after), (before.ref, after.ref))
+        old, new = self._parts(before), self._parts(after)
+        return Difference(
+            self._readable(before),
+            self._readable(after),
+            (before.ref, after.ref),
+            {title: (old.get(title, ""), new.get(title, "")) for title in {**old, **new}},
+        )
 
-    def alias(self, reference: str, alias: str, note: str = "") -> V:
-        """Point an alias at a version."""
+    def alias(
+        self,
+        reference: str,
+        alias: str,
+        note: str = "",
+        *,
+        expected: int | Literal["any"] | None = "any",
+    ) -> V:
+        """Point an alias at a version.
+
+        Args:
+            reference: of the version.
+            alias: to be moved, or made.
+            note: why.
+            expected: where it points as far as the caller knows, None for nowhere; left out, that does not matter.
+
+        Raises:
+            ConflictError: it points at another version by now; nothing was changed.
+        """
         found = self.get(reference)
         with self.store.write() as conn:
+            aliases.check_expected(conn, self.KIND, found.name, alias, expected)
             aliases.set_alias(conn, self.KIND, found.name, alias, found.version, note)
             self._moved(conn, found.name, alias)
         return self.get(found.ref)
@@ -99,6 +123,10 @@ class Versions(ABC, Generic[V]):
     @abstractmethod
     def _readable(self, version: V) -> str:
         """A version as text, for people to compare."""
+
+    def _parts(self, version: V) -> Mapping[str, str]:
+        """The same part by part, where it has parts."""
+        return {"": self._readable(version)}
 
     def _moved(self, conn: sqlite3.Connection, name: str, alias: str) -> None:
         """An alias is about to point elsewhere, in the same transaction."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
@@ -10,23 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from llmops_jupyter.errors import OptionError, UnknownNameError
-from llmops_jupyter.records import Message, Resources, Usage
 from llmops_jupyter.store import Store
-from llmops_jupyter.tracing import names, notebooks, process, retention, scores, search, values
-from llmops_jupyter.tracing.messages import clean, load_messages
-from llmops_jupyter.tracing.records import Score, SpanRecord, Trace, TraceSummary, iso
+from llmops_jupyter.tracing import notebooks, paging, process, retention, scores, search
+from llmops_jupyter.tracing.arrivals import imported
+from llmops_jupyter.tracing.exchange import Exchange
+from llmops_jupyter.tracing.messages import clean
+from llmops_jupyter.tracing.records import Facets, Page, Score, Trace, TraceSummary
+from llmops_jupyter.tracing.rows import SUMMARY, dead_owners, span_of, summary_of
 from llmops_jupyter.tracing.tracer import Tracer
 
 STATUSES = ("open", "ok", "error", "interrupted")
 BATCH = 500
-SUMMARY = (
-    "SELECT s.id, s.trace_id, s.name, s.start_ns, s.end_ns, s.status, s.process_id, s.prompt_name, "
-    "s.prompt_version, s.model, s.input_tokens, s.output_tokens, s.partial, s.notebook, s.session, "
-    "s.output_message, s.attributes, "
-    "(SELECT m.parts FROM messages m WHERE m.hash = s.output_message) AS parts FROM spans s "
-)
-
-
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+AGE = re.compile(r"([0-9]*\.?[0-9]+|[0-9]+\.)([smhdw])")
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -39,17 +36,25 @@ def parse_when(text: str | datetime | timedelta | None) -> int | None:
         return nanoseconds(now - text)
     if isinstance(text, datetime):
         return nanoseconds(text)
-    units = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-    number, unit = text[:-1], text[-1:]
-    if unit in units and number.replace(".", "", 1).isdigit():
-        return int((now.timestamp() - float(number) * units[unit]) * 1e9)
     try:
-        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError as e:
+        age = AGE.fullmatch(text)
+        moment = (
+            datetime.fromisoformat(text.replace("Z", "+00:00"))
+            if age is None
+            else now - timedelta(seconds=float(age[1]) * UNITS[age[2]])
+        )
+        return _fitting(nanoseconds(moment))
+    except (ValueError, OverflowError) as e:
         raise OptionError(
             f"{text!r} is no time. Write an age such as 90m, 24h or 7d, or a date such as 2026-01-31."
         ) from e
-    return nanoseconds(moment)
+
+
+def _fitting(ns: int) -> int:
+    """Nanoseconds that SQLite's whole numbers have room for: the years 1678 to 2262."""
+    if abs(ns) >= 2**63:
+        raise OverflowError(ns)
+    return ns
 
 
 def nanoseconds(moment: datetime) -> int:
@@ -62,12 +67,12 @@ def moment_of(ns: int) -> datetime:
     return EPOCH + timedelta(microseconds=ns // 1_000)
 
 
-class Traces:
+class Traces(Exchange):
     """The traces of one store."""
 
     def __init__(self, store: Store, tracer: Tracer) -> None:
+        super().__init__(tracer)
         self.store = store
-        self.tracer = tracer
 
     def get(self, trace_id: str) -> Trace:
         """A whole trace by its id, or by the beginning of it.
@@ -79,7 +84,7 @@ class Traces:
         conn = self.store.read()
         rows = self.store.rows("SELECT * FROM spans WHERE trace_id = ? ORDER BY id", (full,))
         dead = self._dead_processes(rows)
-        spans = tuple(_span(conn, row, dead) for row in rows)
+        spans = tuple(span_of(conn, row, dead) for row in rows)
         return Trace(full, spans, tuple(self.scores(full)))
 
     def last(self) -> Trace:
@@ -112,11 +117,40 @@ class Traces:
         """The newest traces first.
 
         Filters: prompt ("name" or "name@2"), model, session, status, since, until, name, notebook,
-        and score (a name, or a mapping of name to label or value).
+        notebook_part (any part of its path), source ('here', 'imported', or the service that imported ones came from), and score (a name, or a mapping of
+        name to label or value).
         """
         where, parameters = self._where(filters)
         sql = f"{SUMMARY} WHERE s.parent_id IS NULL {where} ORDER BY s.id DESC LIMIT ?"
         return self._summaries(self.store.rows(sql, (*parameters, limit)))
+
+    def page(
+        self, *, after: str | None = None, limit: int = 100, text: str = "", **filters: Any
+    ) -> Page:
+        """A page of the newest traces, or of those in which the words of `text` occur, newest first.
+
+        Args:
+            after: what the page before gave as `next`; None for the first page.
+            limit: of traces.
+            text: words, as for `search`.
+            filters: as for `newest`.
+
+        Raises:
+            OptionError: `after` is no such cursor, or a filter cannot be used.
+        """
+        condition = self._where(filters)
+        place = paging.place_of(after, searched=bool(text))
+        if not text:
+            rows = paging.newest(self.store, condition, place, limit + 1)
+            more = paging.cursor(rows[limit - 1]["id"]) if len(rows) > limit else None
+            return Page(tuple(self._summaries(rows[:limit])), more)
+        hits = paging.found(self.store, text, condition, place, limit + 1)
+        more = paging.cursor(hits[limit - 1][0], searched=True) if len(hits) > limit else None
+        return Page(tuple(self.summaries([trace for _, trace in hits[:limit]])), more)
+
+    def facets(self, among: int = 5_000) -> Facets:
+        """What there is to filter by among the newest traces, and how often each occurs there."""
+        return paging.facets(self.store, among)
 
     def summaries(self, ids: Sequence[str]) -> list[TraceSummary]:
         """The traces with these whole ids, in their order; those that are gone are left out."""
@@ -240,18 +274,7 @@ class Traces:
     def rows(self, limit: int = 200, **filters: Any) -> Iterator[dict[str, Any]]:
         """Traces as flat rows for a data set, newest first: input, output, variables, scores."""
         for summary in self.newest(limit, **filters):
-            trace = self.get(summary.trace_id)
-            root = trace.root
-            variables = root.attributes.get("llmops.prompt.variables")
-            yield {
-                "trace_id": trace.trace_id,
-                "input": "\n\n".join(m.content for m in root.input if m.role == "user"),
-                "output": trace.text,
-                "variables": dict(variables) if isinstance(variables, dict) else {},
-                "scores": {
-                    s.name: s.label if s.label is not None else s.value for s in trace.scores
-                },
-            }
+            yield self.get(summary.trace_id).row()
 
     def prune(
         self,
@@ -282,6 +305,9 @@ class Traces:
                 clause, more = notebooks.condition("s.notebook", value)
                 where.append(clause)
                 parameters += more
+            elif key == "notebook_part":
+                where.append("instr(lower(s.notebook), lower(?)) > 0")
+                parameters.append(value)
             elif key in ("model", "session", "name"):
                 where.append(f"s.{key} = ?")
                 parameters.append(value)
@@ -298,10 +324,14 @@ class Traces:
                 clause, more = scores.clause(value)
                 where.append(clause)
                 parameters += more
+            elif key == "source":
+                clause, more = _source(str(value))
+                where.append(clause)
+                parameters += more
             else:
                 raise OptionError(
                     f"Traces cannot be filtered by {key!r}. Use prompt, model, session, status, "
-                    "since, until, name, notebook or score."
+                    "since, until, name, notebook, source or score."
                 )
         return "".join(f" AND {w}" for w in where), parameters
 
@@ -317,70 +347,17 @@ class Traces:
         return f"(s.status = 'interrupted' OR ({left}))", dead
 
     def _dead_processes(self, rows: Iterable[sqlite3.Row]) -> set[str]:
-        owners = {r["process_id"] for r in rows if r["status"] == "open"}
-        marks = ",".join("?" * len(owners))
-        found = self.store.rows(f"SELECT * FROM processes WHERE id IN ({marks})", tuple(owners))
-        return {r["id"] for r in found if process.is_dead(r)}
+        return dead_owners(self.store, rows)
 
     def _summaries(self, rows: list[sqlite3.Row]) -> list[TraceSummary]:
         dead = self._dead_processes(rows)
-        return [_summary(row, dead) for row in rows]
+        return [summary_of(row, dead) for row in rows]
 
 
-def _status(row: sqlite3.Row, dead: set[str]) -> str:
-    return "interrupted" if row["process_id"] in dead and row["status"] == "open" else row["status"]
-
-
-def _summary(row: sqlite3.Row, dead: set[str]) -> TraceSummary:
-    preview = row["partial"] or ""
-    if row["parts"]:
-        preview = "".join(p.get("content", "") for p in json.loads(row["parts"]))
-    elif not preview:
-        preview = str(values.read(row["attributes"]).get(names.OUTPUT_VALUE, ""))
-    prompt = f"{row['prompt_name']}@{row['prompt_version']}" if row["prompt_name"] else ""
-    end = row["end_ns"]
-    return TraceSummary(
-        trace_id=row["trace_id"],
-        name=row["name"],
-        started_at=iso(row["start_ns"]),
-        duration_s=None if end is None else (end - row["start_ns"]) / 1e9,
-        status=_status(row, dead),
-        prompt=prompt,
-        model=row["model"] or "",
-        input_tokens=row["input_tokens"],
-        output_tokens=row["output_tokens"],
-        preview=preview[:200],
-        notebook=row["notebook"] or "",
-        session=row["session"] or "",
-    )
-
-
-def _span(conn: sqlite3.Connection, row: sqlite3.Row, dead: set[str]) -> SpanRecord:
-    same = (
-        *("trace_id", "span_id", "parent_id", "name", "op", "kind", "start_ns", "end_ns"),
-        *("first_token_ns", "error_type", "error_message", "provider", "model", "model_digest"),
-        *("prompt_name", "prompt_version", "session", "seed", "cost", "notebook", "cell_id"),
-        *("execution_count", "kernel_id", "schema_url"),
-    )
-    output = load_messages(conn, row["output_message"], row["input_message"])
-    if not output and row["partial"]:
-        output = (Message("assistant", row["partial"]),)
-    usage = None
-    if row["input_tokens"] is not None:
-        usage = Usage(row["input_tokens"], row["output_tokens"] or 0, row["cached_tokens"] or 0)
-    taken = None
-    if any(row[name] is not None for name in ("busy_s", "cpu_s", "energy_j")):
-        taken = Resources(
-            *(row["busy_s"], row["cpu_s"], row["peak_bytes"], row["energy_j"]),
-            shared=bool(row["shared"]),
-            energy_source=row["energy_source"] or "measured",
-        )
-    return SpanRecord(
-        **{name: row[name] for name in same},
-        status=_status(row, dead),
-        usage=usage,
-        input=load_messages(conn, row["input_message"]),
-        output=output,
-        attributes=values.read(row["attributes"]),
-        resources=taken,
-    )
+def _source(value: str) -> tuple[str, list[Any]]:
+    """A condition on where a root span `s` came from."""
+    elsewhere = imported("s")
+    if value in ("here", "imported"):
+        return (elsewhere if value == "imported" else f"NOT {elsewhere}"), []
+    service = """json_extract(s.attributes, '$."llmops.import.service"') = ?"""
+    return f"({elsewhere} AND {service})", [value]

@@ -97,6 +97,18 @@ class Trace:
         """What came out at the end."""
         return "\n".join(m.content for m in self.root.output)
 
+    def row(self) -> dict[str, Any]:
+        """The trace as a flat row for a data set: input, output, variables, scores."""
+        root = self.root
+        variables = root.attributes.get("llmops.prompt.variables")
+        return {
+            "trace_id": self.trace_id,
+            "input": "\n\n".join(m.content for m in root.input if m.role == "user"),
+            "output": self.text,
+            "variables": dict(variables) if isinstance(variables, dict) else {},
+            "scores": {s.name: s.label if s.label is not None else s.value for s in self.scores},
+        }
+
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values, for the trace renderer and for export."""
         root = self.root
@@ -176,3 +188,25 @@ class TraceSummary:
     preview: str
     notebook: str
     session: str
+
+
+@dataclass(frozen=True)
+class Page:
+    """A part of a list of traces; `next` leads to the following part, None at the end."""
+
+    traces: tuple[TraceSummary, ...]
+    next: str | None
+
+
+@dataclass(frozen=True)
+class Facets:
+    """Values to filter by with how many of the newest traces have each, the most frequent first.
+
+    `scores` are names, and ``NAME=LABEL`` for scores that are labels.
+    """
+
+    prompts: Mapping[str, int]
+    models: Mapping[str, int]
+    notebooks: Mapping[str, int]
+    sessions: Mapping[str, int]
+    scores: Mapping[str, int]

@@ -133,10 +133,8 @@ def traces_with(
     `condition` is SQL on the root span `s`, with its parameters.
     """
     expression = match_expression(text)
-    if not store.read_only and store.row("SELECT 1 FROM unindexed LIMIT 1"):
-        with store.write() as conn:
-            index_pending(conn)
-    waiting = _waiting_with(store, expression) if store.read_only else []
+    index_waiting(store)
+    waiting = waiting_with(store, expression) if store.read_only else []
     floor = 0
     if order == "relevance":
         newest = store.row(
@@ -163,7 +161,14 @@ def traces_with(
     return store.distinct(sql, (expression, floor, *parameters), limit)
 
 
-def _waiting_with(store: Store, expression: str) -> list[int]:
+def index_waiting(store: Store) -> None:
+    """Bring the index up to date, where the store can be written."""
+    if not store.read_only and store.row("SELECT 1 FROM unindexed LIMIT 1"):
+        with store.write() as conn:
+            index_pending(conn)
+
+
+def waiting_with(store: Store, expression: str) -> list[int]:
     """Finished spans with the words that are not in the index yet, where it cannot be brought up."""
     conn = store.read()
     with closing(sqlite3.connect(":memory:")) as index:

@@ -277,9 +277,7 @@ class Span:
     def _open(self) -> None:
         tracer, columns = self.tracer, self.columns
         get = {name: values.column(value) for name, value in columns.items()}.get
-        where = Provenance()
-        if self.parent_id is None and tracer.provenance is not None:
-            where = tracer.provenance()
+        where = tracer.place() if self.parent_id is None else Provenance()
         with tracer.store.write() as conn:
             process_id = tracer.register_process(conn)
             if self._messages and self._input_hash is None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,22 @@ class Provenance:
     cell_id: str | None = None
     execution_count: int | None = None
     kernel_id: str | None = None
+
+
+_place: ContextVar[Provenance | None] = ContextVar("llmops_place", default=None)
+
+
+@contextmanager
+def placed(where: Provenance | None) -> Iterator[None]:
+    """Have roots that this thread or task begins meanwhile belong to a place, such as the cell that shows a panel.
+
+    With None they are where the tracer says.
+    """
+    token = _place.set(where)
+    try:
+        yield
+    finally:
+        _place.reset(token)
 
 
 class Tracer:
@@ -76,6 +94,13 @@ class Tracer:
             columns,
             trace_id,
         )
+
+    def place(self) -> Provenance:
+        """Where a root that begins now is made."""
+        where = _place.get()
+        if where is not None:
+            return where
+        return self.provenance() if self.provenance is not None else Provenance()
 
     def clean(self, value: Any) -> Any:
         """A value as it may be written: redacted if a rule is set."""

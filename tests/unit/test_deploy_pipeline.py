@@ -297,6 +297,7 @@ def test_a_killed_pipeline_goes_on_where_it_stopped(ws, home):
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert done.stdout.strip() == "41"
     assert last(ws).status == "interrupted"
+    assert last(ws).steps[-1].status == "interrupted"
     outcome = run(ws, home)
     assert statuses(outcome)["gate"] == "skipped"
     assert statuses(outcome)["package"] == "ok"

@@ -284,7 +284,8 @@ def test_the_magic_shows_the_panel_and_what_is_kept(shell, monkeypatch, capsys):
 
 def test_without_its_packages_the_magic_says_what_to_install(shell, monkeypatch):
     monkeypatch.setattr("llmops_jupyter.magics.rag.is_terminal", lambda _: False)
-    monkeypatch.delitem(sys.modules, "llmops_jupyter.panels.search", raising=False)
+    for module in ("base", "search"):
+        monkeypatch.delitem(sys.modules, f"llmops_jupyter.panels.{module}", raising=False)
     monkeypatch.setitem(sys.modules, "anywidget", None)
     with pytest.raises(MissingDependencyError, match="needs anywidget, which is not installed"):
         shell.run("%rag panel manual")

@@ -168,6 +168,17 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "prompt",
+        "panel",
+        "Try variants side by side in a panel, compare their answers, and keep one as a version.",
+        (
+            Argument(
+                "name", "a prompt, or a version of it; left out: one without a name", "?", "prompt"
+            ),
+        ),
+        example="%prompt panel greet",
+    ),
+    Command(
+        "prompt",
         "sessions",
         "Show conversations, or the turns of one.",
         (Argument("session", "a conversation", "?", "session"),),

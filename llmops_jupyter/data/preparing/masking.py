@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from llmops_jupyter.data.examples import Example
+from llmops_jupyter.render.html import bundle, escaped
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,13 @@ class Preview:
         parts = []
         for row in self.rows:
             text = "".join(
-                f"<span style='background:rgba(26,152,80,.25)'>{html.escape(piece)}</span>"
+                f"<span style='background:rgba(26,152,80,.25)'>{escaped(piece)}</span>"
                 if learned
-                else html.escape(piece)
+                else escaped(piece)
                 for piece, learned in row["pieces"]
             )
-            title = html.escape(
+            title = escaped(
                 f"row {row['row']}: {row['learned']} of {row['tokens']} tokens are learned (green)"
             )
             parts.append(f"<p>{title}</p><pre style='white-space:pre-wrap'>{text}</pre>")
-        return {"text/html": "".join(parts), "text/plain": str(self)}
+        return bundle(str(self), "".join(parts))

@@ -74,7 +74,7 @@ def _bars(axes: Any, title: str, counts: Mapping[str, int], kind: str) -> None:
             fontsize=8,
         )
     axes.set_yticks(places, names)
-    axes.set_title(title, fontsize=10, loc="left", color=INK)
+    axes.set_title(cut(title, 60), fontsize=10, loc="left", color=INK)
     axes.margins(x=0.1)
     axes.xaxis.set_visible(False)
     paint(axes, grid=False)

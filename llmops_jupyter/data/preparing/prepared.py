@@ -11,6 +11,7 @@ from llmops_jupyter.data.dataset import Dataset
 from llmops_jupyter.data.preparing.masking import Preview
 from llmops_jupyter.data.preparing.picture import Chart
 from llmops_jupyter.data.preparing.recipe import RULES
+from llmops_jupyter.render.html import bundle, escaped
 
 MOST_SHOWN = 10
 
@@ -157,17 +158,16 @@ class Prepared:
         )
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        import html
 
         parts = []
         for view in self.views():
             if isinstance(view, list):
                 parts.append(render.table_html(view))
             elif isinstance(view, str):
-                parts.append(f"<p>{html.escape(view)}</p>")
+                parts.append(f"<p>{escaped(view)}</p>")
             else:
                 parts.append(view._repr_mimebundle_()["text/html"])
-        return {"text/html": "".join(parts), "text/plain": str(self)}
+        return bundle(str(self), "".join(parts))
 
 
 def counted(number: int, noun: str = "row") -> str:

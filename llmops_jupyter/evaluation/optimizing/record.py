@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +12,7 @@ from llmops_jupyter.evaluation.summary import number
 from llmops_jupyter.prompts.content import Content
 from llmops_jupyter.prompts.registry import PromptVersion
 from llmops_jupyter.prompts.stage import Prompts
+from llmops_jupyter.render.html import bundle, escaped
 
 METHOD = (
     "Candidates are instructions (the original, general edits, proposals of a model) with and without "
@@ -165,11 +165,11 @@ class Optimization:
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
         blocks = [
-            f"<p><strong>{html.escape(self.sentence())}</strong></p>",
+            f"<p><strong>{escaped(self.sentence())}</strong></p>",
             render.table_html(self.rows()),
-            *(f"<p><em>{html.escape(line)}</em></p>" for line in self.facts()),
+            *(f"<p><em>{escaped(line)}</em></p>" for line in self.facts()),
         ]
         if self.comparison is not None:
             before, after = self.original.readable(), self.best.content.readable()
             blocks.append(render.diff_html(before, after, (self.prompt, self.best.name)))
-        return {"text/html": "".join(blocks), "text/plain": str(self)}
+        return bundle(str(self), "".join(blocks))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from llmops_jupyter.monitor.alerts.ledger import Mark, iso, parse
 from llmops_jupyter.monitor.alerts.rules import Rule
 from llmops_jupyter.monitor.alerts.states import ALERT, BAD, NO_DATA, WARNING, Standing
 from llmops_jupyter.render.clock import local
+from llmops_jupyter.render.html import bundle, escaped
 
 # Exit codes of `llmops monitor`; what is above is an error.
 EXIT_OK, EXIT_WARNING, EXIT_ALERT, EXIT_NO_DATA, EXIT_ERROR = 0, 1, 2, 3, 4
@@ -138,8 +138,8 @@ class Board:
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
         table = render.table_html(self.rows()) if self.entries else ""
-        title = f"<p><strong>{html.escape(self.title())}</strong></p>"
-        return {"text/html": title + table, "text/plain": str(self)}
+        title = f"<p><strong>{escaped(self.title())}</strong></p>"
+        return bundle(str(self), title + table)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from llmops_jupyter.monitor.alerts.board import Board
 from llmops_jupyter.monitor.alerts.ledger import parse
 from llmops_jupyter.monitor.alerts.watching import WatchStatus
 from llmops_jupyter.render.clock import local
+from llmops_jupyter.render.html import bundle, escaped
 
 FAILED_SHOWN = 5
 
@@ -71,10 +71,10 @@ class Overview:
         return "\n\n".join([self.title(), *blocks])
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        blocks = [f"<p><strong>{html.escape(self.title())}</strong></p>"]
+        blocks = [f"<p><strong>{escaped(self.title())}</strong></p>"]
         for title, rows in self.parts():
-            blocks.append(f"<p>{html.escape(title)}</p>{render.table_html(rows)}")
-        return {"text/html": "".join(blocks), "text/plain": str(self)}
+            blocks.append(f"<p>{escaped(title)}</p>{render.table_html(rows)}")
+        return bundle(str(self), "".join(blocks))
 
 
 def overview(monitor: Any) -> Overview:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +17,7 @@ from llmops_jupyter.monitor.alerts.traffic import BATCH
 from llmops_jupyter.monitor.alerts.windows import first_id, traces_of
 from llmops_jupyter.records import Verdict
 from llmops_jupyter.render.clock import local
+from llmops_jupyter.render.html import bundle, escaped
 from llmops_jupyter.store import Store
 from llmops_jupyter.tracing import values
 
@@ -151,12 +151,12 @@ class SafetyReport:
         return "\n".join(parts)
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        blocks = [f"<p><strong>{html.escape(self.title())}</strong></p>"]
+        blocks = [f"<p><strong>{escaped(self.title())}</strong></p>"]
         if self.rates:
             blocks.append(render.table_html(self.rows()))
         if self.examples:
             blocks.append(f"<p>the newest:</p>{render.table_html(self.examples)}")
-        return {"text/html": "".join(blocks), "text/plain": str(self)}
+        return bundle(str(self), "".join(blocks))
 
 
 def _change(r: CheckRate) -> str:

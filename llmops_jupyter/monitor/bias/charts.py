@@ -49,6 +49,6 @@ class Differences(Picture):
             axes.set_ylim(-len(lines) + 0.4, 0.6)
             axes.use_sticky_edges = False
             axes.margins(x=0.05)
-            axes.set_xlabel(f"{measure}{', points' if lines[0].share else ''}", fontsize=9)
+            axes.set_xlabel(f"{cut(measure, 60)}{', points' if lines[0].share else ''}", fontsize=9)
             paint(axes)
         return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from llmops_jupyter import render
 from llmops_jupyter.evaluation.statistics import Estimate, Interval, adjusted
 from llmops_jupyter.monitor.bias.analysis import contrast
 from llmops_jupyter.monitor.bias.people import OF_MEMBERS, groups_of
+from llmops_jupyter.render.html import bundle, escaped
 
 if TYPE_CHECKING:
     from llmops_jupyter.monitor.bias.charts import Differences
@@ -233,16 +233,16 @@ class BiasReport:
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
         blocks = [
-            f"<p><strong>{html.escape(self.sentence())}</strong></p>",
+            f"<p><strong>{escaped(self.sentence())}</strong></p>",
             render.table_html(self.rows()),
-            *(f"<p><em>{html.escape(note)}</em></p>" for note in (*self.notes, LIMITS)),
+            *(f"<p><em>{escaped(note)}</em></p>" for note in (*self.notes, LIMITS)),
         ]
         shown = self.examples()
         if shown:
             blocks.append(
                 f"<details><summary>examples</summary>{render.table_html(shown)}</details>"
             )
-        return {"text/html": "".join(blocks), "text/plain": str(self)}
+        return bundle(str(self), "".join(blocks))
 
 
 def _differences(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from llmops_jupyter.render.html import table_html, text_table
+from llmops_jupyter.render.html import bundle, table_html, text_table
 from llmops_jupyter.render.quantities import quantity
 
 UNITS: Mapping[str, str] = {
@@ -165,7 +165,7 @@ class BudgetList(list[BudgetState]):
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
         rows = [state.row() for state in self]
-        return {"text/plain": str(self), "text/html": table_html(rows)}
+        return bundle(str(self), table_html(rows))
 
 
 def amount(value: float, unit: str) -> str:

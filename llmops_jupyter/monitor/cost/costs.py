@@ -17,8 +17,8 @@ from llmops_jupyter.models.prices import assumptions_of
 from llmops_jupyter.monitor.cost.lines import SHARE, SUMS, CostLine, line_of
 from llmops_jupyter.monitor.cost.pricing import dollars_of, energy_of
 from llmops_jupyter.records import Figure, load_pandas
-from llmops_jupyter.render.html import table_html, text_table
-from llmops_jupyter.render.plots import png
+from llmops_jupyter.render import visible
+from llmops_jupyter.render.html import bundle, escaped, table_html, text_table
 from llmops_jupyter.render.quantities import quantity
 from llmops_jupyter.store import Store
 from llmops_jupyter.tracing import names, notebooks
@@ -139,23 +139,13 @@ class CostReport:
         return [f"A call on average, with {self.confidence:.0%} intervals: {'; '.join(shown)}."]
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
-        import html
 
         if not self.total.calls:
-            return {"text/plain": str(self)}
+            return {"text/plain": visible(str(self))}
         words = "".join(
-            f"<p><small>{html.escape(n)}</small></p>" for n in [*self._means(), *self.notes]
+            f"<p><small>{escaped(n)}</small></p>" for n in [*self._means(), *self.notes]
         )
-        return {
-            "text/plain": str(self),
-            "text/html": table_html(*self._table()) + words + self._picture(),
-        }
-
-    def _picture(self) -> str:
-        import base64
-
-        data = base64.b64encode(png(self.plot.figure())).decode()
-        return f"<img alt='{self.plot.description}' style='max-width:100%' src='data:image/png;base64,{data}'>"
+        return bundle(str(self), table_html(*self._table()) + words + self.plot.page())
 
 
 _UNITS = {"seconds": "s", "cpu_s": "s", "cost": "$"}

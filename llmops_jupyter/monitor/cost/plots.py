@@ -75,5 +75,7 @@ def _bars(axes: Any, report: CostReport, name: str, unit: str) -> None:
     axes.set_yticks(list(places), labels)
     axes.invert_yaxis()
     axes.tick_params(labelsize=8)
-    axes.set_title(f"{unit.partition(' (')[0]} by {report.by}", fontsize=9, loc="left", color=INK)
+    axes.set_title(
+        f"{unit.partition(' (')[0]} by {cut(report.by, 30)}", fontsize=9, loc="left", color=INK
+    )
     paint(axes)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.monitor.cost.changes import Detector, Numbers
 from llmops_jupyter.render.clock import local
-from llmops_jupyter.render.html import table_html, text_table
-from llmops_jupyter.render.plots import png
+from llmops_jupyter.render.html import bundle, escaped, table_html, text_table
 
 if TYPE_CHECKING:
     from llmops_jupyter.monitor.cost.spikeplots import SpikePlot
@@ -176,16 +175,8 @@ class SpikeReport:
         return f"SpikeReport({len(self.spikes)} spikes in {len(self.series)} series)"
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
-        import base64
-        import html
-
-        words = "".join(f"<p>{html.escape(line)}</p>" for line in self.words())
+        words = "".join(f"<p>{escaped(line)}</p>" for line in self.words())
         if not self.series:
-            return {"text/plain": str(self), "text/html": words}
-        data = base64.b64encode(png(self.plot.figure())).decode()
-        picture = (
-            f"<img alt='{self.plot.description}' style='max-width:100%' "
-            f"src='data:image/png;base64,{data}'>"
-        )
+            return bundle(str(self), words)
         table = table_html([one.row() for one in self.series])
-        return {"text/plain": str(self), "text/html": words + picture + table}
+        return bundle(str(self), words + self.plot.page() + table)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from llmops_jupyter.store import aliases
 if TYPE_CHECKING:
     from llmops_jupyter.monitor.cost.costs import CostReport
     from llmops_jupyter.monitor.cost.spikereport import SpikeReport
+    from llmops_jupyter.monitor.cost.traffic import Traffic
 
 
 class Spending(Plugged):
@@ -41,6 +43,17 @@ class Spending(Plugged):
         from llmops_jupyter.monitor.cost.costs import cost_report
 
         return cost_report(self.store, by, self._numbered(filters), confidence=confidence)
+
+    def traffic(self, since: str = "7d") -> tuple[Sequence[Traffic], int]:
+        """Calls of models over time, in steps whose length in seconds is returned with them; see `cost.traffic`.
+
+        Raises:
+            OptionError: `since` is no time.
+        """
+        from llmops_jupyter.monitor.cost.traffic import traffic
+        from llmops_jupyter.tracing.query import parse_when
+
+        return traffic(self.store, parse_when(since) or 0, time.time_ns())
 
     def budget(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from llmops_jupyter import render
 from llmops_jupyter.errors import UnknownNameError, did_you_mean, unknown_name
 from llmops_jupyter.monitor.drift.collecting import check_limit
 from llmops_jupyter.monitor.drift.sample import Sample, from_bytes, to_bytes
+from llmops_jupyter.render.html import bundle, escaped
 from llmops_jupyter.store import Store, aliases
 
 KIND = "baseline"
@@ -148,9 +148,9 @@ class Baseline:
         return "\n".join([self.sentence(), *self.sample.notes])
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        notes = "".join(f"<p><em>{html.escape(note)}</em></p>" for note in self.sample.notes)
-        page = f"<p><strong>{html.escape(self.sentence())}</strong></p>{notes}"
-        return {"text/html": page + render.table_html(self.rows()), "text/plain": str(self)}
+        notes = "".join(f"<p><em>{escaped(note)}</em></p>" for note in self.sample.notes)
+        page = f"<p><strong>{escaped(self.sentence())}</strong></p>{notes}"
+        return bundle(str(self), page + render.table_html(self.rows()))
 
 
 class Baselines:
@@ -299,10 +299,10 @@ class Baselines:
         check_limit(limit)
         where, values = ("WHERE baseline_id = ?", (baseline.key,)) if baseline else ("", ())
         rows = self.store.rows(
-            f"SELECT result, at FROM monitor_reports {where} ORDER BY id DESC LIMIT ?",
+            f"SELECT id, result, at FROM monitor_reports {where} ORDER BY id DESC LIMIT ?",
             (*values, limit),
         )
-        return [{**json.loads(row["result"]), "at": row["at"]} for row in rows]
+        return [{**json.loads(row["result"]), "id": row["id"], "at": row["at"]} for row in rows]
 
     def _version(self, name: str, selector: str | None, versions: Sequence[int]) -> int:
         if selector is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from llmops_jupyter.errors import unknown_name
 from llmops_jupyter.monitor.drift.comparing import gone_missing, missing_shares, missing_words
 from llmops_jupyter.monitor.drift.statistics.clusters import clusters_of
 from llmops_jupyter.monitor.drift.vectors import weighted
-from llmops_jupyter.render.html import cut
+from llmops_jupyter.render.html import bundle, cut, escaped
 
 if TYPE_CHECKING:
     import numpy as np
@@ -117,10 +116,10 @@ class Explanation:
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
         page = "".join(
-            f"<p><strong>{html.escape(title)}</strong></p>{render.table_html(rows)}"
+            f"<p><strong>{escaped(title)}</strong></p>{render.table_html(rows)}"
             for title, rows in self._blocks()
         )
-        return {"text/html": page, "text/plain": str(self)}
+        return bundle(str(self), page)
 
 
 def explain(report: Report) -> Explanation:

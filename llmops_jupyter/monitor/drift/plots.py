@@ -76,7 +76,7 @@ class Timeline(Picture):
                     markersize=4,
                     label=side,
                 )
-        axes.set_ylabel(self.feature)
+        axes.set_ylabel(cut(self.feature, 40))
         if known and not timed:
             axes.axvline(len(before) - 0.5, color=INK, linestyle=":", linewidth=1)
             _date_ticks(axes, np.concatenate(sides))
@@ -184,7 +184,7 @@ class Distribution(Picture):
             axes.stairs(100 * shares / max(1, len(values)), steps, color=colour, linewidth=1.5)
             axes.plot([], [], color=colour, label=f"{label}: median {np.median(values):.4g}")
             axes.axvline(float(np.median(values)), color=colour, linestyle="--", linewidth=1)
-        axes.set_xlabel(f"{self.feature} (the outermost 0.5 % are put at the edges)")
+        axes.set_xlabel(f"{cut(self.feature, 40)} (the outermost 0.5 % are put at the edges)")
         axes.set_ylabel("share of the rows, %")
 
     def _kinds(self, axes: Any) -> None:
@@ -217,7 +217,7 @@ class Distribution(Picture):
             shares = [100 * count / total for count in bars]
             axes.barh(places + shift, shares, 0.38, color=colour, label=label)
         axes.set_yticks(places, labels)
-        axes.set_xlabel(f"share of the rows, % ({self.feature})")
+        axes.set_xlabel(f"share of the rows, % ({cut(self.feature, 40)})")
 
 
 class Map(Picture):
@@ -264,7 +264,7 @@ class Map(Picture):
         self._name(axes, plane[len(first) :])
         axes.set_xticks([])
         axes.set_yticks([])
-        axes.set_title(f"{self.text}s: grey before, coloured now", fontsize=10)
+        axes.set_title(f"{cut(self.text, 40)}s: grey before, coloured now", fontsize=10)
         paint(axes, grid=False)
         return found
 
@@ -297,7 +297,7 @@ class Map(Picture):
                 continue
             dots = plane[[place[i] for i in cluster.ids]]
             axes.annotate(
-                f"{', '.join(cluster.words[:3])} ({cluster.change})",
+                cut(f"{', '.join(cluster.words[:3])} ({cluster.change})", 60),
                 (np.median(dots[:, 0]), np.quantile(dots[:, 1], 0.9)),
                 xytext=(0, 10),
                 textcoords="offset points",

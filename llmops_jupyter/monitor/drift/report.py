@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,6 +13,7 @@ from llmops_jupyter.monitor.drift import choosing
 from llmops_jupyter.monitor.drift.baselines import Baseline
 from llmops_jupyter.monitor.drift.collecting import check_limit
 from llmops_jupyter.monitor.drift.sample import Sample
+from llmops_jupyter.render.html import bundle, escaped
 from llmops_jupyter.store import aliases
 
 if TYPE_CHECKING:
@@ -348,13 +348,13 @@ class Report:
         return "\n".join([self.summary(), render.text_table(self.rows()), *self.facts()])
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        page = f"<p><strong>{html.escape(self.summary())}</strong></p>"
+        page = f"<p><strong>{escaped(self.summary())}</strong></p>"
         shown = [test.row(self.level) for test in self.changed]
         if shown:
             page += render.table_html(shown)
         page += f"<details><summary>{len(self.tests)} tests</summary>{render.table_html(self.rows())}</details>"
-        page += "".join(f"<p><em>{html.escape(fact)}</em></p>" for fact in self.facts())
-        return {"text/html": page, "text/plain": str(self)}
+        page += "".join(f"<p><em>{escaped(fact)}</em></p>" for fact in self.facts())
+        return bundle(str(self), page)
 
     def _standing_out(self, feature: str | None) -> list[int]:
         from llmops_jupyter.monitor.drift.explaining import standing_out

@@ -6,7 +6,6 @@ See `statistics.martingale` for why a look costs nothing.
 from __future__ import annotations
 
 import base64
-import html
 import json
 import math
 import zlib
@@ -22,6 +21,7 @@ from llmops_jupyter.monitor.drift.collecting import hash_of
 from llmops_jupyter.monitor.drift.sample import Sample
 from llmops_jupyter.monitor.drift.vectors import check_alike
 from llmops_jupyter.monitor.drift.watched import Reference, Watched, begin, references, values_of
+from llmops_jupyter.render.html import bundle, escaped
 from llmops_jupyter.store import Store
 
 if TYPE_CHECKING:
@@ -232,10 +232,10 @@ class Stream:
         return "\n".join([self.summary(), rows, *self.notes])
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        page = f"<p><strong>{html.escape(self.summary())}</strong></p>"
+        page = f"<p><strong>{escaped(self.summary())}</strong></p>"
         page += render.table_html([one.row() for one in self.features])
-        page += "".join(f"<p><em>{html.escape(note)}</em></p>" for note in self.notes)
-        return {"text/html": page, "text/plain": str(self)}
+        page += "".join(f"<p><em>{escaped(note)}</em></p>" for note in self.notes)
+        return bundle(str(self), page)
 
     def _take(self, sample: Sample) -> None:
         rows = self._new_rows(sample)

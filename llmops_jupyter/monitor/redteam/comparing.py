@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from llmops_jupyter import render
 from llmops_jupyter.errors import DataError
 from llmops_jupyter.evaluation.statistics import Estimate, adjusted, paired_rates
+from llmops_jupyter.render.html import bundle, escaped
 
 if TYPE_CHECKING:
     from llmops_jupyter.monitor.redteam.charts import Changes
@@ -139,11 +139,11 @@ class RedTeamComparison:
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
         blocks = [
-            f"<p><strong>{html.escape(self.sentence())}</strong></p>",
+            f"<p><strong>{escaped(self.sentence())}</strong></p>",
             render.table_html(self.rows()),
-            *(f"<p><em>{html.escape(note)}</em></p>" for note in self.notes()),
+            *(f"<p><em>{escaped(note)}</em></p>" for note in self.notes()),
         ]
-        return {"text/html": "".join(blocks), "text/plain": str(self)}
+        return bundle(str(self), "".join(blocks))
 
 
 def compare(a: RedTeamReport, b: RedTeamReport, confidence: float = 0.95) -> RedTeamComparison:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from llmops_jupyter.errors import DataError
 from llmops_jupyter.evaluation.metrics.attacks import COLUMN, with_texts
 from llmops_jupyter.evaluation.statistics import Estimate, rate
 from llmops_jupyter.monitor.redteam.attempts import Attempt, HarmlessAttempt
+from llmops_jupyter.render.html import bundle, escaped
 
 if TYPE_CHECKING:
     import pandas
@@ -307,9 +307,9 @@ class RedTeamReport:
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
         blocks = [
-            f"<p>{html.escape(self.title())}</p><p><strong>{html.escape(self.sentence())}</strong></p>",
+            f"<p>{escaped(self.title())}</p><p><strong>{escaped(self.sentence())}</strong></p>",
             render.table_html(self.rows()),
-            *(f"<p><em>{html.escape(note)}</em></p>" for note in self.remarks()),
+            *(f"<p><em>{escaped(note)}</em></p>" for note in self.remarks()),
         ]
         shown = self.examples()
         if shown:
@@ -317,7 +317,7 @@ class RedTeamReport:
                 f"<details><summary>{len(shown)} of {len(self.successes())} attacks that succeeded</summary>"
                 f"{render.table_html(shown)}</details>"
             )
-        return {"text/html": "".join(blocks), "text/plain": str(self)}
+        return bundle(str(self), "".join(blocks))
 
 
 def rate_of(

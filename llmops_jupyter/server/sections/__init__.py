@@ -1,0 +1,1 @@
+"""What each section of the side panel asks, answered as JSON values."""
