@@ -339,7 +339,12 @@ def test_arguments_of_calls_pass_the_guard_as_answers_do(tmp_path):
         release = ws.deploy.build("support", model="tiny", guard="strict", max_tokens=64)
         ws.deploy.promote(release.ref)
         with served(ws) as found:
-            body = {"model": "support", "messages": ASKED, "tools": [TOOL], "tool_choice": "required"}
+            body = {
+                "model": "support",
+                "messages": ASKED,
+                "tools": [TOOL],
+                "tool_choice": "required",
+            }
             answer = httpx.post(f"{found.url}/v1/chat/completions", json=body).json()
     assert answer["choices"][0]["finish_reason"] == "content_filter"
     assert "tool_calls" not in answer["choices"][0]["message"]

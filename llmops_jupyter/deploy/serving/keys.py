@@ -101,6 +101,14 @@ class Keys:
             self._write([gone if k.id == gone.id else k for k in every])
         return gone
 
+    def remove(self, key_id: str) -> None:
+        """Take a key away, without leaving a word of it."""
+        with _locked(self.path):
+            every = self.all()
+            left = [k for k in every if k.id != key_id]
+            if len(left) < len(every):
+                self._write(left)
+
     def all(self) -> tuple[Key, ...]:
         """Every key, also those that were revoked.
 

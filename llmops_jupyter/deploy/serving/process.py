@@ -124,7 +124,7 @@ def start(
         found = _begun(name, child, log)
     except BaseException:
         if key is not None:
-            Keys().revoke(key.id)
+            Keys().remove(key.id)
         raise
     return replace(found, key=text)
 
@@ -185,7 +185,6 @@ def remember(server: Serving) -> None:
 def forget(server: Serving) -> None:
     """Take the word back, and the key that was made for it."""
     from llmops_jupyter.deploy.serving.keys import Keys
-    from llmops_jupyter.errors import UnknownNameError
 
     path = _file(server.name)
     try:
@@ -194,10 +193,7 @@ def forget(server: Serving) -> None:
     except (OSError, ValueError, KeyError):
         pass
     if server.key_id:
-        try:
-            Keys().revoke(server.key_id)
-        except UnknownNameError:
-            pass  # it was already
+        Keys().remove(server.key_id)
 
 
 def check_installed() -> None:
