@@ -334,7 +334,7 @@ def test_arguments_of_calls_pass_the_guard_as_answers_do(tmp_path):
     from deploy_fakes import project
 
     with project(tmp_path / "home") as ws:
-        ws.guard.add("strict", "output:\n  - {check: words, deny: [Paris], action: deny}\n")
+        ws.guard.add("strict", "output:\n  - {check: words, banned: [Paris], action: deny}\n")
         ws.prompts.save("support", "good {{ q }}")
         release = ws.deploy.build("support", model="tiny", guard="strict", max_tokens=64)
         ws.deploy.promote(release.ref)
