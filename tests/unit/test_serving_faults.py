@@ -39,6 +39,34 @@ def chat(**more):
     return {**ASKED, **more}
 
 
+def nested(levels):
+    schema = {"type": "object"}
+    for _ in range(levels):
+        schema = {"type": "object", "properties": {"a": schema}}
+    return schema
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "string", "maxLength": 1_000_000},
+        {"type": "array", "minItems": 1e9},
+        {"type": "string", "pattern": "^((a{1000}){1000}){1000}$"},
+        {"type": "string", "pattern": "a" * 501},
+        {"type": "string", "pattern": "a{99999999999999999999}"},
+        {"enum": [str(n) for n in range(3_000)]},
+        nested(150),
+    ],
+)
+def test_schemas_of_which_no_grammar_can_be_made_without_harm_are_refused(service, schema):
+    shaped = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
+    for body in (chat(response_format=shaped), chat(tools=[tool])):
+        answer = httpx.post(f"{service.url}{CHAT}", json=body)
+        assert answer.status_code == 400
+        assert answer.json()["error"]["code"] == "invalid_schema"
+
+
 @pytest.mark.parametrize(
     ("body", "status", "param", "said"),
     [

@@ -183,3 +183,25 @@ def test_a_store_that_cannot_be_read_for_a_while_leaves_what_is_in_service(ws, m
             assert wait_until(lambda: "the drive is gone" in service.fleet.problem)
             assert said(service) == "echo one day"
         assert wait_until(lambda: not service.fleet.problem)
+
+
+def test_what_only_waits_for_a_roll_back_makes_room_for_a_new_release(ws):
+    open_now = []
+
+    def opens(bundle):
+        if len(open_now) == 2:
+            raise ModelMemoryError("There is room for two.")
+        workspace = bundle.workspace()
+        workspace.engine.engine = lambda name=None: Writer()
+        open_now.append(workspace)
+        close = workspace.close
+        workspace.close = lambda: (open_now.remove(workspace), close())
+        return workspace
+
+    with served(ws, opens=opens) as service:
+        promoted(ws, template="two {{ q }}")
+        assert wait_until(lambda: service.fleet.refs() == {"live": "support@2"})
+        promoted(ws, template="three {{ q }}")
+        assert wait_until(lambda: service.fleet.refs() == {"live": "support@3"})
+        assert said(service) == "echo three day"
+        assert not service.fleet.problem

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from llmops_jupyter.deploy.serving import schemas
 from llmops_jupyter.deploy.serving.faults import Refusal
-from llmops_jupyter.errors import OptionError, SchemaError
+from llmops_jupyter.errors import OptionError
 from llmops_jupyter.records import Message, Role, Tool, ToolCall
 
 SAME = (
@@ -201,16 +202,10 @@ def _call(given: Mapping[str, Any], at: str) -> ToolCall:
 
 
 def _tools(given: Sequence[Mapping[str, Any]]) -> tuple[Tool, ...]:
-    from llmops_jupyter.prompts.content import as_schema
-
     found = []
     for number, one in enumerate(given):
         function, at = one["function"], f"tools[{number}].function"
-        try:
-            parameters = as_schema(function.get("parameters") or EMPTY)
-        except SchemaError as e:
-            raise Refusal(400, str(e), param=f"{at}.parameters") from e
-        assert parameters is not None
+        parameters = schemas.checked(function.get("parameters") or EMPTY, f"{at}.parameters")
         if parameters.get("type", "object") != "object":
             raise Refusal(
                 400, "parameters is the JSON schema of an object.", param=f"{at}.parameters"
@@ -239,15 +234,10 @@ def _tool_choice(given: Any, tools: Sequence[Tool]) -> str:
 
 
 def _schema(given: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    from llmops_jupyter.prompts.content import as_schema
-
     if given is None or given["type"] == "text":
         return None
     if given["type"] == "json_object":
         return {"type": "object"}
     if "json_schema" not in given:
         raise Refusal(400, "response_format has json_schema.", param="response_format.json_schema")
-    try:
-        return as_schema(given["json_schema"]["schema"])
-    except SchemaError as e:
-        raise Refusal(400, str(e), param="response_format.json_schema.schema") from e
+    return schemas.checked(given["json_schema"]["schema"], "response_format.json_schema.schema")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from llmops_jupyter.deploy import promoting, releases
 from llmops_jupyter.deploy.releases import Live, Release
 from llmops_jupyter.deploy.serving.loaded import Loaded, Opens, load, opened
-from llmops_jupyter.errors import DeployError, LLMOpsError
+from llmops_jupyter.errors import DeployError, LLMOpsError, ModelMemoryError
 from llmops_jupyter.prompts.splitting import UNIT
 
 if TYPE_CHECKING:
@@ -154,9 +154,10 @@ class Fleet:
         try:
             state = self._with(now)
         except (LLMOpsError, OSError) as e:
-            self._failed, self._again = now.changed, time.monotonic() + AGAIN_S
-            self.problem = f"{_refs(now)} cannot be loaded: {' '.join(str(e).split())}"
-            LOG.warning("%s; %s goes on", self.problem, _refs(self._state.live))
+            if not (isinstance(e, ModelMemoryError) and self._give_room(now)):
+                self._failed, self._again = now.changed, time.monotonic() + AGAIN_S
+                self.problem = f"{_refs(now)} cannot be loaded: {' '.join(str(e).split())}"
+                LOG.warning("%s; %s goes on", self.problem, _refs(self._state.live))
             return False
         with self._lock:
             before, self._state = self._state, state
@@ -202,8 +203,18 @@ class Fleet:
         log = reversed(promoting.history(self._project.store, self.name, limit=-1))
         standby = promoting.before(log)
         loaded: dict[int, Loaded] = {}
-        for number, release in wanted.items():
-            loaded[number] = self._state.loaded.get(number) or self._load(release)
+        new: list[Loaded] = []
+        try:
+            for number, release in wanted.items():
+                known = self._state.loaded.get(number)
+                if known is None:
+                    known = self._load(release)
+                    new.append(known)
+                loaded[number] = known
+        except BaseException:
+            for one in new:
+                one.retire()
+            raise
         if standby is not None and standby in self._state.loaded:
             loaded.setdefault(standby, self._state.loaded[standby])
         return State(now, loaded, standby)
@@ -212,6 +223,22 @@ class Fleet:
         return load(
             Path(release.folder), release.ref, release.digest, opens=self._opens, **self._options
         )
+
+    def _give_room(self, wanted: Live) -> bool:
+        """Close what was live before and only waits for a roll-back; whether there was something."""
+        state = self._state
+        slots = (state.live.release, state.live.canary, wanted.release, wanted.canary)
+        needed = {one.number for one in slots if one is not None}
+        waiting = {n: one for n, one in state.loaded.items() if n not in needed}
+        if not waiting:
+            return False
+        kept = {n: one for n, one in state.loaded.items() if n in needed}
+        with self._lock:
+            self._state = State(state.live, kept)
+        for one in waiting.values():
+            LOG.warning("%s is closed, to make room", one.ref)
+            one.retire()
+        return True
 
     def _retire(self, before: State, after: State) -> None:
         kept = set(map(id, after.loaded.values()))
