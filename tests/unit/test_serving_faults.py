@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 
@@ -356,3 +357,19 @@ def _refused(service):
     except httpx.HTTPError:
         return True
     return False
+
+
+def test_what_still_runs_at_the_end_of_the_drain_is_broken_off(ws):
+    writer = Writer(lambda text: "word " * 5_000, wait=0.01)
+    with served(ws, writer, limits=Limits(notice_s=0, drain_s=1)) as service:
+        with httpx.stream(
+            "POST", f"{service.url}{CHAT}", json=chat(stream=True), timeout=30
+        ) as answer:
+            lines = answer.iter_lines()
+            next(lines)
+            service.server.drain()
+            said = []
+            with contextlib.suppress(httpx.HTTPError):
+                said.extend(lines)
+        assert "data: [DONE]" not in said
+        assert wait_until(lambda: writer.closed == 1)

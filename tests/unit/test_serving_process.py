@@ -42,6 +42,11 @@ def test_a_port_that_a_server_of_ours_has_names_the_deployment(taken):
     assert process.servers() == []
 
 
+def test_small_pieces_are_sent_at_once():
+    with bound("127.0.0.1", 0) as listening:
+        assert listening.proto == socket.IPPROTO_TCP  # what asyncio goes by
+
+
 def test_addresses_that_are_not_of_this_machine_are_refused():
     for host in ("203.0.113.7", "no such host", "\x00"):
         with pytest.raises(DeployError, match=r"--host|no address"):
