@@ -39,6 +39,7 @@ def test_whatever_fits_the_document_or_does_not_gets_an_answer_that_fits_it(tmp_
                 phases=(Phase.generate,),
                 suppress_health_check=list(HealthCheck),
                 database=None,
+                derandomize=True,
             )
             @given(case=operation.as_strategy(generation_mode=GenerationMode[mode]))
             def check(case):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import json
 from collections.abc import Iterable
@@ -18,7 +19,19 @@ SHOWN = 200
 
 @functools.cache
 def document() -> dict[str, Any]:
-    """The OpenAPI document."""
+    """The OpenAPI document; what a request may leave out may be null in it as well."""
+    found = copy.deepcopy(_read())
+    for name, schema in found["components"]["schemas"].items():
+        if not name.endswith("Request"):
+            continue
+        for key, value in schema["properties"].items():
+            if key not in schema["required"]:
+                schema["properties"][key] = {"anyOf": [value, {"type": "null"}]}
+    return found
+
+
+@functools.cache
+def _read() -> dict[str, Any]:
     from importlib.metadata import PackageNotFoundError, version
 
     import yaml
@@ -33,7 +46,7 @@ def document() -> dict[str, Any]:
 def _validator(name: str) -> Any:
     import jsonschema
 
-    read = document()
+    read = _read()
     schema = {"$ref": f"#/components/schemas/{name}", "components": read["components"]}
     return jsonschema.Draft202012Validator(schema)
 
@@ -72,7 +85,7 @@ def check(name: str, body: dict[str, Any]) -> None:
     """
     from jsonschema.exceptions import best_match
 
-    known = document()["components"]["schemas"][name]["properties"]
+    known = _read()["components"]["schemas"][name]["properties"]
     for key in body:
         if key not in known:
             near = did_you_mean(key, known)
