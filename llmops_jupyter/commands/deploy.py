@@ -19,6 +19,7 @@ from llmops_jupyter.commands.view import (
     table,
     told,
 )
+from llmops_jupyter.deploy.manifest import FILE
 from llmops_jupyter.deploy.pipeline import Outcome
 from llmops_jupyter.deploy.releases import Live, Release, rows_of
 from llmops_jupyter.errors import DeployError, OptionError
@@ -169,7 +170,7 @@ def serve_(context: Context, values: Mapping[str, Any]) -> Result:
     options = {key: values[key] for key in ("host", "port") if values[key] is not None}
     ref = values["ref"]
     folder = Path(ref).expanduser()
-    given = folder if folder.is_dir() else ref
+    given = folder if (folder / FILE).is_file() else ref
     made = _serving().start(given, store=context.workspace.path, **options)
     return Result(made if values.get("out") else {"serving": str(made)}, (str(made),))
 
