@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from llmops_jupyter.engine.bindings import part
 from llmops_jupyter.engine.native import library
 from llmops_jupyter.engine.protocol import Request
+from llmops_jupyter.engine.schemabounds import check_bounds
 from llmops_jupyter.engine.vocabulary import Vocabulary
 from llmops_jupyter.errors import OptionError, SchemaError
 from llmops_jupyter.records import Sampling
@@ -62,8 +63,9 @@ def grammar_of(schema: Mapping[str, Any]) -> str:
     """llama.cpp's grammar (GBNF) for a JSON schema.
 
     Raises:
-        SchemaError: the schema uses what the grammar cannot express.
+        SchemaError: the schema uses what the grammar cannot express, or is too large.
     """
+    check_bounds(schema)
     return _grammar_of(json.dumps(schema))
 
 

@@ -250,3 +250,10 @@ def test_a_process_that_leaves_a_stream_half_read_ends_cleanly(model_path):
         [sys.executable, "-c", code, str(model_path)], capture_output=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_schema_of_a_million_rules_ends_no_worker(engine):
+    schema = {"type": "string", "maxLength": 1_000_000}
+    with pytest.raises(SchemaError, match="maxLength"):
+        ask(engine, schema=schema)
+    assert "Paris" in ask(engine).text
