@@ -242,7 +242,7 @@ def _run(data: Clinc, before: np.ndarray, stream: np.ndarray, salt: str) -> int 
     limit = math.log(len(features) / LEVEL)
     for row in range(len(stream)):
         for one in features:
-            one.take(values[one.name][row], salt)
+            one.take(values[one.name][row], row, salt)
             if one.martingale.highest >= limit:
                 return row + 1
     return None

@@ -125,6 +125,10 @@ class GuardError(LLMOpsError):
     verdicts: tuple[Any, ...] = ()
 
 
+class SendError(LLMOpsError, ConnectionError):
+    """Traces could not be sent to an endpoint; what it has not taken is kept and goes the next time."""
+
+
 class BudgetError(LLMOpsError):
     """A budget is used up."""
 

@@ -281,6 +281,7 @@ class Workspace:
         """Free models and close the file. Safe to call twice."""
         if "monitor" in self._stages:
             self._stages["monitor"].close()
+        self.traces.close()
         self.engine.live()
         self.engine.close()
         self.store.close()

@@ -185,11 +185,12 @@ export interface IAliasChange {
   note: string;
 }
 
-/** Versions from the newest to the oldest. */
+/** Versions from the newest to the oldest. `back` is the version to which a roll-back of an alias would go. */
 export interface IPrompt {
   name: string;
   versions: IPromptVersion[];
   aliases: Record<string, number>;
+  back: Record<string, number>;
   log: IAliasChange[];
   split: { alias: string; arms: Record<string, number>; words: string } | null;
 }
@@ -216,6 +217,12 @@ export interface IEstimate {
   n: number;
 }
 
+/** What a metric came to in a run. `drawn` is what it is on: 'rate' (0 to 1) or 'mean'. */
+export interface IMetric extends IEstimate {
+  drawn: 'rate' | 'mean';
+  unit: string;
+}
+
 export interface IRunSummary {
   id: string;
   label: string;
@@ -224,10 +231,13 @@ export interface IRunSummary {
   started_at: string;
   finished: boolean;
   rows: number;
-  metrics: Record<string, IEstimate>;
+  metrics: Record<string, IMetric>;
 }
 
-/** `drawn` is what the metric is on: 'rate' (0 to 1) or 'mean'. */
+/**
+ * `drawn` is what the metric is on: 'rate' (0 to 1) or 'mean'. `level` is that of the intervals, such as 0.95;
+ * `columns` are those of the data, for slices.
+ */
 export interface IComparison {
   a: string;
   b: string;
@@ -235,6 +245,8 @@ export interface IComparison {
   words: string;
   verdict: string;
   drawn: 'rate' | 'mean';
+  unit: string;
+  higher_is_better: boolean;
   a_value: number | null;
   b_value: number | null;
   difference: IEstimate;
@@ -243,10 +255,13 @@ export interface IComparison {
   look: number;
   notes: string[];
   slices: { name: string; difference: IEstimate }[];
+  columns: string[];
+  /** How many rows differ; `changed` may hold only those that differ most. */
+  n_changed: number;
   changed: IChangedRow[];
 }
 
-/** A row on which the two sides differ; `better` says for which. */
+/** A row on which the two sides differ; `better` says for which. A trace is '' where none is kept. */
 export interface IChangedRow {
   row: string;
   input: string;
@@ -255,6 +270,8 @@ export interface IChangedRow {
   b: string;
   a_score: number | null;
   b_score: number | null;
+  a_trace: string;
+  b_trace: string;
   better: 'a' | 'b';
 }
 
@@ -315,7 +332,7 @@ export interface IIndex {
   health: { state: 'ok' | 'warning' | 'alert'; words: string }[];
 }
 
-/** `marked` are pairs of offsets (from, to) in `text` that hold a word of the question. */
+/** `marked` are pairs of offsets (from, to) in `text`, as JavaScript counts, that hold a word of the question. */
 export interface IHit {
   text: string;
   source: string;
@@ -344,11 +361,17 @@ export interface IMonitor {
   budgets: IBudget[];
 }
 
+/**
+ * `unit` is '%' where value and threshold are shares from 0 to 1, else such as 's', '$' or ''. `traces` is a place in
+ * the traces section that shows what is watched, such as 'prompt:support status:error'; '' where it is no traces.
+ */
 export interface IRule {
   name: string;
   state: 'ok' | 'warning' | 'alert' | 'no data';
   value: number | null;
   threshold: number | null;
+  unit: string;
+  traces: string;
   words: string;
   since: string | null;
   silenced_until: string | null;

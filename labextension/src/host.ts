@@ -6,6 +6,9 @@ export interface IHost {
   /** Go to the cell that made something; false where the notebook or the cell is gone. */
   openCell(notebook: string, cellId: string): Promise<boolean>;
 
+  /** The path of the notebook in front, below the server's root; null where none is. */
+  notebook(): string | null;
+
   /** Put a cell below the active one of the current notebook, and run it if asked; false where none is open. */
   insertCell(source: string, options?: { run?: boolean }): Promise<boolean>;
 

@@ -1,8 +1,2 @@
+// Only what is seen at once. The styles of the sections come with the panel, those of traces with the trace view.
 import './base.css';
-import './traces.css';
-import './prompts.css';
-import './evaluations.css';
-import './models.css';
-import './indexes.css';
-import './monitor.css';
-import './renderer.css';

@@ -11,7 +11,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter import __version__
-from llmops_jupyter.cli import advice, doctor, gating, monitoring, output, prompting, upkeep
+from llmops_jupyter.cli import (
+    advice,
+    doctor,
+    gating,
+    monitoring,
+    output,
+    prompting,
+    upkeep,
+)
 from llmops_jupyter.commands import Advice, Result, Rows, options
 from llmops_jupyter.commands.parsing import add_arguments, literal, options_first
 from llmops_jupyter.errors import LLMOpsError, OptionError
@@ -45,6 +53,15 @@ ONLY_IN_NOTEBOOKS = {
 RUN = ("prompt", "run")
 # What asks a person stands in `labelling`.
 LABEL = ("evaluate", "label")
+# What only a kernel that lives on can do.
+OPTIONS_IN_NOTEBOOKS = {("trace", "send"): ("background", "stop")}
+ENDINGS = {
+    (
+        "trace",
+        "send",
+    ): "With --once it ends with 0 all sent, 1 an error, 2 some were refused, 3 the endpoint did not answer "
+    "and the rest waits. Without, it goes on until it is interrupted."
+}
 INTERRUPTED = 130
 
 
@@ -116,7 +133,10 @@ def _add_group_commands(groups: Any, common: argparse.ArgumentParser) -> None:
             sub = commands.add_parser(
                 command.name, help=literal(command.summary), parents=[common], allow_abbrev=False
             )
-            add_arguments(sub, command)
+            left_out = OPTIONS_IN_NOTEBOOKS.get((magic, command.name), ())
+            kept = tuple(o for o in command.options if o.name not in left_out)
+            add_arguments(sub, dataclasses.replace(command, options=kept))
+            sub.epilog = ENDINGS.get((magic, command.name))
             sub.set_defaults(_call=_runner(magic, command.name))
         if magic == "prompt":
             prompting.add_run(commands, common)

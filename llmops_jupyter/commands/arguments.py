@@ -120,6 +120,12 @@ TRACE_FILTERS = (
     Option(("--since",), "only newer ones: an age such as 24h or 7d, or a date", "text", "WHEN"),
     Option(("--until",), "only older ones", "text", "WHEN"),
     Option(("--score",), "only with this score, such as thumb=down", "text", "NAME[=VALUE]"),
+    Option(
+        ("--source",),
+        "only those made here, those imported, or those imported from this service",
+        "text",
+        "here|imported|SERVICE",
+    ),
 )
 
 REF = Argument("ref", "NAME, NAME@VERSION or NAME@ALIAS", complete="prompt")

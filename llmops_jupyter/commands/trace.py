@@ -5,13 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from llmops_jupyter.commands.exchanging import import_, send_
 from llmops_jupyter.commands.view import Context, Result, Rows, line
 from llmops_jupyter.errors import OptionError
 
 if TYPE_CHECKING:
     from llmops_jupyter.tracing import Trace, TraceSummary
 
-FILTERS = ("prompt", "model", "session", "status", "since", "until", "score")
+__all__ = [
+    "export_",
+    "filters_of",
+    "import_",
+    "last_",
+    "list_",
+    "prune_",
+    "record_",
+    "replay_",
+    "score_",
+    "search_",
+    "send_",
+    "show_",
+]
+FILTERS = ("prompt", "model", "session", "status", "since", "until", "score", "source")
 MB = 1024 * 1024
 
 

@@ -118,6 +118,7 @@ def _values(session: Session, kind: str) -> list[str]:
         "watch_action": lambda _: _actions("WATCH_ACTIONS"),
         "golden_action": lambda _: _actions("GOLDEN_ACTIONS"),
         "golden": lambda s: [g.name for g in s.workspace.monitor.golden.list()],
+        "endpoint": lambda s: [e.endpoint.url for e in s.workspace.traces.endpoints()],
         "baseline": lambda s: _names(s, "baselines"),
         "budget": lambda s: _names(s, "budgets"),
         "measure": _measures,

@@ -147,6 +147,13 @@ class Registry(Versions[PromptVersion]):
                 (text, found.name, found.version),
             )
 
+    def back(self, name: str) -> dict[str, int]:
+        """Where a roll-back of each alias would go; without those that have not been elsewhere."""
+        conn = self.store.read()
+        log = aliases.history(conn, KIND, name)
+        found = {alias: _before(log, alias) for alias in aliases.all_aliases(conn, KIND, name)}
+        return {alias: version for alias, version in found.items() if version is not None}
+
     def last_defaults(self, found: PromptVersion) -> tuple[int, Mapping[str, Any]] | None:
         """The settings of the last run of a version, with its number; None if there was none.
 

@@ -306,7 +306,6 @@ def open_store(
     location.prepare(file)
     store = Store(file, durable=durable)
     try:
-        migrations.check_header(file)
         with store.lock:
             migrations.version_of(store, store.writer())  # what is not ours is not touched
         location.keep_private(file)

@@ -6,10 +6,9 @@ The number of steps that a file has seen is its `user_version`.
 from __future__ import annotations
 
 import sqlite3
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmops_jupyter.errors import StoreCorruptError, StoreError, StoreVersionError
+from llmops_jupyter.errors import StoreError, StoreVersionError
 from llmops_jupyter.store.faults import explain
 from llmops_jupyter.store.location import make_private
 from llmops_jupyter.store.schema import MIGRATIONS
@@ -20,21 +19,12 @@ if TYPE_CHECKING:
 APPLICATION_ID = 0x4C4C4D4F
 
 
-def check_header(path: Path) -> None:
-    """Refuse a file that is not SQLite before anything touches it."""
-    if not path.exists() or path.stat().st_size == 0:
-        return
-    with path.open("rb") as file:
-        head = file.read(16)
-    if head != b"SQLite format 3\x00":
-        raise StoreCorruptError(
-            f"{str(path)!r} is not a SQLite file. It was left as it is: move it aside and put back "
-            "a backup, or open another path."
-        )
-
-
 def version_of(store: Store, conn: sqlite3.Connection) -> int:
-    """How many steps the file has seen; refuses files of newer releases and of other programs."""
+    """How many steps the file has seen; refuses files of newer releases and of other programs.
+
+    SQLite itself tells a file that is no database: were it opened to look at its first bytes, closing it would drop
+    the locks that this process holds on the same store through other connections.
+    """
     # One statement sees one moment: another process may be making the tables.
     version, owner, tables = store.patiently(
         lambda: conn.execute(

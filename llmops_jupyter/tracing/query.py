@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from llmops_jupyter.errors import OptionError, UnknownNameError
-from llmops_jupyter.records import Message, Resources, Usage
 from llmops_jupyter.store import Store
-from llmops_jupyter.tracing import names, notebooks, process, retention, scores, search, values
-from llmops_jupyter.tracing.messages import clean, load_messages
-from llmops_jupyter.tracing.records import Score, SpanRecord, Trace, TraceSummary, iso
+from llmops_jupyter.tracing import notebooks, process, retention, scores, search
+from llmops_jupyter.tracing.arrivals import imported
+from llmops_jupyter.tracing.exchange import Exchange
+from llmops_jupyter.tracing.messages import clean
+from llmops_jupyter.tracing.records import Score, Trace, TraceSummary
+from llmops_jupyter.tracing.rows import dead_owners, span_of, summary_of
 from llmops_jupyter.tracing.tracer import Tracer
 
 STATUSES = ("open", "ok", "error", "interrupted")
@@ -62,12 +64,12 @@ def moment_of(ns: int) -> datetime:
     return EPOCH + timedelta(microseconds=ns // 1_000)
 
 
-class Traces:
+class Traces(Exchange):
     """The traces of one store."""
 
     def __init__(self, store: Store, tracer: Tracer) -> None:
+        super().__init__(tracer)
         self.store = store
-        self.tracer = tracer
 
     def get(self, trace_id: str) -> Trace:
         """A whole trace by its id, or by the beginning of it.
@@ -79,7 +81,7 @@ class Traces:
         conn = self.store.read()
         rows = self.store.rows("SELECT * FROM spans WHERE trace_id = ? ORDER BY id", (full,))
         dead = self._dead_processes(rows)
-        spans = tuple(_span(conn, row, dead) for row in rows)
+        spans = tuple(span_of(conn, row, dead) for row in rows)
         return Trace(full, spans, tuple(self.scores(full)))
 
     def last(self) -> Trace:
@@ -111,8 +113,9 @@ class Traces:
     def newest(self, limit: int = 100, **filters: Any) -> list[TraceSummary]:
         """The newest traces first.
 
-        Filters: prompt ("name" or "name@2"), model, session, status, since, until, name, notebook,
-        and score (a name, or a mapping of name to label or value).
+        Filters: prompt ("name" or "name@2"), model, session, status, since, until, name, notebook, source
+        ('here', 'imported', or the service that imported ones came from), and score (a name, or a mapping of
+        name to label or value).
         """
         where, parameters = self._where(filters)
         sql = f"{SUMMARY} WHERE s.parent_id IS NULL {where} ORDER BY s.id DESC LIMIT ?"
@@ -298,10 +301,14 @@ class Traces:
                 clause, more = scores.clause(value)
                 where.append(clause)
                 parameters += more
+            elif key == "source":
+                clause, more = _source(str(value))
+                where.append(clause)
+                parameters += more
             else:
                 raise OptionError(
                     f"Traces cannot be filtered by {key!r}. Use prompt, model, session, status, "
-                    "since, until, name, notebook or score."
+                    "since, until, name, notebook, source or score."
                 )
         return "".join(f" AND {w}" for w in where), parameters
 
@@ -317,70 +324,17 @@ class Traces:
         return f"(s.status = 'interrupted' OR ({left}))", dead
 
     def _dead_processes(self, rows: Iterable[sqlite3.Row]) -> set[str]:
-        owners = {r["process_id"] for r in rows if r["status"] == "open"}
-        marks = ",".join("?" * len(owners))
-        found = self.store.rows(f"SELECT * FROM processes WHERE id IN ({marks})", tuple(owners))
-        return {r["id"] for r in found if process.is_dead(r)}
+        return dead_owners(self.store, rows)
 
     def _summaries(self, rows: list[sqlite3.Row]) -> list[TraceSummary]:
         dead = self._dead_processes(rows)
-        return [_summary(row, dead) for row in rows]
+        return [summary_of(row, dead) for row in rows]
 
 
-def _status(row: sqlite3.Row, dead: set[str]) -> str:
-    return "interrupted" if row["process_id"] in dead and row["status"] == "open" else row["status"]
-
-
-def _summary(row: sqlite3.Row, dead: set[str]) -> TraceSummary:
-    preview = row["partial"] or ""
-    if row["parts"]:
-        preview = "".join(p.get("content", "") for p in json.loads(row["parts"]))
-    elif not preview:
-        preview = str(values.read(row["attributes"]).get(names.OUTPUT_VALUE, ""))
-    prompt = f"{row['prompt_name']}@{row['prompt_version']}" if row["prompt_name"] else ""
-    end = row["end_ns"]
-    return TraceSummary(
-        trace_id=row["trace_id"],
-        name=row["name"],
-        started_at=iso(row["start_ns"]),
-        duration_s=None if end is None else (end - row["start_ns"]) / 1e9,
-        status=_status(row, dead),
-        prompt=prompt,
-        model=row["model"] or "",
-        input_tokens=row["input_tokens"],
-        output_tokens=row["output_tokens"],
-        preview=preview[:200],
-        notebook=row["notebook"] or "",
-        session=row["session"] or "",
-    )
-
-
-def _span(conn: sqlite3.Connection, row: sqlite3.Row, dead: set[str]) -> SpanRecord:
-    same = (
-        *("trace_id", "span_id", "parent_id", "name", "op", "kind", "start_ns", "end_ns"),
-        *("first_token_ns", "error_type", "error_message", "provider", "model", "model_digest"),
-        *("prompt_name", "prompt_version", "session", "seed", "cost", "notebook", "cell_id"),
-        *("execution_count", "kernel_id", "schema_url"),
-    )
-    output = load_messages(conn, row["output_message"], row["input_message"])
-    if not output and row["partial"]:
-        output = (Message("assistant", row["partial"]),)
-    usage = None
-    if row["input_tokens"] is not None:
-        usage = Usage(row["input_tokens"], row["output_tokens"] or 0, row["cached_tokens"] or 0)
-    taken = None
-    if any(row[name] is not None for name in ("busy_s", "cpu_s", "energy_j")):
-        taken = Resources(
-            *(row["busy_s"], row["cpu_s"], row["peak_bytes"], row["energy_j"]),
-            shared=bool(row["shared"]),
-            energy_source=row["energy_source"] or "measured",
-        )
-    return SpanRecord(
-        **{name: row[name] for name in same},
-        status=_status(row, dead),
-        usage=usage,
-        input=load_messages(conn, row["input_message"]),
-        output=output,
-        attributes=values.read(row["attributes"]),
-        resources=taken,
-    )
+def _source(value: str) -> tuple[str, list[Any]]:
+    """A condition on where a root span `s` came from."""
+    elsewhere = imported("s")
+    if value in ("here", "imported"):
+        return (elsewhere if value == "imported" else f"NOT {elsewhere}"), []
+    service = """json_extract(s.attributes, '$."llmops.import.service"') = ?"""
+    return f"({elsewhere} AND {service})", [value]

@@ -173,6 +173,23 @@ def test_aliases_move_are_logged_and_roll_back_step_by_step(ws):
     assert [c.version for c in ws.prompts.alias_log("p")] == [1, 2, 3, 2, 1, 3, 1]
 
 
+def test_it_is_known_before_a_roll_back_where_each_alias_would_go(ws):
+    for n in range(3):
+        ws.prompts.save("p", f"v{n}")
+    ws.prompts.alias("p@1", "staging")
+    assert ws.prompts.back("p") == {}
+    for n in (1, 2, 3):
+        ws.prompts.alias(f"p@{n}", "production")
+    assert ws.prompts.back("p") == {"production": 2}
+    ws.prompts.rollback("p@production")
+    assert ws.prompts.back("p") == {"production": 1}
+    ws.prompts.rollback("p@production")
+    assert ws.prompts.back("p") == {}
+    ws.prompts.unalias("p@production")
+    assert ws.prompts.back("p") == {}
+    assert ws.prompts.back("nobody") == {}
+
+
 def test_an_alias_to_a_version_that_is_not_there_changes_nothing(ws):
     ws.prompts.save("p", "v")
     with pytest.raises(UnknownNameError, match="no version 9"):

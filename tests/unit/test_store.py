@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+import llmops_jupyter as lo
 from llmops_jupyter.errors import (
     OptionError,
     StoreCorruptError,
@@ -352,3 +353,34 @@ def test_no_warning_is_left_behind(tmp_path):
         warnings.simplefilter("error")
         open_store(tmp_path).close()
     assert (tmp_path / ".llmops" / "llmops.db").is_file()
+
+
+ANOTHER = """
+import sys
+import llmops_jupyter as lo
+with lo.open(sys.argv[1]) as ws:
+    with ws.tracer.span("theirs"):
+        pass
+    print([t.name for t in ws.traces.newest(10)])
+"""
+
+
+def test_opening_a_store_again_keeps_the_locks_of_the_first(tmp_path):
+    """POSIX drops all of a process's locks on a file when it closes any descriptor of it."""
+    path = tmp_path / "store.db"
+
+    def another():
+        done = subprocess.run(
+            [sys.executable, "-c", ANOTHER, str(path)], capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+    with lo.open(path) as first:
+        with first.tracer.span("mine"):
+            pass
+        lo.open(path).close()
+        another()  # the last to close removes the log, unless somebody else holds a lock
+        with first.tracer.span("mine, later"):
+            pass
+        assert [t.name for t in first.traces.newest(10)] == ["mine, later", "theirs", "mine"]
+        assert "mine, later" in another()

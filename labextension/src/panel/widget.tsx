@@ -9,6 +9,16 @@ import { IHost } from '../host';
 import { Watched } from '../watched';
 import { IPlace, Panel } from './panel';
 
+import '../../style/parts.css';
+import '../../style/chart.css';
+import '../../style/traces.css';
+import '../../style/prompts.css';
+import '../../style/diff.css';
+import '../../style/evaluations.css';
+import '../../style/models.css';
+import '../../style/indexes.css';
+import '../../style/monitor.css';
+
 /** The side panel. It looks at the store only while it is visible. */
 export class PanelWidget extends ReactWidget {
   constructor(

@@ -7,6 +7,7 @@ import {
   showDialog
 } from '@jupyterlab/apputils';
 import { TranslationBundle } from '@jupyterlab/translation';
+import { Widget } from '@lumino/widgets';
 
 import { IHost } from '../host';
 import { CommandIDs } from '../tokens';
@@ -26,12 +27,25 @@ export function host(app: JupyterFrontEnd, trans: TranslationBundle): IHost {
     },
     openCell: (notebook, cellId) =>
       ran(CommandIDs.openCell, { notebook, cellId }),
+    notebook: () => {
+      const front = app.shell.currentWidget as {
+        context?: { localPath?: unknown };
+      } | null;
+      const path = front?.context?.localPath;
+      return typeof path === 'string' && path.endsWith('.ipynb') ? path : null;
+    },
     insertCell: (source, options) =>
       ran(CommandIDs.insertCell, { source, run: options?.run ?? false }),
     confirm: async (title, facts, action) => {
+      const body = new Widget();
+      for (const fact of facts) {
+        const line = document.createElement('p');
+        line.textContent = fact;
+        body.node.appendChild(line);
+      }
       const { button } = await showDialog({
         title,
-        body: facts.join('\n'),
+        body,
         buttons: [
           Dialog.cancelButton({ label: trans.__('Cancel') }),
           Dialog.okButton({ label: action })

@@ -4,12 +4,22 @@ import {
   JupyterFrontEnd,
   JupyterFrontEndPlugin
 } from '@jupyterlab/application';
-import { ITranslator, nullTranslator } from '@jupyterlab/translation';
+import { ICommandPalette, WidgetTracker } from '@jupyterlab/apputils';
+import {
+  ITranslator,
+  nullTranslator,
+  TranslationBundle
+} from '@jupyterlab/translation';
 import { Widget, PanelLayout } from '@lumino/widgets';
 
 import { Topic } from '../api';
 import { CommandIDs, ILLMOps } from '../tokens';
 import { icon } from '../shared/icon';
+
+const TOPICS: readonly Topic[] = [
+  ...(['traces', 'prompts', 'evaluations'] as const),
+  ...(['models', 'indexes', 'monitor'] as const)
+];
 
 /** A light widget in the side area; what it shows is fetched when it is first seen. */
 class Shell extends Widget {
@@ -39,15 +49,19 @@ export const panel: JupyterFrontEndPlugin<void> = {
   description: 'The side panel: what the notebooks did, read from the store.',
   autoStart: true,
   requires: [ILLMOps],
-  optional: [ITranslator, ILayoutRestorer, ILabShell],
+  optional: [ITranslator, ILayoutRestorer, ILabShell, ICommandPalette],
   activate: (
     app: JupyterFrontEnd,
     { watched }: ILLMOps,
     translator: ITranslator | null,
     restorer: ILayoutRestorer | null,
-    labShell: ILabShell | null
+    labShell: ILabShell | null,
+    palette: ICommandPalette | null
   ): void => {
     const trans = (translator ?? nullTranslator).load('llmops_jupyter');
+    const tracker = new WidgetTracker<Shell>({
+      namespace: 'llmops-jupyter-panel'
+    });
     let place: { section: Topic; item: string } = {
       section: 'traces',
       item: ''
@@ -58,6 +72,7 @@ export const panel: JupyterFrontEndPlugin<void> = {
       const widget = new PanelWidget(watched, host(app, trans), trans, place);
       widget.moved.connect((_, now) => {
         place = now;
+        void tracker.save(shell);
       });
       return widget;
     });
@@ -65,45 +80,46 @@ export const panel: JupyterFrontEndPlugin<void> = {
     shell.title.icon = icon;
     shell.title.caption = trans.__('LLM operations');
     app.shell.add(shell, 'right', { rank: 700 });
-    restorer?.add(shell, shell.id);
 
     app.commands.addCommand(CommandIDs.openPanel, {
       label: trans.__('Show the LLM Operations Panel'),
       icon,
       describedBy: { args: { type: 'object', properties: {} } },
-      execute: () => app.shell.activateById(shell.id)
+      execute: () => {
+        labShell?.expandRight();
+        app.shell.activateById(shell.id);
+      }
     });
     app.commands.addCommand(CommandIDs.showSection, {
-      label: args => trans.__('LLM Operations: %1', String(args.section ?? '')),
-      isVisible: () => false,
+      label: args => label(args.section, trans),
+      icon,
       describedBy: {
         args: {
           type: 'object',
           properties: {
-            section: {
-              type: 'string',
-              enum: [
-                'traces',
-                'prompts',
-                'evaluations',
-                'models',
-                'indexes',
-                'monitor'
-              ]
-            },
+            section: { type: 'string', enum: [...TOPICS] },
             item: {
               type: 'string',
               description: 'What to show there: the id of a trace, a name.'
+            },
+            restoring: {
+              type: 'boolean',
+              description: 'Whether only to remember it, and not to show it.'
             }
           },
           required: ['section']
         }
       },
       execute: async args => {
-        place = {
-          section: String(args.section) as Topic,
-          item: String(args.item ?? '')
-        };
+        const section = TOPICS.find(topic => topic === args.section);
+        if (!section) {
+          return;
+        }
+        const item = typeof args.item === 'string' ? args.item : '';
+        place = { section, item };
+        if (args.restoring === true) {
+          return;
+        }
         const { PanelWidget } = await import('../panel/widget');
         const content = await shell.content();
         if (content instanceof PanelWidget) {
@@ -113,5 +129,39 @@ export const panel: JupyterFrontEndPlugin<void> = {
         app.shell.activateById(shell.id);
       }
     });
+    if (restorer) {
+      void restorer.restore(tracker, {
+        command: CommandIDs.showSection,
+        args: () => ({ ...place, restoring: true }),
+        name: () => 'panel'
+      });
+    }
+    void tracker.add(shell);
+
+    const category = trans.__('LLM Operations');
+    palette?.addItem({ command: CommandIDs.openPanel, category });
+    for (const section of TOPICS) {
+      palette?.addItem({
+        ...{ command: CommandIDs.showSection, category },
+        args: { section }
+      });
+    }
   }
 };
+
+function label(section: unknown, trans: TranslationBundle): string {
+  switch (section) {
+    case 'prompts':
+      return trans.__('Show Prompts and Their Versions');
+    case 'evaluations':
+      return trans.__('Show Evaluations');
+    case 'models':
+      return trans.__('Show Models and Adapters');
+    case 'indexes':
+      return trans.__('Show RAG Indexes');
+    case 'monitor':
+      return trans.__('Show the Monitor');
+    default:
+      return trans.__('Show Traces');
+  }
+}

@@ -2,7 +2,8 @@
 
 export const NONE = '–';
 
-function language(): string | undefined {
+/** The language of the page; undefined lets the browser choose. */
+export function language(): string | undefined {
   return document.documentElement.lang || undefined;
 }
 

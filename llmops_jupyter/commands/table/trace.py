@@ -57,6 +57,71 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "trace",
+        "send",
+        "Send traces to an OTLP collector, from where the last sending ended: what waits, then what comes until it is interrupted.",
+        (
+            Argument(
+                "endpoint",
+                "as in http://localhost:4318; left out, that of OTEL_EXPORTER_OTLP_ENDPOINT",
+                "?",
+                "endpoint",
+            ),
+        ),
+        (
+            Option(
+                ("--since",),
+                "go to what began then, forward or back: an age such as 7d, a date, all or now",
+                "text",
+                "WHEN",
+            ),
+            Option(("--once",), "send what waits and end", "flag"),
+            Option(("--background",), "go on in the background of this notebook", "flag"),
+            Option(("--status",), "show what was sent, what waits and what was refused", "flag"),
+            Option(("--stop",), "end sending in the background", "flag"),
+            Option(("--forget",), "forget the endpoint and how far it had come", "flag"),
+            Option(("--again",), "offer once more what was refused", "flag"),
+            Option(
+                ("--header",),
+                "a header, by the environment variable that holds its value, as in "
+                '"Authorization=Bearer PHOENIX_KEY"; may be repeated',
+                "text",
+                "NAME=VARIABLE",
+                repeat=True,
+            ),
+            Option(
+                ("--content",),
+                "whether texts go along: yes, or no for names, figures and times alone",
+                "text",
+                "HOW",
+                choices=("yes", "no"),
+            ),
+            Option(
+                ("--redact",),
+                "a second rule: pii, kinds such as email,phone, or none",
+                "text",
+                "RULE",
+            ),
+            Option(("--service",), "name of the service in the collector", "text", "NAME"),
+            Option(("--deployment",), "where it runs, such as production", "text", "NAME"),
+            Option(
+                ("--openinference",), "write OpenInference's names too, which Phoenix shows", "flag"
+            ),
+        ),
+        example="%trace send http://localhost:6006 --openinference --once",
+    ),
+    Command(
+        "trace",
+        "import",
+        "Import traces of other programs: OTLP as JSON or protobuf, or what export wrote. Twice is once.",
+        (Argument("path", "file to read", "+"),),
+        (
+            Option(("--strict",), "import nothing if anything cannot be read", "flag"),
+            OUT,
+        ),
+        example="%trace import traces.jsonl",
+    ),
+    Command(
+        "trace",
         "prune",
         "Delete old traces, by age or by the size of the file.",
         options=(

@@ -17,6 +17,7 @@ from llmops_jupyter.monitor.alerts.catalogue import Measure
 from llmops_jupyter.monitor.alerts.rules import FILTERS
 from llmops_jupyter.store import Store, aliases
 from llmops_jupyter.tracing import names, notebooks
+from llmops_jupyter.tracing.arrivals import came_ns
 
 if TYPE_CHECKING:
     from llmops_jupyter.prompts import Prompts
@@ -145,6 +146,7 @@ def first_id(store: Store, since_ns: int) -> int:
     """The id of a span from which on all that began after a moment are found, by bisection.
 
     Ids grow with the start; where the clock went back, some that began later have smaller ids, so there is slack.
+    What was imported counts by the time when it came, which is later than all that is in it.
     """
     ends = store.row("SELECT min(id), max(id) FROM spans")
     if ends is None or ends[0] is None:
@@ -153,9 +155,10 @@ def first_id(store: Store, since_ns: int) -> int:
     while low < high:
         middle = (low + high) // 2
         row = store.row(
-            "SELECT id, start_ns FROM spans WHERE id >= ? ORDER BY id LIMIT 1", (middle,)
+            f"SELECT id, {came_ns('s')} AS came_ns FROM spans s WHERE id >= ? ORDER BY id LIMIT 1",
+            (middle,),
         )
-        if row is None or row["start_ns"] >= since_ns:
+        if row is None or row["came_ns"] >= since_ns:
             high = middle
         else:
             low = int(row["id"]) + 1

@@ -15,6 +15,7 @@ from llmops_jupyter.store.schema import (
     cost,
     deploy,
     guard,
+    otlp,
     redteam,
     registries,
     stages,
@@ -51,4 +52,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     baselines.m026_ids_that_stay_gone,
     alerts.m027_waiting_notices,
     deploy.m028_deployments,
+    otlp.m029_otlp,
 )

@@ -1,0 +1,17 @@
+"""Which spans were made here, and which came from elsewhere, as conditions of SQL."""
+
+from __future__ import annotations
+
+# The last id of the range of imported spans that lies at or before a span `s`; ranges do not overlap.
+_LAST = "(SELECT i.last FROM span_imports i WHERE i.first <= {s}.id ORDER BY i.first DESC LIMIT 1)"
+
+
+def imported(s: str) -> str:
+    """Whether a span of this name was imported; a look into an index, however much was."""
+    return f"(coalesce({_LAST.format(s=s)}, 0) >= {s}.id)"
+
+
+def came_ns(s: str) -> str:
+    """When a span came into the store: its start, or the time of the import that brought it."""
+    at = f"(SELECT i.at_ns FROM span_imports i WHERE i.first <= {s}.id ORDER BY i.first DESC LIMIT 1)"
+    return f"(CASE WHEN {imported(s)} THEN {at} ELSE {s}.start_ns END)"

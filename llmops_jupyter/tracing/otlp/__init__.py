@@ -1,0 +1,1 @@
+"""Traces out to any OTLP collector, and in from other instrumented programs."""
