@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +63,9 @@ class Prompts(Traffic):
         find_source: Sources,
         find_policy: FindPolicy,
         find_purse: Callable[[], Purse | None] = lambda: None,
+        at: Callable[[str | None], AbstractContextManager[None]] = nullcontext,
     ) -> None:
+        self._at = at
         super().__init__(store)
         self.tracer = tracer
         self.engines = engines
@@ -237,6 +240,7 @@ class Prompts(Traffic):
         partial: Callable[[Table], None] | None = None,
         use_defaults: bool = True,
         keep: Keep | None = None,
+        on: str | None = None,
         **options: Any,
     ) -> Table:
         """A completion for each row: a list of mappings, a DataFrame, a data set or its reference.
@@ -248,6 +252,10 @@ class Prompts(Traffic):
         the rows that were finished by then. `keep` makes what finished rows are kept in instead of the
         journal, and which may have some of them already (see `journal.Kept`); the settings of the call
         are then not remembered with the version.
+
+        With `on` the answers are computed by the machines of a Ray cluster: ``"ray://HOST:PORT"``, ``"auto"`` for the
+        one that this machine belongs to, or ``"local"``. All else stays here, the journal too: rows of a node that is lost
+        are computed by others, and rows that have their answers are not asked again.
         """
         from llmops_jupyter.prompts.journal import Journal, map_key
         from llmops_jupyter.prompts.mapping import Map
@@ -272,7 +280,8 @@ class Prompts(Traffic):
                 return keep(first, fingerprint.rows)
             return Journal(self.tracer, map_key(first, fingerprint.digest, len(pairs)), len(pairs))
 
-        return Map(self.tracer, prepare_row, pairs, keep_rows, progress, partial).run()
+        with self._at(on):
+            return Map(self.tracer, prepare_row, pairs, keep_rows, progress, partial).run()
 
     def resolved(self, prompt: Runnable, **options: Any) -> Options:
         """The settings that a run would have: those given, then those of the version's last run, then the workspace's.
