@@ -18,6 +18,7 @@ from llmops_jupyter.cli import (
     monitoring,
     output,
     prompting,
+    serving,
     upkeep,
 )
 from llmops_jupyter.commands import Advice, Result, Rows, options
@@ -114,7 +115,7 @@ def build() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"llmops-jupyter {__version__}")
     groups = parser.add_subparsers(dest="group", required=True, metavar="COMMAND")
     _add_group_commands(groups, common)
-    for module in (prompting, gating, doctor, upkeep):
+    for module in (prompting, gating, serving, doctor, upkeep):
         module.add_commands(groups, common)
     return parser
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from llmops_jupyter.deploy.bundle import Bundle
     from llmops_jupyter.deploy.pipeline import Outcome
     from llmops_jupyter.deploy.runs import PipelineRun
+    from llmops_jupyter.deploy.serving.process import Serving
     from llmops_jupyter.deploy.watching import Decision
 
 
@@ -277,6 +278,41 @@ class Deploy:
         from llmops_jupyter.deploy import runs
 
         return runs.runs_of(self._store, name, limit)
+
+    def serve(
+        self,
+        given: str | os.PathLike[str],
+        *,
+        host: str = "127.0.0.1",
+        port: int = 8000,
+        no_auth: bool = False,
+        outlive: bool = False,
+        **options: Any,
+    ) -> Serving:
+        """Serve a deployment, a release, or the folder of a bundle with OpenAI's interface, in a process of its own.
+
+        Args:
+            given: a reference: of a bare name what is live, and what becomes so; or a folder.
+            host: address to listen at.
+            port: to listen at; 0 takes any that is free.
+            no_auth: accept everybody on this machine; else a key is made, which the result has.
+            outlive: go on when this process ends.
+            options: those of `llmops serve`, such as ``max_running=4``.
+
+        Raises:
+            DeployError: it cannot be served: the port is taken, nothing is live, the bundle is not whole.
+        """
+        from llmops_jupyter.deploy.serving.process import start
+
+        return start(
+            given,
+            store=self._store.path,
+            host=host,
+            port=port,
+            no_auth=no_auth,
+            outlive=outlive,
+            options=options,
+        )
 
     def ci(self, where: str, file: str | os.PathLike[str] = "deploy.yaml", **options: Any) -> str:
         """A workflow for continuous integration that runs a pipeline from an exported folder; see `templates.template`."""

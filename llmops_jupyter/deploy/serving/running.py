@@ -1,0 +1,248 @@
+"""Runs in threads, whose pieces an event loop gets: cancelled when nobody waits for them any more."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from llmops_jupyter.errors import SchemaError, StoreError
+from llmops_jupyter.prompts.run import Run
+from llmops_jupyter.records import Completion, ToolCall
+from llmops_jupyter.tracing import Tracer
+
+if TYPE_CHECKING:
+    from llmops_jupyter.prompts.prepare import Prepared
+
+LOG = logging.getLogger(__name__)
+# Pieces that wait for a slow client; an answer is seldom longer, so that the model is not held up.
+MOST_PIECES = 8192
+STEP_S = 0.2
+
+
+class _NobodyWaitsError(KeyboardInterrupt):
+    """Breaks a run off as a person would: its trace says that it was interrupted."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece of one of the answers."""
+
+    index: int
+    text: str
+    reasoning: bool = False
+
+
+@dataclass(frozen=True)
+class End:
+    """The end of one of the answers; `rest` is what of its text was not told before."""
+
+    index: int
+    completion: Completion
+    calls: tuple[ToolCall, ...] = ()
+    rest: str = ""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """One of the answers has failed."""
+
+    index: int
+    error: BaseException
+
+
+Item = Piece | End | Failed
+
+
+class Traces:
+    """Where traces are written; where that fails a run goes on without one.
+
+    Args:
+        tracer: of the store that keeps them.
+    """
+
+    def __init__(self, tracer: Tracer) -> None:
+        self.tracer = tracer
+        self.lost = 0
+        self.fault = ""
+
+    def note(self, error: BaseException) -> None:
+        """A trace could not be written."""
+        self.lost += 1
+        if not self.fault:
+            LOG.error("traces are lost: %s", error)
+        self.fault = " ".join(str(error).split())
+
+    def written(self) -> None:
+        """A trace was written."""
+        self.fault = ""
+
+    @contextmanager
+    def spare(self) -> Iterator[Tracer]:
+        """A tracer that keeps nothing."""
+        from llmops_jupyter.store import open_store
+
+        with open_store(":memory:") as store:
+            yield Tracer(store)
+
+
+class Running:
+    """The answers to one request, each written in a thread.
+
+    Args:
+        runs: one for each answer.
+        traces: where they are traced.
+        streams: whether pieces are told before the end.
+    """
+
+    def __init__(self, runs: list[Prepared], traces: Traces, *, streams: bool) -> None:
+        self.runs, self._traces, self._streams = runs, traces, streams
+        self.begun = time.perf_counter()
+        self.first: float | None = None
+        self._gone = threading.Event()
+        self._room = threading.Semaphore(MOST_PIECES)
+        self._loop = asyncio.get_running_loop()
+        self._items: asyncio.Queue[Item] = asyncio.Queue()
+        self._left = len(runs)
+        self._lock = threading.Lock()
+
+    def start(self, pool: ThreadPoolExecutor, done: Callable[[], None]) -> None:
+        """Begin; `done` is called in the loop when the last run has ended, whoever still reads."""
+        self._done = done
+        for index, prepared in enumerate(self.runs):
+            pool.submit(self._work, index, prepared)
+
+    def cancel(self) -> None:
+        """Nobody waits any more: each run ends at its next token."""
+        self._gone.set()
+
+    async def next(self) -> Item:
+        """What comes next."""
+        found = await self._items.get()
+        self._room.release()
+        return found
+
+    def _put(self, item: Item) -> None:
+        while not self._room.acquire(timeout=STEP_S):
+            if self._gone.is_set():
+                raise _NobodyWaitsError
+        self._call(self._items.put_nowait, item)
+
+    def _call(self, what: Callable[..., Any], *arguments: Any) -> None:
+        try:
+            self._loop.call_soon_threadsafe(what, *arguments)
+        except RuntimeError:
+            self._gone.set()  # the loop has ended
+
+    def _work(self, index: int, prepared: Prepared) -> None:
+        try:
+            self._put(self._traced(index, prepared))
+        except _NobodyWaitsError:
+            self._call(self._items.put_nowait, Failed(index, ConnectionError("nobody waits")))
+        except BaseException as e:  # noqa: BLE001 - whoever asked is told
+            self._call(self._items.put_nowait, Failed(index, e))
+        finally:
+            with self._lock:
+                self._left -= 1
+                last = self._left == 0
+            if last:
+                self._call(self._done)
+
+    def _traced(self, index: int, prepared: Prepared) -> Item:
+        """The run with its trace; without one where the store cannot be written and nothing was told yet."""
+        told_before = self.first
+        try:
+            found = self._run(index, prepared, self._traces.tracer)
+        except StoreError as e:
+            self._traces.note(e)
+            if self._streams and self.first != told_before:
+                raise
+            with self._traces.spare() as tracer:
+                return self._run(index, prepared, tracer)
+        if self._traces.tracer.unsaved:
+            self._traces.note(StoreError("the end of a trace could not be written"))
+        else:
+            self._traces.written()
+        return found
+
+    def _run(self, index: int, prepared: Prepared, tracer: Tracer) -> Item:
+        run, said, thought = Run(tracer, prepared), "", ""
+        try:
+            with run:
+                for _ in run:
+                    if self._gone.is_set():
+                        raise _NobodyWaitsError
+                    if not self._streams:
+                        self._note_first()
+                        continue
+                    said, thought = self._tell(index, run, said, thought)
+        except SchemaError:
+            finished = run.answer.finished
+            if finished is None or finished.finish_reason != "length":
+                raise
+            # It was cut, so that it cannot be valid: whoever asked is told that by the finish reason.
+            shown = run.completion.text
+            return End(
+                index,
+                replace(run.completion, finish_reason="length"),
+                rest=shown[len(said) :] if shown.startswith(said) else "",
+            )
+        completion = run.completion
+        self._note_first()
+        if completion.reasoning != thought and completion.reasoning.startswith(thought):
+            self._put(Piece(index, completion.reasoning[len(thought) :], reasoning=True))
+        rest = completion.text[len(said) :] if completion.text.startswith(said) else ""
+        finished = run.answer.finished
+        calls = finished.tool_calls if finished is not None else ()
+        if completion.finish_reason == "content_filter" or not calls:
+            return End(index, completion, rest=rest)
+        end = _checked(index, run, completion, calls)
+        denied = end.completion is not completion
+        return replace(end, rest=("" if said else end.completion.text) if denied else rest)
+
+    def _tell(self, index: int, run: Run, said: str, thought: str) -> tuple[str, str]:
+        """Tell what has come since; how much of the answer and of its reasoning is told then."""
+        answer = run.answer
+        for now, before, reasoning in (
+            (answer.reasoning, thought, True),
+            (answer.text, said, False),
+        ):
+            if len(now) > len(before) and now.startswith(before):
+                self._note_first()
+                self._put(Piece(index, now[len(before) :], reasoning))
+                if reasoning:
+                    thought = now
+                else:
+                    said = now
+        return said, thought
+
+    def _note_first(self) -> None:
+        if self.first is None:
+            self.first = time.perf_counter()
+
+
+def _checked(index: int, run: Run, completion: Completion, calls: tuple[ToolCall, ...]) -> End:
+    """Calls of tools as the guard leaves them: their arguments leave the server as the answer does."""
+    guarding = run.prepared.guarding
+    if guarding is None or not guarding.pipeline.looks_at("output"):
+        return End(index, completion, calls)
+    left = []
+    for call in calls:
+        text = json.dumps(dict(call.arguments), ensure_ascii=False)
+        report = guarding.pipeline.check(text, "output", part=True)
+        try:
+            arguments = json.loads(report.text) if report.allowed else None
+        except ValueError:
+            arguments = None
+        if not isinstance(arguments, dict):
+            denied = replace(completion, text=report.text, finish_reason="content_filter")
+            return End(index, denied)
+        left.append(replace(call, arguments=arguments))
+    return End(index, completion, tuple(left))
