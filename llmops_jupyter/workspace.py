@@ -23,8 +23,8 @@ T = TypeVar("T")
 if TYPE_CHECKING:
     from llmops_jupyter.data import Dataset, Datasets
     from llmops_jupyter.deploy.stage import Deploy
-    from llmops_jupyter.evaluation import Evaluation
     from llmops_jupyter.engine.placing import Place
+    from llmops_jupyter.evaluation import Evaluation
     from llmops_jupyter.finetune.stage import Finetune
     from llmops_jupyter.guard import Guard
     from llmops_jupyter.guard.check import Embed, Judge
@@ -49,9 +49,7 @@ class Workspace:
         self._redact: str | Callable[[str], str] = settings.redact
         self.tracer = Tracer(store, redact=redactor(self._redact), provenance=_process.provenance)
         self.traces = Traces(store, self.tracer)
-        self.engine = Engines(
-            store, lambda: self.models, self._settings_of_engines, self._place
-        )
+        self.engine = Engines(store, lambda: self.models, self._settings_of_engines, self._place)
         self._stages: dict[str, Any] = {}
         if not store.read_only:
             retention.mark_interrupted(store)

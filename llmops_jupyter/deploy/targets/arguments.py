@@ -14,7 +14,9 @@ from types import MappingProxyType
 from llmops_jupyter.errors import OptionError, did_you_mean
 
 # When the names were looked up, and the commits of the two files.
-SEEN = MappingProxyType({"on": "2026-11-29", "cli_args": "005223338608", "arg_utils": "001999d2f360"})
+SEEN = MappingProxyType(
+    {"on": "2026-11-29", "cli_args": "005223338608", "arg_utils": "001999d2f360"}
+)
 FLAG, ONE, MANY = 0, 1, 2
 # How many values each takes: none, one, or one and more.
 ARGUMENTS: Mapping[str, int] = MappingProxyType(
@@ -125,7 +127,11 @@ def check(arguments: Sequence[Argument]) -> None:
                 f"{did_you_mean(one.name, ARGUMENTS)} Leave it out, and add it where the server is started."
             )
         count = len(one.values)
-        if (takes == FLAG and count) or (takes == ONE and count != 1) or (takes == MANY and not count):
+        if (
+            (takes == FLAG and count)
+            or (takes == ONE and count != 1)
+            or (takes == MANY and not count)
+        ):
             wanted = ("no value", "one value", "one value or more")[takes]
             raise OptionError(f"{one.name} takes {wanted}, and has {count}. Write it anew.")
 

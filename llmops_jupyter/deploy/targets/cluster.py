@@ -130,7 +130,9 @@ class Cluster:
         }
 
         def make(together: int) -> Any:
-            kind = self._ray.remote(num_cpus=1, max_concurrency=together, scheduling_strategy="SPREAD")
+            kind = self._ray.remote(
+                num_cpus=1, max_concurrency=together, scheduling_strategy="SPREAD"
+            )
             return kind(Computer).remote(facts, settings)
 
         return make
@@ -138,7 +140,9 @@ class Cluster:
     def _nodes(self) -> int:
         found = [n for n in self._ray.nodes() if n["Alive"] and n["Resources"].get("CPU", 0) >= 1]
         if not found:
-            raise DeployError("No node of the Ray cluster has a CPU to compute with. Add one: ray start")
+            raise DeployError(
+                "No node of the Ray cluster has a CPU to compute with. Add one: ray start"
+            )
         return len(found)
 
 

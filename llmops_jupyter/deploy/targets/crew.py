@@ -72,6 +72,7 @@ class Crew:
 
     def answers(self, requests: Iterable[Request]) -> Iterator[Finished]:
         """The end of each request, as they come."""
+
         def begin(actor: Any, request: Request) -> Any:
             return actor.answer.remote(request)
 
@@ -237,4 +238,6 @@ class Crew:
 def _failed(request: Request, error: BaseException) -> Finished:
     """The end of a request that has no answer."""
     made = error if isinstance(error, Exception) else EngineError(str(error))
-    return Finished(request.id, "", "error", Usage(), Timing(), request.sampling.seed or 0, error=made)
+    return Finished(
+        request.id, "", "error", Usage(), Timing(), request.sampling.seed or 0, error=made
+    )

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llmops_jupyter.deploy import folders
 from llmops_jupyter.deploy.folders import Tell, silent
@@ -23,6 +23,7 @@ from llmops_jupyter.deploy.targets.arguments import (
     read_arguments,
     words_of,
 )
+from llmops_jupyter.deploy.targets.target import MANIFEST, README, Target, files_of, write_json
 from llmops_jupyter.errors import DeployError, ModelError, OptionError
 from llmops_jupyter.finetune import exporting
 from llmops_jupyter.finetune import manifest as exports
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from llmops_jupyter.deploy.bundle import Bundle
     from llmops_jupyter.engine.distance import Distance
 
-MANIFEST, SERVE, README = "target.json", "serve.json", "README.md"
+SERVE = "serve.json"
 STARTED = "not started under vLLM: no GPU was at hand where this export was written and tested"
 # Our names of settings and those of generation_config.json, which vLLM takes for its defaults.
 GENERATION = {
@@ -46,32 +47,6 @@ GENERATION = {
 }
 # Settings that have no place in that file: whoever asks says them with the request.
 ASKED = ("stop", "seed", "frequency_penalty", "presence_penalty", "logit_bias", "logprobs")
-
-
-@dataclass(frozen=True)
-class Target:
-    """What was written.
-
-    Args:
-        kind: 'vllm' or 'ray'.
-        folder: where it lies.
-        files: bytes of each file by its path there.
-        command: that starts it, to be run in the folder.
-        check: how far it is from what is served here; None where nothing was measured.
-        notes: what is to be known before it is used.
-    """
-
-    kind: str
-    folder: Path
-    files: Mapping[str, int] = field(repr=False)
-    command: tuple[str, ...]
-    check: Distance | None = None
-    notes: tuple[str, ...] = ()
-
-    @property
-    def size(self) -> int:
-        """Bytes of all files."""
-        return sum(self.files.values())
 
 
 def export(
@@ -108,7 +83,9 @@ def export(
     given = read_arguments(arguments)
     name = bundle.name if served_as is None else served_as
     if not NAME.fullmatch(name):
-        raise OptionError(f"{name!r:.60} is no id of a model: small letters, digits, '.', '_', '-'.")
+        raise OptionError(
+            f"{name!r:.60} is no id of a model: small letters, digits, '.', '_', '-'."
+        )
     _check_bundle(bundle, merged=merged)
     exports.check_target(target, overwrite=overwrite)
     with folders.begun(target.parent, target.name) as part:
@@ -118,7 +95,9 @@ def export(
         _generation(bundle, part / containers.BESIDE)
         notes = (*_notes(bundle), *check_.notes[1:])
         _write(bundle, part, name, words_of(arguments_), check_.check, notes)
-        files = _files(part)
+        for file in part.rglob("*.safetensors"):
+            file.chmod(0o644)  # a container may run as somebody else
+        files = files_of(part)
         exports.write(part, "vllm", files)
         exports.check_target(target, overwrite=overwrite)  # it took a while
         folders.settle(part, target)
@@ -152,7 +131,7 @@ def _check_bundle(bundle: Bundle, *, merged: bool) -> None:
 def _model(
     bundle: Bundle,
     part: Path,
-    merged: bool,  # noqa: FBT001
+    merged: bool,
     prompts: Sequence[str] | None,
     threads: int | None,
     tell: Tell,
@@ -278,7 +257,7 @@ def _write(
     composed = yaml.safe_dump(containers.compose(name, words), sort_keys=False, allow_unicode=True)
     (part / containers.COMPOSE).write_text(composed, "utf-8")
     serve = {"command": ["vllm", "serve"], "model": containers.BESIDE, "arguments": _beside(words)}
-    _json(part / SERVE, {**serve, "known_arguments": dict(SEEN)})
+    write_json(part / SERVE, {**serve, "known_arguments": dict(SEEN)})
     told = {
         "target": "vllm",
         "bundle": {"name": read.name, "digest": bundle.digest},
@@ -288,7 +267,7 @@ def _write(
         "started": False,
         "notes": list(notes),
     }
-    _json(part / MANIFEST, told)
+    write_json(part / MANIFEST, told)
     (part / README).write_text(_readme(bundle, name, found, notes), "utf-8")
 
 
@@ -296,10 +275,6 @@ def _beside(words: Sequence[str]) -> list[str]:
     """Arguments for a server that is started in the folder rather than in a container."""
     inside = f"={containers.INSIDE}/"
     return [word.replace(inside, f"={containers.BESIDE}/") for word in words]
-
-
-def _json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", "utf-8")
 
 
 def _readme(bundle: Bundle, name: str, found: Distance | None, notes: Sequence[str]) -> str:
@@ -321,8 +296,3 @@ def _readme(bundle: Bundle, name: str, found: Distance | None, notes: Sequence[s
         *[f"* {note}" for note in notes],
     ]
     return "\n".join(lines) + "\n"
-
-
-def _files(part: Path) -> dict[str, int]:
-    found = sorted(p for p in part.rglob("*") if p.is_file())
-    return {p.relative_to(part).as_posix(): p.stat().st_size for p in found}
