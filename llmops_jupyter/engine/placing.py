@@ -7,12 +7,30 @@ Only requests and texts go there, and answers and vectors come back.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from llmops_jupyter.engine.protocol import Engine, Event, Finished, Request
+from llmops_jupyter.errors import OptionError
 
 if TYPE_CHECKING:
     from llmops_jupyter.models import Model
+
+
+# Has the engines that are asked for meanwhile compute where it says; None leaves them here. See `Engines.at`.
+At = Callable[["str | None"], AbstractContextManager[None]]
+
+
+@contextmanager
+def here(on: str | None) -> Iterator[None]:
+    """Where there are no other machines.
+
+    Raises:
+        OptionError: some were named.
+    """
+    if on is not None:
+        raise OptionError(f"Nothing is computed on {on!r:.80} here. Leave it out.")
+    yield
 
 
 class Computers(Protocol):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.config import Settings, deployment_attributes
+from llmops_jupyter.engine.placing import At, here
 from llmops_jupyter.errors import DataError, OptionError
 from llmops_jupyter.prompts import content as contents
 from llmops_jupyter.prompts import spending
@@ -63,7 +63,7 @@ class Prompts(Traffic):
         find_source: Sources,
         find_policy: FindPolicy,
         find_purse: Callable[[], Purse | None] = lambda: None,
-        at: Callable[[str | None], AbstractContextManager[None]] = nullcontext,
+        at: At = here,
     ) -> None:
         self._at = at
         super().__init__(store)

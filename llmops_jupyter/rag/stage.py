@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmops_jupyter.engine.placing import At, here
 from llmops_jupyter.engine.protocol import Engine
 from llmops_jupyter.errors import DataError, OptionError, unknown_name
 from llmops_jupyter.prompts.rows import Rows, read_rows
@@ -45,7 +45,7 @@ class Rag:
         models: Callable[[], Models],
         datasets: Callable[[], Datasets],
         prompts: Callable[[], Prompts],
-        at: Callable[[str | None], AbstractContextManager[None]] = nullcontext,
+        at: At = here,
     ) -> None:
         self._at = at
         self.tracer = tracer

@@ -193,10 +193,11 @@ def _config(name: str, scaling: Scaling, host: str, port: int) -> dict[str, Any]
 def _notes(bundle: Bundle) -> tuple[str, ...]:
     if bundle.manifest.weight_files() or "endpoint" in bundle.manifest.model:
         return ()
-    return (
+    note = (
         f"the bundle names the weights of {bundle.manifest.model['name']} and does not carry them: put the file on each node "
-        "(model=FILE), or build it with --weights copy",
+        "(model=FILE), or build it with --weights copy"
     )
+    return (note,)
 
 
 def _readme(bundle: Bundle, where: str, port: int) -> str:

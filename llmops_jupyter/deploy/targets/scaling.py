@@ -62,8 +62,8 @@ class Scaling:
         values = {name: value for name, value in args.items() if value is not None}
         if not isinstance(values.get("bundle"), str) or not values["bundle"]:
             raise OptionError("bundle is the folder of a bundle on each node. Name it.")
-        for name in values:
-            _check(name, values[name])
+        for name, value in values.items():
+            _check(name, value)
         span = {"min_replicas", "max_replicas", "target_requests"} & set(values)
         if "replicas" in values and span:
             raise OptionError(

@@ -230,8 +230,8 @@ def _notes(bundle: Bundle) -> list[str]:
     left += [] if read.guard is None else [f"the guard {read.guard['ref']}"]
     left += [] if read.index is None else [f"the index {read.index['name']}"]
     notes.append(
-        f"vLLM serves the model alone; {', '.join(left)} stay where the requests are made: %model add NAME "
-        "http://HOST:8000/v1 --model ID, and run the prompt on it"
+        f"vLLM serves the model alone, without {', '.join(left)}: these are applied where the requests are made (%model add "
+        "NAME http://HOST:8000/v1 --model ID, and run the prompt on it)"
     )
     asked = [s for s in ASKED if bundle.settings.get(s) not in (None, (), [], 0, 0.0)]
     if asked:
@@ -279,17 +279,20 @@ def _beside(words: Sequence[str]) -> list[str]:
 
 def _readme(bundle: Bundle, name: str, found: Distance | None, notes: Sequence[str]) -> str:
     facts = bundle.manifest.model
+    what = (
+        f"The model {facts['name']} (sha256 {facts['digest']}) of the bundle {bundle.release}, its weights unpacked from "
+        f"{facts['quantization']} to BF16."
+    )
+    image = f"VLLM_IMAGE set to the image that you use ({containers.IMAGE}:latest if it is not set)"
     lines = [
         f"# {name} for vLLM",
         "",
-        f"The model {facts['name']} (sha256 {facts['digest']}) of the bundle {bundle.release}, its weights unpacked from "
-        f"{facts['quantization']} to BF16.",
+        what,
         "",
         f"transformers against llama.cpp on the same prompts: {found}.",
         "",
         f"* On a machine with vLLM: `sh {containers.SCRIPT}`",
-        f"* In a container: `docker compose up`, with VLLM_IMAGE set to the image that you use ({containers.IMAGE}:latest "
-        "if it is not set).",
+        f"* In a container: `docker compose up`, with {image}.",
         f"* As an image with the model in it: `docker build -t {name} .`",
         f"* From a notebook: `%model add {name} http://127.0.0.1:{containers.PORT}/v1 --model {name}`",
         "",
