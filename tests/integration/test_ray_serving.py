@@ -104,6 +104,6 @@ def test_what_cannot_be_served_is_told(ws, model_path, tmp_path):
     with pytest.raises(OptionError, match="leave out replicas"):
         ws.deploy.ray("capital", replicas=2, max_replicas=3)
     with pytest.raises(OptionError, match="without keys everybody could ask"):
-        ws.deploy.ray("capital", host="0.0.0.0")  # noqa: S104
+        ws.deploy.ray("capital", host="0.0.0.0")
     with pytest.raises(DeployError, match="cannot be used"):
         ws.deploy.ray("capital", address="127.0.0.1:1")

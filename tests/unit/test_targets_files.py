@@ -168,7 +168,10 @@ def test_without_ray_the_line_that_installs_it_is_told(ws, monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(MissingDependencyError, match=r"llmops-jupyter\[ray\]"), ws.engine.at("local"):
+    with (
+        pytest.raises(MissingDependencyError, match=r"llmops-jupyter\[ray\]"),
+        ws.engine.at("local"),
+    ):
         pass
 
 

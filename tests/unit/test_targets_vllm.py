@@ -142,5 +142,5 @@ def test_a_ray_folder_has_a_bundle_and_a_config(deploy, ws, tmp_path, monkeypatc
     assert one["args"]["max_replicas"] == 3
     assert open_bundle(tmp_path / "out" / "bundle").name == "support"
     with pytest.raises(OptionError, match="without keys everybody could ask"):
-        deploy.export("support", "ray", tmp_path / "more", host="0.0.0.0")  # noqa: S104
+        deploy.export("support", "ray", tmp_path / "more", host="0.0.0.0")
     shell.close()
