@@ -101,7 +101,7 @@ def test_vectors_are_the_same_there_and_nothing_is_loaded_here(ws, nodes, tmp_pa
 def test_weights_that_are_on_no_node_are_told(project, nodes, monkeypatch):
     facts = places.facts_of
     monkeypatch.setattr(places, "facts_of", lambda model: {**facts(model), "size": 1})
-    with pytest.raises(DeployError, match="The weights of smollm2 .* are not on the node"):
+    with pytest.raises(DeployError, match=r"The weights of smollm2 .* are not on the node"):
         project.prompts.map("numbers", ROWS[:2], on="auto", **OPTIONS)
 
 

@@ -310,14 +310,15 @@ def test_on_a_full_disk_answers_go_on_and_readiness_goes_down(ws, monkeypatch):
 
 def test_running_requests_are_answered_while_the_server_ends(ws):
     writer = Writer(lambda text: "a b c d e f g h", wait=0.1)
-    with served(ws, writer) as service, httpx.stream(
-        "POST", f"{service.url}{CHAT}", json=chat(stream=True), timeout=30
-    ) as answer:
-        lines = answer.iter_lines()
-        next(lines)
-        service.server.drain()
-        assert wait_until(lambda: _refused(service))
-        said = list(lines)
+    with served(ws, writer) as service:
+        with httpx.stream(
+            "POST", f"{service.url}{CHAT}", json=chat(stream=True), timeout=30
+        ) as answer:
+            lines = answer.iter_lines()
+            next(lines)
+            service.server.drain()
+            assert wait_until(lambda: _refused(service))
+            said = list(lines)
     assert [line for line in said if line][-1] == "data: [DONE]"
 
 
