@@ -119,10 +119,3 @@ def test_a_cluster_without_room_is_told(project, nodes, monkeypatch):
     ray.get([h.there.remote() for h in holders])
     with pytest.raises(DeployError, match="No node of the cluster took a model"):
         project.prompts.map("numbers", ROWS[:2], on="auto", **OPTIONS)
-
-
-def test_a_cluster_that_is_not_there_is_told(project, monkeypatch):
-    monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "2")
-    monkeypatch.setenv("RAY_gcs_server_request_timeout_seconds", "2")
-    with pytest.raises(DeployError, match="cannot be used"):
-        project.prompts.map("numbers", ROWS[:2], on="127.0.0.1:1", **OPTIONS)

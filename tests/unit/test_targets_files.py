@@ -14,9 +14,10 @@ import yaml
 from llmops_jupyter.deploy.targets import containers
 from llmops_jupyter.deploy.targets.arguments import ARGUMENTS, read_arguments, words_of
 from llmops_jupyter.deploy.targets.asgi import Asked, Begun, answers
+from llmops_jupyter.deploy.targets.cluster import connect
 from llmops_jupyter.deploy.targets.scaling import Scaling
 from llmops_jupyter.engine.engines import Engines
-from llmops_jupyter.errors import MissingDependencyError, OptionError
+from llmops_jupyter.errors import DeployError, MissingDependencyError, OptionError
 
 WORDS = ["--served-model-name", "it's $HOME", "--max-num-seqs", "64"]
 
@@ -207,3 +208,14 @@ def test_a_deployment_that_is_served_is_a_model(ws):
 def test_a_target_that_there_is_not_is_refused(ws):
     with pytest.raises(OptionError, match="Did you mean 'vllm'"):
         ws.deploy.export("support", "vlm", "out")
+
+
+def test_a_cluster_that_is_not_there_is_told_at_once():
+    class Ray:
+        __version__ = "2"
+
+        def is_initialized(self):
+            return False
+
+    with pytest.raises(DeployError, match=r"'ray://127.0.0.1:1' cannot be used: .*refused"):
+        connect(Ray(), "ray://127.0.0.1:1")

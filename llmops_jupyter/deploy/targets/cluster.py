@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from llmops_jupyter.models import Model
 
 LOCAL, AUTO = "local", "auto"
+KNOCK_S = 10.0
 _ADDRESS = re.compile(r"(ray://)?(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+):\d{1,5}")
 # Bytes of Ray's object store where we begin a cluster: requests and answers are small.
 STORE_BYTES = 100 << 20
@@ -83,14 +85,23 @@ def connect(ray: Any, on: str) -> bool:
     if on == LOCAL:
         options |= {"include_dashboard": False, "object_store_memory": STORE_BYTES}
     try:
+        if on not in (LOCAL, AUTO):
+            _knock(on)  # Ray itself tries for minutes
         ray.init(address=on, **options)
-    except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as e:
+    except (RuntimeError, ValueError, OverflowError, OSError) as e:
         why = (str(e).strip().splitlines() or [type(e).__name__])[0].rstrip(".")
         raise DeployError(
             f"The Ray cluster {on!r} cannot be used: {why}. Look whether it runs (ray status), with the release "
             f"{ray.__version__} of Ray and this Python on all nodes."
         ) from e
     return True
+
+
+def _knock(on: str) -> None:
+    """Raise an OSError where nobody listens."""
+    host, _, port = on.removeprefix("ray://").rpartition(":")
+    with socket.create_connection((host.strip("[]"), int(port)), KNOCK_S):
+        return
 
 
 class Cluster:
