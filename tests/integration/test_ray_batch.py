@@ -83,10 +83,10 @@ def test_an_evaluation_comes_to_the_same_there(project, nodes):
 
 
 def test_vectors_are_the_same_there_and_nothing_is_loaded_here(ws, nodes, tmp_path):
-    from llama_cpp import LLAMA_POOLING_TYPE_MEAN
+    from gguf import PoolingType
 
     path = tmp_path / "tiny.gguf"
-    write_bert(path, LLAMA_POOLING_TYPE_MEAN)
+    write_bert(path, PoolingType.MEAN)
     ws.models.add(path, name="tiny")
     rows = [{"text": f"the {word} sees the red house"} for word in WORDS[:10]]
     with ws.engine.at("auto"):
