@@ -17,7 +17,7 @@ def cluster():
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     # On a busy machine a node takes long to begin.
-    os.environ["RAY_raylet_start_wait_time_s"] = "180"
+    os.environ["RAY_raylet_start_wait_time_s"] = "180"  # noqa: SIM112 - so Ray calls it
     with _unwarned():
         made = Cluster(
             initialize_head=True,
