@@ -90,9 +90,11 @@ def connect(ray: Any, on: str) -> bool:
         ray.init(address=on, **options)
     except (RuntimeError, ValueError, OverflowError, OSError) as e:
         why = (str(e).strip().splitlines() or [type(e).__name__])[0].rstrip(".")
+        # A cluster that wants a token says nothing to a client without one.
+        token = " Where it wants a token, set RAY_AUTH_MODE and RAY_AUTH_TOKEN here."
         raise DeployError(
             f"The Ray cluster {on!r} cannot be used: {why}. Look whether it runs (ray status), with the release "
-            f"{ray.__version__} of Ray and this Python on all nodes."
+            f"{ray.__version__} of Ray and this Python on all nodes.{token}"
         ) from e
     return True
 
