@@ -91,10 +91,10 @@ def connect(ray: Any, on: str) -> bool:
     except (RuntimeError, ValueError, OverflowError, OSError) as e:
         why = (str(e).strip().splitlines() or [type(e).__name__])[0].rstrip(".")
         # A cluster that wants a token says nothing to a client without one.
-        token = " Where it wants a token, set RAY_AUTH_MODE and RAY_AUTH_TOKEN here."
+        hint = " Where it wants a token, set RAY_AUTH_MODE and RAY_AUTH_TOKEN here."
         raise DeployError(
             f"The Ray cluster {on!r} cannot be used: {why}. Look whether it runs (ray status), with the release "
-            f"{ray.__version__} of Ray and this Python on all nodes.{token}"
+            f"{ray.__version__} of Ray and this Python on all nodes.{hint}"
         ) from e
     return True
 
