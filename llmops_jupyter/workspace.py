@@ -23,6 +23,7 @@ T = TypeVar("T")
 if TYPE_CHECKING:
     from llmops_jupyter.data import Dataset, Datasets
     from llmops_jupyter.deploy.stage import Deploy
+    from llmops_jupyter.engine.placing import Place
     from llmops_jupyter.evaluation import Evaluation
     from llmops_jupyter.finetune.stage import Finetune
     from llmops_jupyter.guard import Guard
@@ -48,7 +49,7 @@ class Workspace:
         self._redact: str | Callable[[str], str] = settings.redact
         self.tracer = Tracer(store, redact=redactor(self._redact), provenance=_process.provenance)
         self.traces = Traces(store, self.tracer)
-        self.engine = Engines(store, lambda: self.models, self._settings_of_engines)
+        self.engine = Engines(store, lambda: self.models, self._settings_of_engines, self._place)
         self._stages: dict[str, Any] = {}
         if not store.read_only:
             retention.mark_interrupted(store)
@@ -92,6 +93,7 @@ class Workspace:
                 lambda documents: self.rag.source(documents),  # noqa: PLW0108 - made when it is used
                 lambda policy: self.guard.pipeline(policy),  # noqa: PLW0108 - likewise
                 self._purse,
+                self.engine.at,
             ),
         )
 
@@ -137,6 +139,7 @@ class Workspace:
                 lambda: self.models,
                 lambda: self.data,
                 lambda: self.prompts,
+                self.engine.at,
             ),
         )
 
@@ -326,6 +329,12 @@ class Workspace:
         from llmops_jupyter.evaluation.judges.asked import asked_of
 
         return asked_of(self.engine, self.store)
+
+    def _place(self, on: str) -> Place:
+        """The machines of a Ray cluster, for engines that are to compute there."""
+        from llmops_jupyter.deploy.targets.cluster import open_place
+
+        return open_place(on, self._settings_of_engines())
 
     def _purse(self) -> Purse | None:
         """Who keeps the budgets, if there are any; asked at every call, so it costs next to nothing then."""

@@ -86,6 +86,8 @@ def run_prompt(terminal: Terminal, values: Mapping[str, Any]) -> Result:
     version = prompts.get(values["ref"])
     chosen = settings_of(values)
     if not values["over"]:
+        if values["on"]:
+            raise OptionError("A cluster computes many rows: --on goes with --over DATA.")
         return _stream(terminal, values["ref"], terminal.variables, chosen, values)
     show = terminal.progress()
     table = prompts.map(
@@ -93,6 +95,7 @@ def run_prompt(terminal: Terminal, values: Mapping[str, Any]) -> Result:
         values["over"],
         variables=terminal.variables,
         progress=lambda p: show(str(p)),
+        on=values["on"],
         **chosen,
     )
     lines = [f"{i}\t{' '.join(c.text.split())}" for i, c in zip(table.row_ids, table, strict=True)]

@@ -58,6 +58,12 @@ NO_STREAM = Option(("--no-stream",), "show the answer when it is complete", "fla
 OVER = Option(
     ("--over",), "run once for each row of a list, DataFrame or data set", "text", "VAR", "rows"
 )
+ON = Option(
+    ("--on",),
+    "Ray cluster that computes: ray://HOST:PORT, auto, or local",
+    "text",
+    "ADDRESS",
+)
 SCHEMA = Option(
     ("--schema",),
     "JSON schema or pydantic class that the answer satisfies",

@@ -21,6 +21,7 @@ def run_(context: Context, values: Mapping[str, Any]) -> Result:
             data_of(context, values["data"]),
             metrics_of(context, values["metric"]),
             progress=tell,
+            on=values["on"],
             **how(context, values),
         )
     return Result(run, (run,))

@@ -44,6 +44,7 @@ def add_(context: Context, values: Mapping[str, Any]) -> Result:
             tokens=values["tokens"],
             patterns=tuple(values["include"] or ()),
             column=values["column"],
+            on=values["on"],
             progress=tell,
         )
     skipped = [{"skipped": source, "why": why} for source, why in report.skipped.items()]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,18 @@ from llmops_jupyter.engine import backend
 from llmops_jupyter.engine.cassette import Cassette, begin_recording, end_recording
 from llmops_jupyter.engine.protocol import Engine
 from llmops_jupyter.engine.replay import RecordingEngine, ReplayEngine
-from llmops_jupyter.errors import EngineError, ModelError, ModelMemoryError, UnknownNameError
+from llmops_jupyter.errors import (
+    EngineError,
+    ModelError,
+    ModelMemoryError,
+    OptionError,
+    UnknownNameError,
+)
 from llmops_jupyter.store import Store
 
 if TYPE_CHECKING:
     from llmops_jupyter.engine.divergence import Divergence
+    from llmops_jupyter.engine.placing import Place
     from llmops_jupyter.engine.saved import Usage
     from llmops_jupyter.engine.tune import Tuning
     from llmops_jupyter.models import Model, Models
@@ -28,6 +36,8 @@ DEFAULT_CONTEXT = 4096
 # What an engine is kept under: the model's digest, and what it was opened with. With something else it is
 # opened anew.
 Key = tuple[Any, ...]
+# Where the engines of a workspace compute while something runs elsewhere.
+_PLACE: ContextVar[tuple[Engines, Place] | None] = ContextVar("place", default=None)
 
 
 class Engines:
@@ -37,11 +47,17 @@ class Engines:
         store: where is kept what was measured of models.
         models: the registered models; made when they are first needed.
         settings: those that hold now.
+        places: opens what is named after `on`; the workspace plugs this in.
     """
 
     def __init__(
-        self, store: Store, models: Callable[[], Models], settings: Callable[[], Settings]
+        self,
+        store: Store,
+        models: Callable[[], Models],
+        settings: Callable[[], Settings],
+        places: Callable[[str], Place] | None = None,
     ) -> None:
+        self._places = places
         self._store = store
         self._models = models
         self._settings = settings
@@ -63,11 +79,41 @@ class Engines:
         if self._mode == "replay" and self._cassette is not None:
             return self._replay(model, self._cassette)
         found = self._models().resolve(model)
-        with self._lock:
-            live = self._load(found)
+        placed = _PLACE.get()
+        if placed is not None and placed[0] is self and found.endpoint is None:
+            from llmops_jupyter.engine.placing import PlacedEngine
+
+            computers = placed[1].computers(self._models().check_unchanged(found))
+            return PlacedEngine(found, computers, lambda: self._here(found))
+        live = self._here(found)
         if self._mode == "record" and self._cassette is not None:
             return RecordingEngine(live, self._cassette)
         return live
+
+    @contextlib.contextmanager
+    def at(self, on: str | None) -> Iterator[None]:
+        """Have engines that are asked for meanwhile compute elsewhere; None leaves everything here.
+
+        It holds for this thread. Endpoints compute elsewhere anyway, and are asked from here.
+
+        Raises:
+            OptionError: there is no such place, or a cassette records or plays.
+            MissingDependencyError, EngineError: what it needs is not installed, or it cannot be reached.
+        """
+        if on is None:
+            yield
+            return
+        if self._places is None or self._mode != "live":
+            raise OptionError(
+                f"Nothing is computed on {on!r:.80} while a cassette records or plays. Run it without --on."
+            )
+        place = self._places(on)
+        token = _PLACE.set((self, place))
+        try:
+            yield
+        finally:
+            _PLACE.reset(token)
+            place.close()
 
     def status(self) -> dict[str, Any]:
         """What is loaded and where, other shared workers, and whether a cassette records or plays."""
@@ -261,6 +307,10 @@ class Engines:
                 raise
             return ReplayEngine(cassette, names[0], cassette.models[names[0]]["digest"])
         return ReplayEngine(cassette, found.name, found.sha256)
+
+    def _here(self, model: Model) -> Engine:
+        with self._lock:
+            return self._load(model)
 
     def _load(self, model: Model) -> Engine:
         if model.endpoint is not None:

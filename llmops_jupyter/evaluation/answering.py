@@ -49,6 +49,7 @@ class Work:
     fresh: bool = False
     cluster: str = ""
     variables: Mapping[str, Any] | None = None
+    on: str | None = None
 
     def places(self) -> list[tuple[EvaluationRow, int]]:
         """Each row as often as it is answered, with the number of the repetition."""
@@ -99,6 +100,7 @@ class Answering:
                 fresh=self.work.fresh,
                 made=lambda key, recorded: kept.append((key, recorded, len(recorded.done))),
             ),
+            on=self.work.on,
             **variant.options,
         )
         key, recorded, resumed = kept[0]

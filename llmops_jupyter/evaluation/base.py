@@ -50,6 +50,7 @@ class Runs:
         repeat: int = 1,
         cluster: str | None = None,
         fresh: bool = False,
+        on: str | None = None,
         variables: Mapping[str, Any] | None = None,
         progress: Tell | None = None,
         **options: Any,
@@ -67,6 +68,7 @@ class Runs:
             repeat: answers for each row, where answers are drawn.
             cluster: the column that says which rows belong together, for instance 'document'.
             fresh: compute answers that were recorded before anew.
+            on: a Ray cluster whose machines answer, as in `prompts.map`; metrics are computed here.
             variables: values that the template takes beside the row's columns.
             progress: told how far it is.
             options: settings of the variant: model, adapters, temperature and the like.
@@ -82,6 +84,7 @@ class Runs:
             expected=found.expected_column(expected),
             repeats=repeat,
             fresh=fresh,
+            on=on,
             cluster=cluster or "",
             variables=variables,
         )

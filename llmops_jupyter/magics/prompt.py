@@ -120,7 +120,10 @@ def _run(
     options = _options(session, values)
     # A cell says what it wants; a kept version is run as it was run last.
     options["use_defaults"] = "ref" in values
+    if values["on"] and over is None:
+        raise OptionError("A cluster computes many rows: --on goes with --over DATA.")
     if over is not None:
+        options["on"] = values["on"]
         return _run_over(session, prompt, values, over, options)
     return _run_one(session, prompt, values, options)
 

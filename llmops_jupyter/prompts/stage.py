@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.config import Settings, deployment_attributes
+from llmops_jupyter.engine.placing import At, here
 from llmops_jupyter.errors import DataError, OptionError
 from llmops_jupyter.prompts import content as contents
 from llmops_jupyter.prompts import spending
@@ -63,7 +64,9 @@ class Prompts(Traffic):
         find_source: Sources,
         find_policy: FindPolicy,
         find_purse: Callable[[], Purse | None] = lambda: None,
+        at: At = here,
     ) -> None:
+        self._at = at
         super().__init__(store)
         self.tracer = tracer
         self.engines = engines
@@ -238,6 +241,7 @@ class Prompts(Traffic):
         partial: Callable[[Table], None] | None = None,
         use_defaults: bool = True,
         keep: Keep | None = None,
+        on: str | None = None,
         **options: Any,
     ) -> Table:
         """A completion for each row: a list of mappings, a DataFrame, a data set or its reference.
@@ -249,6 +253,10 @@ class Prompts(Traffic):
         the rows that were finished by then. `keep` makes what finished rows are kept in instead of the
         journal, and which may have some of them already (see `journal.Kept`); the settings of the call
         are then not remembered with the version.
+
+        With `on` the answers are computed by the machines of a Ray cluster: ``"ray://HOST:PORT"``, ``"auto"`` for the
+        one that this machine belongs to, or ``"local"``. All else stays here, the journal too: rows of a node that is lost
+        are computed by others, and rows that have their answers are not asked again.
         """
         from llmops_jupyter.prompts.journal import Journal, map_key
         from llmops_jupyter.prompts.mapping import Map
@@ -273,7 +281,8 @@ class Prompts(Traffic):
                 return keep(first, fingerprint.rows)
             return Journal(self.tracer, map_key(first, fingerprint.digest, len(pairs)), len(pairs))
 
-        return Map(self.tracer, prepare_row, pairs, keep_rows, progress, partial).run()
+        with self._at(on):
+            return Map(self.tracer, prepare_row, pairs, keep_rows, progress, partial).run()
 
     def resolved(self, prompt: Runnable, **options: Any) -> Options:
         """The settings that a run would have: those given, then those of the version's last run, then the workspace's.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmops_jupyter.engine.placing import At, here
 from llmops_jupyter.engine.protocol import Engine
 from llmops_jupyter.errors import DataError, OptionError, unknown_name
 from llmops_jupyter.prompts.rows import Rows, read_rows
@@ -44,7 +45,9 @@ class Rag:
         models: Callable[[], Models],
         datasets: Callable[[], Datasets],
         prompts: Callable[[], Prompts],
+        at: At = here,
     ) -> None:
+        self._at = at
         self.tracer = tracer
         self.store = tracer.store
         self._engine = engine
@@ -113,15 +116,20 @@ class Rag:
         *,
         embedder: str | None = None,
         tokens: int | None = None,
+        on: str | None = None,
         **options: Any,
     ) -> Any:
-        """Add documents to an index, which is made if it is not there; options as for `Index.add`."""
+        """Add documents to an index, which is made if it is not there; options as for `Index.add`.
+
+        With `on` their vectors are computed by the machines of a Ray cluster, as in `prompts.map`.
+        """
         index = self.create(name, embedder=embedder, tokens=tokens)
         if not isinstance(given, str | Path) and not (
             isinstance(given, list | tuple) and all(isinstance(g, str | Path) for g in given)
         ):
             given = given if isinstance(given, Rows) else read_rows(given, self._datasets())
-        return index.add(given, **options)
+        with self._at(on):
+            return index.add(given, **options)
 
     def source(self, documents: Documents) -> DocumentSource:
         """The documents that a run of a prompt is given passages of.

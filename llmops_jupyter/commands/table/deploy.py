@@ -206,4 +206,45 @@ COMMANDS: tuple[Command, ...] = (
         (NAME,),
         example="%deploy stop support",
     ),
+    Command(
+        "deploy",
+        "export",
+        "Write a release for another engine: a folder for vLLM, or an application for a Ray cluster.",
+        (RELEASE, Argument("folder", "folder to be made")),
+        (
+            Option(("--target",), "vllm if left out", "text", choices=("vllm", "ray")),
+            Option(("--merged",), "vllm: add the adapter to the weights", "flag"),
+            Option(("--served-as",), "vllm: id of the model in requests", "text", "ID"),
+            Option(
+                ("--arguments",), "vllm: further arguments of vllm serve, in quotes", "text", "TEXT"
+            ),
+            Option(("--replicas",), "ray: how many there always are", "int", "N"),
+            Option(("--min-replicas",), "ray: at least, by the load", "int", "N"),
+            Option(("--max-replicas",), "ray: at most, by the load", "int", "N"),
+            Option(("--at",), "ray: where the folder lies on each node", "text", "FOLDER"),
+            Option(("--host",), "ray: address of the head node to listen at", "text", "HOST"),
+            Option(("--port",), "ray: port of it", "int", "PORT"),
+            Option(("--keys",), "ray: file of the keys on each node", "text", "FILE"),
+            Option(("--model",), "ray: file of the weights on each node", "text", "FILE"),
+            Option(("--overwrite",), "replace an earlier export in that folder", "flag"),
+            OUT,
+        ),
+        example="%deploy export support@3 out/vllm --target vllm",
+    ),
+    Command(
+        "deploy",
+        "use",
+        "Register a deployment that is served as a model, so that prompts and evaluations run on it.",
+        (
+            NAME,
+            Argument("url", "where it is served; left out, where this machine serves it", "?"),
+        ),
+        (
+            Option(("--model",), "its id in requests; its name if left out", "text", "ID"),
+            Option(("--key-env",), "variable of the environment with the key", "text", "VAR"),
+            Option(("--as",), "name of the model; NAME-served if left out", "text", "MODEL"),
+            OUT,
+        ),
+        example="%deploy use support http://127.0.0.1:8000/v1 --key-env SUPPORT_KEY",
+    ),
 )

@@ -12,6 +12,7 @@ from llmops_jupyter.commands.arguments import (
     LIMIT,
     METRIC,
     MODEL,
+    ON,
     OUT,
     SAMPLING,
 )
@@ -41,7 +42,7 @@ COMMANDS: tuple[Command, ...] = (
                 complete="prompt",
             ),
         ),
-        HOW,
+        (*HOW, ON),
         "%evaluate run ask@2 --data qa --metric exact --metric rouge-l",
     ),
     Command(

@@ -1,0 +1,1 @@
+"""Bundles for engines of others, and for more machines than one: vLLM, Ray Serve, Ray Data."""
