@@ -114,7 +114,7 @@ def size(
     """
     limits = load_of([1], ttft=ttft, itl=itl).limits
     result = run if isinstance(run, LoadResult) else runs.get(store, run)
-    given = {name: value for name, value in (assumed or {}).items() if value is not None}
+    given: dict[str, Any] = {k: v for k, v in (assumed or {}).items() if v is not None}
     for name, value in given.items():
         if not 0 <= float(value) < float("inf"):
             flag = f"--{name.replace('_', '-')}"

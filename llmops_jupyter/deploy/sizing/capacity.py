@@ -10,12 +10,16 @@ from llmops_jupyter.deploy.sizing.queueing import Draw, Service, Work, drawn, si
 from llmops_jupyter.deploy.sizing.result import LoadResult
 from llmops_jupyter.errors import DeployError, OptionError
 
-ROUNDS, REQUESTS = 8, 600
+ROUNDS, REQUESTS = 6, 600
 # A closed loop whose clients wait for slots shows how many there are.
 CROWDED = 1.5
-# Reading is not let take more of the time than this: read alone, prompts take longer than in a batch.
+# Reading that stops others may take so much of the time at most.
 MOST_READING = 0.9
+# Rates are not let grow beyond so many times what was measured, where reading alone explains it.
+MOST_RATE = 50
 MOST_SLOTS = 4096
+# A level with fewer answers says little.
+FEW = 20
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,8 @@ class Capacity:
         works: requests as they were seen.
         input_tokens: of a prompt, on average; None if not known.
         output_tokens: of an answer, on average.
+        reading: seconds to begin a request, and to read a token of its prompt.
+        alone: share of the reading in which the replica does nothing else.
         points: clients, tokens a second as measured, and as the simulation has them.
         notes: what to know of it.
     """
@@ -35,6 +41,8 @@ class Capacity:
     works: tuple[Work, ...]
     input_tokens: float | None
     output_tokens: float
+    reading: tuple[float, float]
+    alone: float
     points: tuple[tuple[float, float, float], ...]
     notes: tuple[str, ...]
 
@@ -54,7 +62,8 @@ def capacity_of(result: LoadResult, slots: int | None = None) -> Capacity:
 
     Reading is fitted to the times to the first token of the level with the fewest clients. The rates of writing are
     those with which simulated closed loops have the tokens a second of the measured ones: the time that reading took is in
-    both, so nothing is counted twice.
+    both, so nothing is counted twice. How much of the reading stops the other rows shows in their long gaps
+    between tokens (`_alone`).
 
     Args:
         result: of a load with closed loops.
@@ -73,27 +82,36 @@ def capacity_of(result: LoadResult, slots: int | None = None) -> Capacity:
     if slots is not None and (isinstance(slots, bool) or not 1 <= slots <= MOST_SLOTS):
         raise OptionError(f"--slots is a whole number from 1 to {MOST_SLOTS:,}, not {slots!r:.40}.")
     notes: list[str] = []
-    read_s, read_token_s = _reading(levels[0])
-    mean_input = _mean_input(levels)
-    most = max(one.request_rate * (read_s + read_token_s * (mean_input or 0.0)) for one in levels)
-    if most > MOST_READING:
-        read_s, read_token_s = (x * MOST_READING / most for x in (read_s, read_token_s))
+    reading = _reading(levels[0])
+    seen = _seen(levels, reading)
+    found = slots or _slots(levels, seen, notes)
+    share = _alone(levels, sum(w.read_s for w in seen) / len(seen), found)
+    works = tuple(replace(w, read_s=w.read_s * share, delay_s=w.read_s * (1 - share)) for w in seen)
+    service = _fitted(levels, works, found)
+    few = [one.level.words() for one in levels if one.answered < FEW]
+    if few:
         notes.append(
-            "prompts are read faster together than alone, so their reading was taken as shorter"
+            f"fewer than {FEW} answers for {', '.join(few)}, so that all of this is rough: measure with a longer --duration"
         )
-    works = tuple(
-        Work(read_s + read_token_s * (i if i is not None else (mean_input or 0.0)), max(0, o - 1))
-        for one in levels
-        for i, o, _, _ in one.answers
-    )
-    found = slots or _slots(levels, works, notes)
-    service, points = _fitted(levels, works, found, Service((1.0,), read_s, read_token_s))
     if levels[0].level.value > 1:
         notes.append(
             "no loop of one client was measured, so reading holds waits for others as well"
         )
+    points = tuple((one.level.value, one.token_rate, _loop(service, one, works)) for one in levels)
     output = sum(o for one in levels for _, o, _, _ in one.answers) / len(works)
-    return Capacity(service, works, mean_input, output, points, tuple(notes))
+    return Capacity(
+        service, works, _mean_input(levels), output, reading, share, points, tuple(notes)
+    )
+
+
+def _seen(levels: Sequence[LevelResult], reading: tuple[float, float]) -> tuple[Work, ...]:
+    """The requests as they were, all of their reading in the part that stops others."""
+    mean = _mean_input(levels) or 0.0
+    return tuple(
+        Work(reading[0] + reading[1] * (mean if i is None else i), max(0, o - 1))
+        for one in levels
+        for i, o, _, _ in one.answers
+    )
 
 
 def _reading(level: LevelResult) -> tuple[float, float]:
@@ -131,31 +149,37 @@ def _slots(levels: Sequence[LevelResult], works: Sequence[Work], notes: list[str
     return max(1, int(last))
 
 
-def _fitted(
-    levels: Sequence[LevelResult], works: tuple[Work, ...], slots: int, begun: Service
-) -> tuple[Service, tuple[tuple[float, float, float], ...]]:
+def _alone(levels: Sequence[LevelResult], read_s: float, slots: int) -> float:
+    """The share of the reading that stops the other rows, from the long gaps between tokens.
+
+    Of `n` rows that are written on average, the others stand still while one is read, so that the time in long gaps is
+    X·share·R·(m-1) a second with X requests a second, R seconds of reading and m slots in use. What of long gaps one client
+    sees is noise. Where nothing can be said the whole reading is taken to stop the others, which is the worse case.
+    """
+    noise = next((one.stalled for one in levels if one.level.value == 1), 0.0)
+    seen = could = 0.0
+    for one in levels:
+        together = min(int(one.level.value), slots)
+        if together > 1 and one.itl:
+            seen += max(0.0, one.stalled - noise) * one.rows
+            could += one.request_rate * read_s * (together - 1)
+    most = MOST_READING / max(max(one.request_rate for one in levels) * read_s, 1e-12)
+    return min(seen / could if could else 1.0, most, 1.0)
+
+
+def _fitted(levels: Sequence[LevelResult], works: tuple[Work, ...], slots: int) -> Service:
     """Rates with which simulated loops give the measured tokens a second, by repeated proportion."""
     groups: dict[int, list[LevelResult]] = {}
     for one in levels:
         groups.setdefault(min(int(one.level.value), slots), []).append(one)
-    rates = {n: max(one.token_rate for one in group) for n, group in groups.items()}
     wanted = {n: sum(one.token_rate for one in group) / len(group) for n, group in groups.items()}
-    simulated: dict[int, float] = {}
+    rates = dict(wanted)
     for _ in range(ROUNDS):
-        service = replace(begun, rates=_table(rates, slots))
+        service = Service(_table(rates, slots))
         for n, group in groups.items():
-            simulated[n] = _throughput(service, int(group[-1].level.value), works)
-            rates[n] = min(rates[n] * wanted[n] / simulated[n], 50 * wanted[n])
-    service = replace(begun, rates=_table(rates, slots))
-    points = tuple(
-        (
-            one.level.value,
-            one.token_rate,
-            _throughput(service, int(one.level.value), works),
-        )
-        for one in levels
-    )
-    return service, points
+            simulated = _loop(service, group[-1], works)
+            rates[n] = min(rates[n] * wanted[n] / simulated, MOST_RATE * wanted[n])
+    return Service(_table(rates, slots))
 
 
 def _table(rates: dict[int, float], slots: int) -> tuple[float, ...]:
@@ -171,12 +195,13 @@ def _table(rates: dict[int, float], slots: int) -> tuple[float, ...]:
     return tuple(float(x) for x in found)
 
 
-def _throughput(service: Service, clients: int, works: tuple[Work, ...]) -> float:
-    """Tokens a second of a simulated closed loop, after its first fifth."""
+def _loop(service: Service, level: LevelResult, works: tuple[Work, ...]) -> float:
+    """Tokens a second of a simulated closed loop, in the time in which all clients ask."""
+    clients = int(level.level.value)
     requests = max(REQUESTS, 6 * clients)
-    trace = simulate_closed(service, clients, drawn(works), requests=requests)
-    ends = [d.ended for d in trace.done]
-    # While all clients ask: from the first fifth to where some have nothing left to ask.
-    low, high = len(ends) // 5, len(ends) - clients
-    tokens = sum(d.tokens + 1 for d in trace.done[low + 1 : high + 1])
-    return tokens / max(ends[min(high, len(ends) - 1)] - ends[low], 1e-12)
+    done = simulate_closed(service, clients, drawn(works), requests=requests).done
+    # From the first fifth to where some clients have nothing left to ask.
+    low, high = len(done) // 5, len(done) - clients
+    tokens = sum(d.tokens + 1 for d in done[low + 1 : high + 1])
+    lasted = done[min(high, len(done) - 1)].ended - done[low].ended
+    return tokens / max(lasted, 1e-12)

@@ -19,6 +19,8 @@ CONFIDENCE = 0.95
 # The generator says that it was the limit when it used so much of a core, or was late by more than this and that
 # share of the median gap between tokens.
 BUSY, LATE_S, LATE_SHARE = 0.85, 0.01, 0.5
+# A gap so many times the median one is long: something stopped the row.
+LONG = 2.5
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class LevelResult:
         request_rate: whole answers a second.
         token_rate: tokens of answers a second.
         rows: requests that were decoded at once, on average.
+        stalled: share of the time from the first to the last token that is the excess of long gaps over the median one.
         input_tokens: of a prompt, on average; None if the server does not say.
         output_tokens: of an answer, on average.
         tokens_counted: share of the answers of which the server counted the tokens.
@@ -82,6 +85,7 @@ class LevelResult:
     request_rate: float
     token_rate: float
     rows: float
+    stalled: float
     input_tokens: float | None
     output_tokens: float
     tokens_counted: float
@@ -161,6 +165,7 @@ def figures(level: Level, raw: Raw, load: Load) -> LevelResult:
         request_rate=ended / seconds,
         token_rate=sum(_tokens_within(c, start, end) for c in raw.calls) / seconds,
         rows=sum(_decoding_within(c, start, end) for c in raw.calls) / seconds,
+        stalled=_stalled(whole),
         input_tokens=_mean([c.input_tokens for c in whole if c.input_tokens is not None]),
         output_tokens=_mean([c.tokens for c in whole]) or 0.0,
         tokens_counted=_mean([float(c.counted) for c in whole]) or 0.0,
@@ -233,6 +238,17 @@ def _gaps(calls: Sequence[Call]) -> dict[str, Quantile]:
         (np.arange(len(gaps)),), statistic, vectorized=False, **_how()
     ).confidence_interval
     return _named(points, made.low, made.high)
+
+
+def _stalled(calls: Sequence[Call]) -> float:
+    """The share of the writing that is the excess of long gaps over the median one."""
+    import numpy as np
+
+    gaps = np.concatenate([np.diff(c.pieces) for c in calls if len(c.pieces) > 1] or [[]])
+    if not gaps.size or gaps.sum() <= 0:
+        return 0.0
+    median = float(np.median(gaps))
+    return float((gaps[gaps > LONG * median] - median).sum() / gaps.sum())
 
 
 def _how() -> dict[str, Any]:

@@ -47,31 +47,32 @@ class Check:
     Args:
         rate: requests a second.
         name: of the figure, such as 'first token p95'.
-        measured: seconds.
+        measured: seconds, with its interval.
         forecast: seconds: the middle of simulated runs of the same length, and the range of 95% of them.
     """
 
     rate: float
     name: str
-    measured: float
+    measured: Quantile
     forecast: Quantile
 
     @property
     def error(self) -> float:
         """Forecast less measured, as a share of the measured."""
-        return self.forecast.value / self.measured - 1 if self.measured > 0 else math.nan
+        seen = self.measured.value
+        return self.forecast.value / seen - 1 if seen > 0 else math.nan
 
     @property
     def inside(self) -> bool:
-        """Whether the measured one is where 95% of such runs are."""
-        return self.forecast.low <= self.measured <= self.forecast.high
+        """Whether the interval of the measured one reaches into the range of the simulated ones."""
+        return self.forecast.low <= self.measured.high and self.measured.low <= self.forecast.high
 
     def row(self) -> dict[str, Any]:
         """For people."""
         return {
             "load": f"{self.rate:g} requests/s",
             "figure": self.name,
-            "measured": _seconds(self.measured),
+            "measured": self.measured.words(),
             "forecast": self.forecast.words(),
             "error": f"{self.error:+.0%}",
             "within": "yes" if self.inside else "no",
@@ -134,7 +135,7 @@ def checks(capacity: Capacity, levels: Sequence[LevelResult], warmup_s: float) -
             times.append(_times(run, since=warmup_s))
         for name, kind in (("first token", "ttft"), ("latency", "latency")):
             for share in ("p50", "p95"):
-                measured = getattr(level, kind)[share].value
+                measured = getattr(level, kind)[share]
                 spread = _spread(times, kind, share)
                 if spread is not None:
                     found.append(Check(level.level.value, f"{name} {share}", measured, spread))
@@ -167,7 +168,7 @@ def _good(times: Mapping[str, Any], limits: Limits) -> float:
         and (limits.itl_s is None or pace <= limits.itl_s)
         for first, pace in pairs
     )
-    return kept / max(1, len(pairs))
+    return float(kept / max(1, len(pairs)))
 
 
 def _between(times: Sequence[Mapping[str, Any]], kind: str) -> dict[str, Quantile]:
@@ -201,7 +202,3 @@ def _spread(times: Sequence[Mapping[str, Any]], kind: str, share: str) -> Quanti
         return None
     low, middle, high = np.quantile(each, (0.025, 0.5, 0.975))
     return Quantile(float(middle), float(low), float(high))
-
-
-def _seconds(value: float) -> str:
-    return f"{value:.1f} s" if value >= 10 else f"{value * 1e3:.0f} ms"

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # Without limits, replicas are to be busy for no more than this share of the time.
 CALM = 0.8
+# Replicas that are busy for less than this and yet not enough: more of them change nothing.
+IDLE = 0.3
 MOST_REPLICAS = 256
 MORE = 2
 SHARE = 0.95
@@ -118,6 +120,8 @@ class Guide:
             f" with {said}" if (said := self.limits.words()) else ""
         )
         if self.needed is None:
+            if _idle(self.options[-1]):
+                return f"{what}: no number of replicas is enough, for one that is hardly busy keeps the limits as little"
             return f"{what}: no number of replicas that was looked at is enough"
         many = "replica is" if self.needed == 1 else "replicas are"
         return f"{what}: {self.needed} {many} enough (estimated)"
@@ -133,7 +137,7 @@ class Guide:
             ),
             "slots": Figure(service.slots, "", "estimated", "requests that run at once"),
             "reading": Figure(
-                service.read_token_s * 1e3, "ms a token", "estimated", "first token, one client"
+                self.capacity.reading[1] * 1e3, "ms a token", "estimated", "first token, one client"
             ),
         }
         if self.alone is not None:
@@ -249,13 +253,17 @@ def guide(
     while len(options) < 12 and count <= MOST_REPLICAS:
         options.append(_option(capacity, rate, count, limits, route, assumed, price))
         enough = sum(one.enough for one in options)
-        if replicas is not None or enough > MORE:
+        if replicas is not None or enough > MORE or (not enough and _idle(options[-1])):
             break
         # Limits that one more replica does not reach are looked for in larger steps.
         count += 1 if enough or len(options) < 4 else max(1, count // 3)
     checked = checks(capacity, result.open, result.load.warmup_s)
     alone = _alone(capacity, assumed, price)
     return Guide(result, capacity, rate, limits, options, checked, alone, route)
+
+
+def _idle(option: Option) -> bool:
+    return option.forecast is not None and option.forecast.utilisation < IDLE
 
 
 def _option(

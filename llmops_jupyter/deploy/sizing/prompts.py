@@ -29,12 +29,13 @@ _NOTE = (
 
 
 def own_prompts() -> list[Prompt]:
-    """Sixteen prompts of some 10 to 500 words, the same ones each time; none begins like another."""
+    """Sixteen prompts of some 10 to 250 words, the same ones each time."""
     found: list[Prompt] = []
     for number in range(16):
         question = _QUESTIONS[number % len(_QUESTIONS)]
-        notes = "" if number % 8 < 5 else _NOTE * (1 + number // 2)
-        found.append([{"role": "user", "content": f"{notes}{question}".strip()}])
+        notes = "" if number % 8 < 5 else _NOTE * (1 + number // 4)
+        asked = question if number < 8 else f"{question} Answer in two sentences."
+        found.append([{"role": "user", "content": f"{notes}{asked}"}])
     return found
 
 

@@ -1,7 +1,7 @@
 """A server with continuous batching as a queue, simulated event by event.
 
-A replica has so many slots. A request waits until one is free, is read (prefill, which stops the replica's other rows
-meanwhile), and then written token by token together with the other rows: `n` rows share `rate(n)` tokens a second
+A replica has so many slots. A request waits until one is free, is read (prefill: one part of it stops the replica's other
+rows, another runs beside them), and then written token by token together with the other rows: `n` rows share `rate(n)` tokens a second
 equally, which is processor sharing with a rate that depends on the state. Between two events all rows advance alike, so
 that one number (`_Replica.progress`) stands for all of them and an event takes a logarithm of the rows (the virtual time of
 Parekh and Gallager, "A Generalized Processor Sharing Approach to Flow Control", 1993). Percentiles are of independent
@@ -31,13 +31,9 @@ class Service:
 
     Args:
         rates: tokens a second of all rows together when 1, 2, … of them are written; as many as there are slots.
-        read_s: seconds to begin a request, whatever its length.
-        read_token_s: seconds to read a token of its prompt.
     """
 
     rates: tuple[float, ...]
-    read_s: float = 0.0
-    read_token_s: float = 0.0
 
     @property
     def slots(self) -> int:
@@ -48,15 +44,28 @@ class Service:
         """Requests a second that a replica can answer at most, with all its slots in use."""
         read = sum(w.read_s for w in works) / len(works)
         tokens = sum(w.tokens for w in works) / len(works)
-        return 1.0 / max(read + tokens / max(self.rates), 1e-12)
+        beside = sum(w.delay_s for w in works) / len(works)
+        # With n requests inside, of which those that are delayed write nothing.
+        times = (
+            max(read + tokens / rate, (read + beside + tokens * n / rate) / self.slots)
+            for n, rate in enumerate(self.rates, 1)
+        )
+        return 1.0 / max(min(times), 1e-12)
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a request asks for: seconds of reading, and tokens to be written after the first, which need not be whole."""
+    """What a request asks for.
+
+    Args:
+        read_s: seconds of reading in which nothing else is read or written.
+        tokens: to be written after the first; they need not be whole.
+        delay_s: seconds before the first token in which others go on.
+    """
 
     read_s: float
     tokens: float
+    delay_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -97,18 +106,31 @@ class _Replica:
         self.busy = self.waited = self.present = 0.0
         self.queue: deque[int] = deque()
         self.rows: list[tuple[float, int]] = []
+        self.delayed: list[tuple[float, int]] = []
         self.reading: int | None = None
         self.until = NEVER
 
     @property
     def load(self) -> int:
-        return len(self.queue) + len(self.rows) + (self.reading is not None)
+        return len(self.queue) + self.inside
+
+    @property
+    def inside(self) -> int:
+        """Slots in use."""
+        return len(self.rows) + len(self.delayed) + (self.reading is not None)
 
     def next(self) -> float:
         """When something happens here next."""
-        if self.reading is not None:
-            return self.until
-        if not self.rows:
+        return min(self._read_at(), self._delayed_at(), self._written_at())
+
+    def _read_at(self) -> float:
+        return NEVER if self.reading is None else self.until
+
+    def _delayed_at(self) -> float:
+        return self.delayed[0][0] if self.delayed else NEVER
+
+    def _written_at(self) -> float:
+        if self.reading is not None or not self.rows:
             return NEVER
         n = len(self.rows)
         left = max(0.0, self.rows[0][0] - self.progress)
@@ -128,15 +150,20 @@ class _Replica:
 
     def admit(self, works: Sequence[Work]) -> None:
         """Begin to read the next request if a slot is free and none is read."""
-        if self.reading is None and self.queue and len(self.rows) < self.service.slots:
+        if self.reading is None and self.queue and self.inside < self.service.slots:
             self.reading = self.queue.popleft()
             self.until = self.clock + works[self.reading].read_s
 
     def step(self, works: Sequence[Work], first: list[float]) -> int | None:
         """Do what is due now; the request that has ended by it."""
         ended = None
-        if self.reading is not None:
+        read, delayed, written = self._read_at(), self._delayed_at(), self._written_at()
+        if read <= min(delayed, written):
             number, self.reading, self.until = self.reading, None, NEVER
+            assert number is not None
+            heapq.heappush(self.delayed, (self.clock + works[number].delay_s, number))
+        elif delayed <= written:
+            _, number = heapq.heappop(self.delayed)
             first[number] = self.clock
             if works[number].tokens > TINY:
                 heapq.heappush(self.rows, (self.progress + works[number].tokens, number))
