@@ -244,8 +244,9 @@ def _stalled(calls: Sequence[Call]) -> float:
     """The share of the writing that is the excess of long gaps over the median one."""
     import numpy as np
 
-    gaps = np.concatenate([np.diff(c.pieces) for c in calls if len(c.pieces) > 1] or [[]])
-    if not gaps.size or gaps.sum() <= 0:
+    every = [np.diff(c.pieces) for c in calls if len(c.pieces) > 1]
+    gaps = np.concatenate(every) if every else np.zeros(1)
+    if gaps.sum() <= 0:
         return 0.0
     median = float(np.median(gaps))
     return float((gaps[gaps > LONG * median] - median).sum() / gaps.sum())
