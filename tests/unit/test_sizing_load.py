@@ -9,7 +9,7 @@ import threading
 from dataclasses import replace
 
 import pytest
-from serving_fakes import Served
+from load_fakes import Served
 from shells import Notebook
 
 from llmops_jupyter.cli.program import run as llmops
