@@ -105,12 +105,21 @@ def capacity_of(result: LoadResult, slots: int | None = None) -> Capacity:
 
 
 def _seen(levels: Sequence[LevelResult], reading: tuple[float, float]) -> tuple[Work, ...]:
-    """The requests as they were, all of their reading in the part that stops others."""
+    """The requests as they were, all of their reading in the part that stops others.
+
+    Each is read as long as its prompt says, give or take what the times to the first token of the level with the fewest
+    clients varied beside that, so that percentiles of forecasts vary as those of the server.
+    """
     mean = _mean_input(levels) or 0.0
+
+    def read(tokens: int | None) -> float:
+        return reading[0] + reading[1] * (mean if tokens is None else tokens)
+
+    apart = [first - read(tokens) for tokens, _, first, _ in levels[0].answers]
+    every = [answer for one in levels for answer in one.answers]
     return tuple(
-        Work(reading[0] + reading[1] * (mean if i is None else i), max(0, o - 1))
-        for one in levels
-        for i, o, _, _ in one.answers
+        Work(max(0.0, read(i) + apart[number % len(apart)]), max(0, o - 1))
+        for number, (i, o, _, _) in enumerate(every)
     )
 
 
