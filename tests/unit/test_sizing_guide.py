@@ -114,7 +114,7 @@ def test_more_load_needs_more_replicas_and_limits_are_kept():
     best = next(one for one in made.options if one.enough)
     assert best.forecast.good >= 0.95
     assert [one.replicas for one in made.options if one.forecast is None]
-    assert "overloaded" in str(made)
+    assert "too much" in str(made)
 
 
 def test_limits_that_an_idle_replica_misses_need_no_number():
@@ -139,7 +139,7 @@ def test_a_million_tokens_cost_what_the_machines_cost_meanwhile():
     assert made.options[0].cost.source == "assumed"
     power = Assumptions(watts=100, dollars_per_kwh=0.36)
     made = guide(result, 1.0, Limits(), assumed=power, replicas=2)
-    busy = made.options[0].forecast.utilisation
+    busy = made.options[0].forecast.busy
     dollars = 2 * busy * 100 / 3.6e6 * 0.36
     assert made.options[0].cost.value == pytest.approx(dollars / tokens * 1e6)
     assert "no cost" in str(guide(result, 1.0, Limits(), replicas=1))

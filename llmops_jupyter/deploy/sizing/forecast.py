@@ -27,7 +27,8 @@ class Forecast:
         ttft: to the first token.
         latency: to the end of the answer.
         tpot: a token after the first, averaged over an answer.
-        utilisation: share of the time in which a replica has work.
+        utilisation: share of what the replicas can do at most.
+        busy: share of the time in which a replica has work.
         waiting: requests that wait for a slot, on average.
         good: share of the requests within the limits; None without limits.
     """
@@ -36,6 +37,7 @@ class Forecast:
     latency: Mapping[str, Quantile]
     tpot: Mapping[str, Quantile]
     utilisation: float
+    busy: float
     waiting: float
     good: float | None
 
@@ -111,7 +113,8 @@ def forecast(
         ttft=_between(times, "ttft"),
         latency=_between(times, "latency"),
         tpot=_between(times, "tpot"),
-        utilisation=sum(run.utilisation for run in runs) / len(runs),
+        utilisation=rate / (replicas * capacity.request_rate),
+        busy=sum(run.utilisation for run in runs) / len(runs),
         waiting=sum(run.waiting for run in runs) / len(runs),
         good=good,
     )

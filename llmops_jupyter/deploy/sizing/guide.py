@@ -23,9 +23,9 @@ from llmops_jupyter.render.html import table_html, text_table
 if TYPE_CHECKING:
     from llmops_jupyter.deploy.sizing.plots import GuidePlot
 
-# Without limits, replicas are to be busy for no more than this share of the time.
+# Without limits, replicas are to do no more than this share of what they can.
 CALM = 0.8
-# Replicas that are busy for less than this and yet not enough: more of them change nothing.
+# Replicas that do less than this share of what they can and yet are not enough: more of them change nothing.
 IDLE = 0.3
 MOST_REPLICAS = 256
 MORE = 2
@@ -52,9 +52,9 @@ class Option:
         """For people."""
         row: dict[str, Any] = {"replicas": str(self.replicas)}
         if self.forecast is None:
-            row.update({"busy": "overloaded", "enough": "no"})
+            row.update({"load": "too much", "enough": "no"})
             return row
-        row["busy"] = f"{self.forecast.utilisation:.0%}"
+        row["load"] = f"{self.forecast.utilisation:.0%}"
         for name, values in (
             ("first token", self.forecast.ttft),
             ("latency", self.forecast.latency),
@@ -165,7 +165,7 @@ class Guide:
         said += self.capacity.notes
         if self.limits == Limits():
             said.append(
-                f"no limits were given: enough is where replicas are busy for at most {CALM:.0%} of the time"
+                f"no limits were given: enough is where replicas do at most {CALM:.0%} of what they can"
             )
         if self.alone is None:
             said.append(
@@ -280,9 +280,7 @@ def _option(
     made = forecast(capacity, rate, count, limits, route=route)
     enough = made.utilisation <= CALM if made.good is None else made.good >= SHARE
     tokens = rate * capacity.output_tokens
-    return Option(
-        count, made, enough, _cost(capacity, assumed, price, tokens, count, made.utilisation)
-    )
+    return Option(count, made, enough, _cost(capacity, assumed, price, tokens, count, made.busy))
 
 
 def _alone(capacity: Capacity, assumed: Assumptions | None, price: Price | None) -> Figure | None:

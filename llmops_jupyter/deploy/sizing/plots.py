@@ -62,7 +62,7 @@ def _bars(axes: Any, levels: list[Any], kind: str, share: str, colour: str) -> N
 
 
 class GuidePlot(Picture):
-    """The time to the first token, and how busy replicas are, by their number."""
+    """The time to the first token, and the share of what replicas can do, by their number."""
 
     description = "time to the first token by replicas"
 
@@ -82,10 +82,10 @@ class GuidePlot(Picture):
         left.set_ylim(bottom=0)
         left.set_title("first token, s (simulated)", fontsize=9, loc="left")
         left.legend(fontsize=7, frameon=False, labelcolor=INK)
-        busy = [one.forecast.utilisation for one in options if one.forecast]
-        right.bar(counts, busy, color=NEUTRAL, width=0.6)
+        load = [one.forecast.utilisation for one in options if one.forecast]
+        right.bar(counts, load, color=NEUTRAL, width=0.6)
         right.set_ylim(0, 1)
-        right.set_title("share of the time that a replica is busy", fontsize=9, loc="left")
+        right.set_title("load: share of what the replicas can do", fontsize=9, loc="left")
         for axes in (left, right):
             axes.set_xlabel("replicas", fontsize=8)
             axes.set_xticks(counts)

@@ -55,12 +55,12 @@ def prompts_of(rows: Iterable[Mapping[str, Any]], column: str | None = None) -> 
         raise DataError("There are no rows to ask. Name a data set that has some.")
     name = column or next((c for c in COLUMNS if c in every[0]), None)
     if name is None or name not in every[0]:
-        raise OptionError(
+        what = (
             f"The rows have no column {column!r}."
             if column
             else "No column of the rows is a prompt."
-            f" Name one with --column: {', '.join(map(str, every[0]))}."
         )
+        raise OptionError(f"{what} Name one with --column: {', '.join(map(str, every[0]))}.")
     return [_prompt(row.get(name), number) for number, row in enumerate(every, 1)]
 
 
