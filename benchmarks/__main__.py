@@ -25,6 +25,7 @@ PARTS = {
     "monitoring": "Monitoring",
     "spikes": "Cost",
     "safety": "Safety",
+    "serving": "Serving",
     "gpu": "GPU",
 }
 

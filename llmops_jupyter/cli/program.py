@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from llmops_jupyter import __version__
 from llmops_jupyter.cli import (
     advice,
+    benching,
     doctor,
     gating,
     monitoring,
@@ -116,7 +117,7 @@ def build() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"llmops-jupyter {__version__}")
     groups = parser.add_subparsers(dest="group", required=True, metavar="COMMAND")
     _add_group_commands(groups, common)
-    for module in (prompting, gating, serving, doctor, upkeep):
+    for module in (prompting, gating, serving, benching, doctor, upkeep):
         module.add_commands(groups, common)
     return parser
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llmops_jupyter.commands.prompt import settings_of
+from llmops_jupyter.commands.sizing import bench_, size_
 from llmops_jupyter.commands.targets import export_, use_
 from llmops_jupyter.commands.view import (
     Advice,
@@ -25,7 +26,9 @@ from llmops_jupyter.deploy.pipeline import Outcome
 from llmops_jupyter.deploy.releases import Live, Release, rows_of
 from llmops_jupyter.errors import DeployError, OptionError
 
-__all__ = ["export_", "use_"]
+# What the table calls beside what stands here.
+__all__ = ["bench_", "export_", "size_", "use_"]
+
 NOTHING = "Nothing was deployed yet. Build a bundle: %deploy build NAME PROMPT; or run a pipeline: %deploy run"
 # Where serving is; looked up when it is asked for, since it needs packages that not everybody has.
 SERVING = "llmops_jupyter.deploy.serving.process"

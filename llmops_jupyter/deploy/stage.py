@@ -16,6 +16,7 @@ from llmops_jupyter.deploy.manifest import FILE
 from llmops_jupyter.deploy.promoting import Entry, Move
 from llmops_jupyter.deploy.releases import Live, Release
 from llmops_jupyter.deploy.rooms import Rooms
+from llmops_jupyter.deploy.sizing.stage import Sizing
 from llmops_jupyter.deploy.targets.stage import Targets
 from llmops_jupyter.errors import DeployError
 from llmops_jupyter.store.aliases import NAME
@@ -28,11 +29,11 @@ if TYPE_CHECKING:
     from llmops_jupyter.deploy.watching import Decision
 
 
-class Deploy(Targets):
+class Deploy(Targets, Sizing):
     """Deployments of a workspace. A release is ``"support"`` (the newest), ``"support@3"`` or ``"support@live"``."""
 
     def __init__(self, rooms: Rooms) -> None:
-        self._rooms = rooms
+        super().__init__(rooms)
         self._store = rooms.store
 
     def build(

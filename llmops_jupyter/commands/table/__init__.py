@@ -13,6 +13,7 @@ from llmops_jupyter.commands.table import (
     monitor,
     prompt,
     rag,
+    sizing,
     trace,
 )
 
@@ -26,5 +27,6 @@ COMMANDS: tuple[Command, ...] = (
     *guard.COMMANDS,
     *monitor.COMMANDS,
     *deploy.COMMANDS,
+    *sizing.COMMANDS,
     *trace.COMMANDS,
 )

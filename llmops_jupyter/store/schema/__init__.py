@@ -18,6 +18,7 @@ from llmops_jupyter.store.schema import (
     otlp,
     redteam,
     registries,
+    sizing,
     stages,
 )
 
@@ -53,4 +54,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     alerts.m027_waiting_notices,
     deploy.m028_deployments,
     otlp.m029_otlp,
+    sizing.m030_load_runs,
 )
