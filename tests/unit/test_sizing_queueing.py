@@ -37,11 +37,14 @@ def erlang_c(c, offered):
     return top / (sum(offered**k / math.factorial(k) for k in range(c)) + top)
 
 
-@pytest.mark.parametrize("load", [0.3, 0.6, 0.8])
-def test_one_slot_is_the_queue_m_m_1(load):
-    trace = simulate_open(Service((1.0,)), load, exponential, requests=40_000, seed=1)
-    assert mean_time(trace) == pytest.approx(1 / (1 - load), rel=0.08)
-    assert mean_wait(trace) == pytest.approx(load / (1 - load), rel=0.1)
+# Neighbours in a queue wait alike, so the mean of a run varies; these are four of its standard deviations.
+@pytest.mark.parametrize(
+    ("load", "requests", "within"), [(0.3, 40_000, 0.05), (0.6, 40_000, 0.11), (0.8, 160_000, 0.14)]
+)
+def test_one_slot_is_the_queue_m_m_1(load, requests, within):
+    trace = simulate_open(Service((1.0,)), load, exponential, requests=requests, seed=1)
+    assert mean_time(trace) == pytest.approx(1 / (1 - load), rel=within)
+    assert mean_wait(trace) == pytest.approx(load / (1 - load), rel=2 * within)
     assert trace.utilisation == pytest.approx(load, abs=0.02)
 
 

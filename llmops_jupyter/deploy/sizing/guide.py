@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +17,7 @@ from llmops_jupyter.models.endpoint import Endpoint
 from llmops_jupyter.models.prices import MILLION, Assumptions, Price, price_of
 from llmops_jupyter.monitor.cost.pricing import dollars_of, energy_of
 from llmops_jupyter.records import Figure
-from llmops_jupyter.render.html import table_html, text_table
+from llmops_jupyter.render.html import bundle, escaped, table_html, text_table
 
 if TYPE_CHECKING:
     from llmops_jupyter.deploy.sizing.plots import GuidePlot
@@ -30,6 +29,10 @@ IDLE = 0.3
 MOST_REPLICAS = 256
 MORE = 2
 SHARE = 0.95
+
+
+# Percentiles in tables.
+SHOWN = ("p50", "p95")
 
 
 @dataclass(frozen=True)
@@ -59,9 +62,9 @@ class Option:
             ("first token", self.forecast.ttft),
             ("latency", self.forecast.latency),
         ):
-            for share in ("p50", "p95"):
-                row[f"{name} {share}"] = values[share].words()
-        row["token to token p95"] = self.forecast.tpot["p95"].words()
+            row.update({f"{name} {s}": values[s].words() for s in SHOWN if s in values})
+        if "p95" in self.forecast.tpot:
+            row["token to token p95"] = self.forecast.tpot["p95"].words()
         if self.forecast.good is not None:
             row["good"] = f"{self.forecast.good:.1%}"
         row["enough"] = "yes" if self.enough else "no"
@@ -202,9 +205,9 @@ class Guide:
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
         tables = "".join(table_html(rows, _columns(rows)) for rows in self._tables())
-        words = "".join(f"<p><small>{html.escape(n)}</small></p>" for n in self.notes())
-        shown = f"<p>{html.escape(self.title())}</p>{tables}{words}"
-        return {"text/plain": str(self), "text/html": shown}
+        words = "".join(f"<p><small>{escaped(n)}</small></p>" for n in self.notes())
+        shown = f"<p>{escaped(self.title())}</p>{tables}{words}"
+        return bundle(str(self), shown)
 
 
 def guide(

@@ -49,7 +49,11 @@ class LoadPlot(Picture):
 
 def _bars(axes: Any, levels: list[Any], kind: str, share: str, colour: str) -> None:
     """Points with their intervals."""
-    known = [(i, getattr(one, kind)[share]) for i, one in enumerate(levels) if getattr(one, kind)]
+    known = [
+        (i, getattr(one, kind)[share])
+        for i, one in enumerate(levels)
+        if share in getattr(one, kind)
+    ]
     at = [place for place, _ in known]
     values = [q.value for _, q in known]
     spread = [
@@ -75,8 +79,17 @@ class GuidePlot(Picture):
         options = [one for one in self.guide.options if one.forecast is not None]
         counts = [one.replicas for one in options]
         for share, colour in (("p50", GOOD), ("p95", BAD)):
-            values = [one.forecast.ttft[share].value for one in options if one.forecast]
-            left.plot(counts, values, "o-", color=colour, markersize=3, linewidth=1, label=share)
+            known = [one for one in options if one.forecast and share in one.forecast.ttft]
+            values = [one.forecast.ttft[share].value for one in known if one.forecast]
+            left.plot(
+                [one.replicas for one in known],
+                values,
+                "o-",
+                color=colour,
+                markersize=3,
+                linewidth=1,
+                label=share,
+            )
         if self.guide.limits.ttft_s is not None:
             left.axhline(self.guide.limits.ttft_s, color=INK, linestyle=":", linewidth=1)
         left.set_ylim(bottom=0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from llmops_jupyter.deploy.sizing.figures import LevelResult
 from llmops_jupyter.deploy.sizing.load import Load
 from llmops_jupyter.errors import DeployError
-from llmops_jupyter.render.html import table_html, text_table
+from llmops_jupyter.render.controls import visible
+from llmops_jupyter.render.html import bundle, escaped, table_html, text_table
 
 if TYPE_CHECKING:
     from llmops_jupyter.deploy.sizing.plots import LoadPlot
@@ -137,7 +137,7 @@ class LoadResult:
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, Any]:
         if not self.levels:
-            return {"text/plain": str(self)}
-        words = "".join(f"<p><small>{html.escape(n)}</small></p>" for n in self.notes())
-        shown = f"<p>{html.escape(self.title())}</p>{table_html(*self._table())}{words}"
-        return {"text/plain": str(self), "text/html": shown}
+            return {"text/plain": visible(str(self))}
+        words = "".join(f"<p><small>{escaped(n)}</small></p>" for n in self.notes())
+        shown = f"<p>{escaped(self.title())}</p>{table_html(*self._table())}{words}"
+        return bundle(str(self), shown)
