@@ -18,6 +18,19 @@ CHROMIUM = next(
 )
 
 
+@pytest.fixture(scope="session")
+def panel_built():
+    """Skips where JupyterLab would not show the side panel."""
+    done = subprocess.run(
+        [sys.executable, "-m", "jupyter", "labextension", "list"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "llmops-jupyter" not in done.stdout + done.stderr:
+        pytest.skip("the side panel is not built (make panel, which needs Node)")
+
+
 @pytest.fixture
 def page():
     pytest.importorskip("jupyterlab", reason="needs JupyterLab (extra lab)")
@@ -33,10 +46,13 @@ def page():
 
 @pytest.fixture
 def lab(tmp_path):
-    """Start JupyterLab in a folder of its own; call it with variables, it returns its address."""
+    """Start JupyterLab in a folder of its own; call it with variables, it returns its address.
+
+    `python` and `application` may be those of another environment.
+    """
     servers = []
 
-    def start(**variables):
+    def start(*options, python=sys.executable, application="jupyterlab", **variables):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
@@ -44,11 +60,12 @@ def lab(tmp_path):
         state = tmp_path / "jupyter"
         server = subprocess.Popen(
             [
-                *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
+                *(python, "-m", application, "--no-browser", "--allow-root"),
                 *(f"--port={port}", "--ServerApp.port_retries=0"),
                 *(f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={tmp_path}"),
                 "--LabApp.news_url=",
                 "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+                *options,
             ],
             env={
                 **os.environ,
@@ -66,16 +83,31 @@ def lab(tmp_path):
         address = f"http://127.0.0.1:{port}"
         deadline = time.monotonic() + 60
         while True:
-            assert server.poll() is None, "JupyterLab ended"
-            assert time.monotonic() < deadline, "JupyterLab does not answer"
+            assert server.poll() is None, f"{application} ended"
+            assert time.monotonic() < deadline, f"{application} does not answer"
             try:
                 httpx.get(f"{address}/api/status", params={"token": token}).raise_for_status()
             except httpx.HTTPError:
                 time.sleep(0.2)
             else:
-                return lambda name: f"{address}/lab/tree/{name}?token={token}"
+                place = "lab/tree/" if application == "jupyterlab" else "notebooks/"
+                return lambda name="": f"{address}/{name and place}{name}?token={token}"
 
     yield start
     for server in servers:
         server.terminate()
         server.wait(20)
+
+
+@pytest.fixture
+def watched(page):
+    """What the page asks for, and the dialogs that it opens."""
+    found = {"requests": [], "dialogs": []}
+
+    def dismissed(dialog):
+        found["dialogs"].append(dialog.message)
+        dialog.dismiss()
+
+    page.on("request", lambda request: found["requests"].append(request.url))
+    page.on("dialog", dismissed)
+    return found
