@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -46,10 +47,22 @@ def page():
 
 @pytest.fixture
 def lab(tmp_path):
-    """Start JupyterLab in a folder of its own; call it with variables, it returns its address.
+    """Start JupyterLab in a folder of its own; call it with variables, it returns its address."""
+    with labs_in(tmp_path) as start:
+        yield start
 
-    `python` and `application` may be those of another environment.
-    """
+
+@pytest.fixture(scope="module")
+def shared_lab(tmp_path_factory):
+    """The same for all tests of a module, and its folder."""
+    folder = tmp_path_factory.mktemp("lab")
+    with labs_in(folder) as start:
+        yield start, folder
+
+
+@contextlib.contextmanager
+def labs_in(folder):
+    """Starts JupyterLabs over a folder; `python` and `application` may be those of another environment."""
     servers = []
 
     def start(*options, python=sys.executable, application="jupyterlab", **variables):
@@ -57,19 +70,19 @@ def lab(tmp_path):
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         token = secrets.token_hex(8)
-        state = tmp_path / "jupyter"
+        state = folder / "jupyter"
         server = subprocess.Popen(
             [
                 *(python, "-m", application, "--no-browser", "--allow-root"),
                 *(f"--port={port}", "--ServerApp.port_retries=0"),
-                *(f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={tmp_path}"),
+                *(f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder}"),
                 "--LabApp.news_url=",
                 "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
                 *options,
             ],
             env={
                 **os.environ,
-                "LLMOPS_HOME": str(tmp_path / ".llmops"),
+                "LLMOPS_HOME": str(folder / ".llmops"),
                 "JUPYTER_CONFIG_DIR": str(state / "config"),
                 "JUPYTER_RUNTIME_DIR": str(state / "runtime"),
                 "JUPYTERLAB_SETTINGS_DIR": str(state / "settings"),
@@ -93,10 +106,12 @@ def lab(tmp_path):
                 place = "lab/tree/" if application == "jupyterlab" else "notebooks/"
                 return lambda name="": f"{address}/{name and place}{name}?token={token}"
 
-    yield start
-    for server in servers:
-        server.terminate()
-        server.wait(20)
+    try:
+        yield start
+    finally:
+        for server in servers:
+            server.terminate()
+            server.wait(20)
 
 
 @pytest.fixture
