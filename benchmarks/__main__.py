@@ -25,6 +25,7 @@ PARTS = {
     "monitoring": "Monitoring",
     "spikes": "Cost",
     "safety": "Safety",
+    "panel": "Side panel",
     "gpu": "GPU",
 }
 
