@@ -39,7 +39,6 @@ FIRST_ROWS = """tab => new Promise(done => {
     }
   };
   const began = performance.now();
-  tab.dispatchEvent(new MouseEvent('mousedown', { bubbles: true }));
   for (const kind of ['pointerdown', 'mousedown', 'pointerup', 'mouseup', 'click']) {
     const box = tab.getBoundingClientRect();
     tab.dispatchEvent(new PointerEvent(kind, { bubbles: true, button: 0,
@@ -177,6 +176,7 @@ def _asked_while_hidden(page: Any) -> int:
     page.locator("#llmops-jupyter-panel").wait_for()
     page.evaluate(
         "() => { Object.defineProperty(document, 'hidden', { get: () => true });"
+        " Object.defineProperty(document, 'visibilityState', { get: () => 'hidden' });"
         " document.dispatchEvent(new Event('visibilitychange')); }"
     )
     page.wait_for_timeout(500)
