@@ -24,6 +24,11 @@ LIVE = """root => [...root.querySelectorAll('*')].filter(made =>
 def run_all(page, address):
     """Open a notebook and run all its cells; returns when the kernel is idle after the last."""
     page.goto(address)
+    run_open(page)
+
+
+def run_open(page):
+    """Run all cells of the notebook that is open."""
     page.locator(".jp-Notebook .jp-CodeCell").first.wait_for(timeout=60_000)
     page.get_by_title("Python 3").first.wait_for(timeout=60_000)
     page.locator("[data-status=idle]").first.wait_for(timeout=60_000)
