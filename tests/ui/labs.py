@@ -95,4 +95,4 @@ def assert_quiet(page, watched, own):
     assert page.evaluate("window.pwned") is None
     assert watched["dialogs"] == []
     foreign = [url for url in watched["requests"] if not re.match(rf"data:|blob:|{own}", url)]
-    assert foreign == []
+    assert foreign == [], foreign

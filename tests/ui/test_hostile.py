@@ -134,6 +134,7 @@ def check_page(page, watched, notebook, folder):
     target.write_text(made, "utf-8", "replace")
     for what in ("(prompt panel)", "(search panel)", "(panel of rules)", "(labelling widget)"):
         assert what in made
+    page.goto("about:blank")  # JupyterLab asks its server up to its end
     watched["requests"].clear()
     page.goto(target.as_uri())
     body = page.locator("main")
