@@ -26,6 +26,7 @@ PARTS = {
     "spikes": "Cost",
     "safety": "Safety",
     "serving": "Serving",
+    "panel": "Side panel",
     "gpu": "GPU",
 }
 

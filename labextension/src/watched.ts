@@ -23,6 +23,7 @@ export class Watched implements IDisposable {
       auto: false,
       factory: () => this._ask(),
       frequency: { interval: INTERVAL_MS, backoff: true, max: LONGEST_MS },
+      linger: 0, // not even once more after it was hidden
       standby: () => (this._looking === 0 ? true : 'when-hidden')
     });
   }

@@ -66,9 +66,14 @@ class SpanRecord:
 
     @property
     def prompt(self) -> str:
-        if not self.prompt_name:
-            return ""
-        return f"{self.prompt_name}@{self.prompt_version}"
+        return prompt_reference(self.prompt_name, self.prompt_version)
+
+
+def prompt_reference(name: str | None, version: int | None) -> str:
+    """``name@version``; the name alone where a trace, such as one of another tool, has no version."""
+    if not name or version is None:
+        return name or ""
+    return f"{name}@{version}"
 
 
 def iso(ns: int) -> str:

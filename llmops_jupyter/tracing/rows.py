@@ -10,7 +10,7 @@ from llmops_jupyter.records import Message, Resources, Usage
 from llmops_jupyter.store import Store
 from llmops_jupyter.tracing import names, process, values
 from llmops_jupyter.tracing.messages import load_messages
-from llmops_jupyter.tracing.records import SpanRecord, TraceSummary, iso
+from llmops_jupyter.tracing.records import SpanRecord, TraceSummary, iso, prompt_reference
 
 # What a summary is made of, of root spans `s`.
 SUMMARY = (
@@ -41,7 +41,7 @@ def summary_of(row: sqlite3.Row, dead: set[str]) -> TraceSummary:
         preview = "".join(p.get("content", "") for p in json.loads(row["parts"]))
     elif not preview:
         preview = str(values.read(row["attributes"]).get(names.OUTPUT_VALUE, ""))
-    prompt = f"{row['prompt_name']}@{row['prompt_version']}" if row["prompt_name"] else ""
+    prompt = prompt_reference(row["prompt_name"], row["prompt_version"])
     end = row["end_ns"]
     return TraceSummary(
         trace_id=row["trace_id"],

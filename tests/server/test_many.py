@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from types import SimpleNamespace
@@ -10,14 +9,13 @@ from types import SimpleNamespace
 import pytest
 
 import llmops_jupyter as lo
+from benchmarks.filled import fill
 from llmops_jupyter.server.handles import Handle
 from llmops_jupyter.server.sections import cells, monitor, prompts, status, traces
 from llmops_jupyter.server.workers import Workers
 from llmops_jupyter.store import open_store
-from llmops_jupyter.tracing.process import this_process
 
 N = 100_000
-FIRST_NS = 1_700_000_000 * 10**9
 
 
 @pytest.fixture(scope="module")
@@ -26,49 +24,12 @@ def many(tmp_path_factory):
     folder = tmp_path_factory.mktemp("many")
     with lo.open(folder) as ws:
         ws.prompts.save("reply", "user: x")
-        with ws.store.write() as conn:
-            write(ws, conn)
+        fill(ws, N)
         path = ws.path
     store = open_store(path, read_only=True)
     workspace = lo.Workspace(store, ws.settings)
     yield SimpleNamespace(path=path, handle=Handle(workspace, Workers(), ()), store=store)
     workspace.close()
-
-
-def write(ws, conn) -> None:
-    process = ws.tracer.register_process(conn) or this_process().id
-    now = time.time_ns()
-    step = 10**9 * 60 * 60 * 24 * 6 // N  # the last six days
-    roots, calls, texts = [], [], []
-    for i in range(N):
-        start = now - (N - i) * step
-        trace = f"{i:032x}"
-        same = (start, start + 10**8, "error" if i % 50 == 0 else "ok", process)
-        prompt = "reply" if i % 2 else f"rare-{i % 1000}" if i % 997 == 0 else "other"
-        ids = (trace, f"{i:016x}")
-        place = (f"/root/nb-{i % 20}.ipynb", f"cell-{i % 40}", f"s{i % 5000}")
-        last = ("m", None, None, 10, 5)
-        root = (*ids, None, "run", "invoke_workflow", *same, prompt, i % 9 + 1)
-        roots.append((2 * i + 1, *root, *place, *last))
-        call = (trace, f"a{i:015x}", f"{i:016x}", "chat", "chat", *same, None, None)
-        calls.append((2 * i + 2, *call, None, None, None, *last))
-        texts.append(
-            (2 * i + 2, "the question", f"common answer {'rareword' if i % 9973 == 0 else ''}")
-        )
-    columns = (
-        "id, trace_id, span_id, parent_id, name, op, start_ns, end_ns, status, process_id, prompt_name, "
-        "prompt_version, notebook, cell_id, session, model, input_message, output_message, input_tokens, "
-        "output_tokens"
-    )
-    marks = ",".join("?" * 20)
-    attributes = json.dumps({"llmops.filler": "x" * 300})
-    sql = (
-        f"INSERT INTO spans({columns}, kind, attributes, schema_url) VALUES ({marks}, 'INTERNAL', "
-        f"'{attributes}', '')"
-    )
-    conn.executemany(sql, roots)
-    conn.executemany(sql, calls)
-    conn.executemany("INSERT INTO spans_text(rowid, input, output) VALUES (?, ?, ?)", texts)
 
 
 class Steps:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -16,6 +17,19 @@ import pytest
 CHROMIUM = next(
     (p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None
 )
+
+
+@pytest.fixture(scope="session")
+def panel_built():
+    """Skips where JupyterLab would not show the side panel."""
+    done = subprocess.run(
+        [sys.executable, "-m", "jupyter", "labextension", "list"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "llmops-jupyter" not in done.stdout + done.stderr:
+        pytest.skip("the side panel is not built (make panel, which needs Node)")
 
 
 @pytest.fixture
@@ -34,25 +48,41 @@ def page():
 @pytest.fixture
 def lab(tmp_path):
     """Start JupyterLab in a folder of its own; call it with variables, it returns its address."""
+    with labs_in(tmp_path) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def shared_lab(tmp_path_factory):
+    """The same for all tests of a module, and its folder."""
+    folder = tmp_path_factory.mktemp("lab")
+    with labs_in(folder) as start:
+        yield start, folder
+
+
+@contextlib.contextmanager
+def labs_in(folder):
+    """Starts JupyterLabs over a folder; `python` and `application` may be those of another environment."""
     servers = []
 
-    def start(**variables):
+    def start(*options, python=sys.executable, application="jupyterlab", **variables):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         token = secrets.token_hex(8)
-        state = tmp_path / "jupyter"
+        state = folder / "jupyter"
         server = subprocess.Popen(
             [
-                *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
+                *(python, "-m", application, "--no-browser", "--allow-root"),
                 *(f"--port={port}", "--ServerApp.port_retries=0"),
-                *(f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={tmp_path}"),
+                *(f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder}"),
                 "--LabApp.news_url=",
                 "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+                *options,
             ],
             env={
                 **os.environ,
-                "LLMOPS_HOME": str(tmp_path / ".llmops"),
+                "LLMOPS_HOME": str(folder / ".llmops"),
                 "JUPYTER_CONFIG_DIR": str(state / "config"),
                 "JUPYTER_RUNTIME_DIR": str(state / "runtime"),
                 "JUPYTERLAB_SETTINGS_DIR": str(state / "settings"),
@@ -66,16 +96,33 @@ def lab(tmp_path):
         address = f"http://127.0.0.1:{port}"
         deadline = time.monotonic() + 60
         while True:
-            assert server.poll() is None, "JupyterLab ended"
-            assert time.monotonic() < deadline, "JupyterLab does not answer"
+            assert server.poll() is None, f"{application} ended"
+            assert time.monotonic() < deadline, f"{application} does not answer"
             try:
                 httpx.get(f"{address}/api/status", params={"token": token}).raise_for_status()
             except httpx.HTTPError:
                 time.sleep(0.2)
             else:
-                return lambda name: f"{address}/lab/tree/{name}?token={token}"
+                place = "lab/tree/" if application == "jupyterlab" else "notebooks/"
+                return lambda name="": f"{address}/{name and place}{name}?token={token}"
 
-    yield start
-    for server in servers:
-        server.terminate()
-        server.wait(20)
+    try:
+        yield start
+    finally:
+        for server in servers:
+            server.terminate()
+            server.wait(20)
+
+
+@pytest.fixture
+def watched(page):
+    """What the page asks for, and the dialogs that it opens."""
+    found = {"requests": [], "dialogs": []}
+
+    def dismissed(dialog):
+        found["dialogs"].append(dialog.message)
+        dialog.dismiss()
+
+    page.on("request", lambda request: found["requests"].append(request.url))
+    page.on("dialog", dismissed)
+    return found

@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from pathlib import Path
 
 import nbformat
 
 SCREENSHOTS = os.environ.get("SCREENSHOTS")  # a folder that keeps what the browser showed
+# What is live in the outputs of a notebook; pictures are those of charts, inside the page.
+LIVE = """root => [...root.querySelectorAll('*')].filter(made =>
+    ['SCRIPT', 'IFRAME', 'OBJECT', 'EMBED', 'FORM', 'LINK', 'META', 'STYLE', 'BASE'].includes(made.tagName)
+      && !made.closest('.llmops-panel')
+    || made.tagName === 'IMG' && !made.src.startsWith('data:image/png')
+    || [...made.attributes].some(({ name, value }) => name.startsWith('on')
+      || /^\\s*(javascript|data:text|vbscript)/i.test(value)
+      || name === 'style' && /url\\(|expression/.test(value))
+  ).map(made => made.outerHTML.slice(0, 200))"""
 
 
 def run_all(page, address):
     """Open a notebook and run all its cells; returns when the kernel is idle after the last."""
     page.goto(address)
+    run_open(page)
+
+
+def run_open(page):
+    """Run all cells of the notebook that is open."""
     page.locator(".jp-Notebook .jp-CodeCell").first.wait_for(timeout=60_000)
     page.get_by_title("Python 3").first.wait_for(timeout=60_000)
     page.locator("[data-status=idle]").first.wait_for(timeout=60_000)
@@ -58,3 +73,26 @@ def picture(widget, name):
 
 def wait_for(widget, text):
     widget.get_by_text(text).first.wait_for(timeout=20_000)
+
+
+def opened_panel(page):
+    """The side panel, opened by its tab."""
+    page.get_by_role("tab", name="LLM operations").click(timeout=30_000)
+    panel = page.locator("#llmops-jupyter-panel")
+    panel.get_by_role("tablist", name="Sections").wait_for(timeout=30_000)
+    return panel
+
+
+def asked_of_us(page):
+    """The addresses below our routes that the page asks for, from now on."""
+    found = []
+    page.on("request", lambda r: found.append(r.url) if "/llmops/v1/" in r.url else None)
+    return found
+
+
+def assert_quiet(page, watched, own):
+    """Nothing has run, and nothing was asked for but what is the server's own."""
+    assert page.evaluate("window.pwned") is None
+    assert watched["dialogs"] == []
+    foreign = [url for url in watched["requests"] if not re.match(rf"data:|blob:|{own}", url)]
+    assert foreign == [], foreign

@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from hostile_values import KEPT
-from labs import SCREENSHOTS, run_all, saved
+from labs import LIVE, SCREENSHOTS, assert_quiet, run_all, saved
 
 import llmops_jupyter as lo
 
@@ -59,29 +59,6 @@ CELLS = (
     "%evaluate label 1 --name ok --by ann",
 )
 PANELS = (".llmops-try", ".llmops-search", ".llmops-rules", ".llmops-tuning", ".llmops-label")
-# What is live in the outputs of a notebook; pictures are those of charts, inside the page.
-LIVE = """root => [...root.querySelectorAll('*')].filter(made =>
-    ['SCRIPT', 'IFRAME', 'OBJECT', 'EMBED', 'FORM', 'LINK', 'META', 'STYLE', 'BASE'].includes(made.tagName)
-      && !made.closest('.llmops-panel')
-    || made.tagName === 'IMG' && !made.src.startsWith('data:image/png')
-    || [...made.attributes].some(({ name, value }) => name.startsWith('on')
-      || /^\\s*(javascript|data:text|vbscript)/i.test(value)
-      || name === 'style' && /url\\(|expression/.test(value))
-  ).map(made => made.outerHTML.slice(0, 200))"""
-
-
-@pytest.fixture
-def watched(page):
-    """What the page asks for, and the dialogs that it opens."""
-    found = {"requests": [], "dialogs": []}
-
-    def dismissed(dialog):
-        found["dialogs"].append(dialog.message)
-        dialog.dismiss()
-
-    page.on("request", lambda request: found["requests"].append(request.url))
-    page.on("dialog", dismissed)
-    return found
 
 
 @pytest.fixture
@@ -109,14 +86,6 @@ def notebook_at(path):
         },
     )
     nbformat.write(made, path)
-
-
-def assert_quiet(page, watched, own):
-    """Nothing has run, and nothing was asked for but what is the server's own."""
-    assert page.evaluate("window.pwned") is None
-    assert watched["dialogs"] == []
-    foreign = [url for url in watched["requests"] if not re.match(rf"data:|blob:|{own}", url)]
-    assert foreign == []
 
 
 def test_nothing_in_a_notebook_runs_or_is_fetched(lab, page, tmp_path, store, watched):
@@ -165,6 +134,7 @@ def check_page(page, watched, notebook, folder):
     target.write_text(made, "utf-8", "replace")
     for what in ("(prompt panel)", "(search panel)", "(panel of rules)", "(labelling widget)"):
         assert what in made
+    page.goto("about:blank")  # JupyterLab asks its server up to its end
     watched["requests"].clear()
     page.goto(target.as_uri())
     body = page.locator("main")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import nbformat
 import pytest
-from labs import picture, run_all
+from labs import opened_panel, picture, run_all
 
 import llmops_jupyter as lo
 
@@ -16,25 +14,6 @@ pytestmark = pytest.mark.browser
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NAME = "01_quickstart.ipynb"
-
-
-@pytest.fixture
-def panel_built():
-    done = subprocess.run(
-        [sys.executable, "-m", "jupyter", "labextension", "list"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if "llmops-jupyter" not in done.stdout + done.stderr:
-        pytest.skip("the side panel is not built (make panel, which needs Node)")
-
-
-def opened_panel(page):
-    page.get_by_role("tab", name="LLM operations").click()
-    panel = page.locator("#llmops-jupyter-panel")
-    panel.get_by_role("tablist", name="Sections").wait_for(timeout=30_000)
-    return panel
 
 
 def aliases(path):

@@ -261,3 +261,10 @@ def test_a_fork_can_go_on_tracing(tracer, traces):
     )
     subprocess.run([sys.executable, "-c", code, str(tracer.store.path)], check=True)
     assert {t.name for t in traces.newest(9)} == {"parent", "child", "parent again"}
+
+
+def test_a_prompt_without_a_version_is_called_by_its_name(ws):
+    with ws.tracer.span("lookup", prompt_name="capital") as span:
+        span.output("Paris")
+    assert ws.traces.newest()[0].prompt == "capital"
+    assert ws.traces.get(span.trace_id).spans[0].prompt == "capital"

@@ -161,7 +161,7 @@ function Search(props: ISectionProps & { index: IIndex }): React.JSX.Element {
       )}
       {search.hits && search.hits.hits.length >= k && k < MOST && (
         <button
-          className="jp-LLMOps-button jp-LLMOps-more"
+          className="jp-LLMOps-button jp-LLMOps-further"
           onClick={() => setK(Math.min(MOST, k + FIRST))}
         >
           {trans.__('More passages')}

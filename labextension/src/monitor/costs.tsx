@@ -71,7 +71,7 @@ export function Costs(
       </Scroll>
       {more > 0 && (
         <button
-          className="jp-LLMOps-button jp-LLMOps-more"
+          className="jp-LLMOps-button jp-LLMOps-further"
           onClick={() => setShown(shown + ROWS)}
         >
           {trans._n('%1 more row', '%1 more rows', more)}

@@ -17,7 +17,7 @@ export function Bar(props: {
   const percent = Math.round(Math.min(1, share) * 100);
   return (
     <div
-      className="jp-LLMOps-bar"
+      className="jp-LLMOps-share"
       data-state={state}
       role={role}
       aria-label={label}

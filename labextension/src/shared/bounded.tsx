@@ -25,7 +25,7 @@ export function Bounded<T>(props: {
       </ul>
       {more > 0 && (
         <button
-          className="jp-LLMOps-button jp-LLMOps-more"
+          className="jp-LLMOps-button jp-LLMOps-further"
           onClick={() => setShown(shown + more)}
         >
           {trans.__(
