@@ -41,7 +41,7 @@ test('what is missing or of another kind becomes nothing', () => {
   expect(span.output[0].content).toContain('"a"');
   expect(span.attributes).toEqual({});
   expect(span.resources).toEqual({
-    cpu: { value: 1, unit: 's', source: 'assumed' }
+    cpu: { value: 1, unit: 's', source: 'assumed', note: '' }
   });
 });
 
