@@ -1,7 +1,7 @@
 import { isSame, places } from '../place';
 
 test('a path in the known root is certain', () => {
-  expect(places('/home/me/work/a/b.ipynb', '/home/me/work')).toEqual([
+  expect(places('/home/me/project/a/b.ipynb', '/home/me/project')).toEqual([
     'a/b.ipynb'
   ]);
   expect(places('C:\\Users\\me\\a\\b.ipynb', 'C:/Users/me/')).toEqual([
@@ -11,8 +11,8 @@ test('a path in the known root is certain', () => {
 });
 
 test('a root is a folder, not the beginning of a name', () => {
-  expect(places('/home/me/workshop/b.ipynb', '/home/me/work')[0]).toBe(
-    'home/me/workshop/b.ipynb'
+  expect(places('/home/me/projectshop/b.ipynb', '/home/me/project')[0]).toBe(
+    'home/me/projectshop/b.ipynb'
   );
 });
 

@@ -65,7 +65,7 @@ function application(files: Record<string, string[]>, open: Panel[]) {
 test('an open notebook that has the cell is shown without asking the server', async () => {
   const shown = panel('a/b.ipynb', ['x', 'y']);
   const app = application({}, [panel('b.ipynb', ['z']), shown]);
-  expect(await app.go('/root/a/b.ipynb', 'y')).toBe('shown');
+  expect(await app.go('/srv/a/b.ipynb', 'y')).toBe('shown');
   expect(shown.content.activeCellIndex).toBe(1);
   expect(shown.content.mode).toBe('command');
   expect(shown.content.scrollToItem).toHaveBeenCalledWith(1, 'center');

@@ -155,7 +155,7 @@ export function answered(): ITrace {
     }
   });
   return trace([root, retrieval, packing, check, guard, tool], {
-    notebook: '/home/me/work/shop.ipynb',
+    notebook: '/home/me/project/shop.ipynb',
     cell_id: 'cell-7',
     execution_count: 5,
     scores: [

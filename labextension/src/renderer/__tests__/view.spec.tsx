@@ -103,7 +103,10 @@ test('the cell is opened where it is known how, else only named', () => {
   const onOpenCell = jest.fn();
   const { unmount } = show(answered(), { onOpenCell });
   fireEvent.click(screen.getByText('Open shop.ipynb, cell [5]'));
-  expect(onOpenCell).toHaveBeenCalledWith('/home/me/work/shop.ipynb', 'cell-7');
+  expect(onOpenCell).toHaveBeenCalledWith(
+    '/home/me/project/shop.ipynb',
+    'cell-7'
+  );
   unmount();
   show(answered());
   expect(screen.getByText('shop.ipynb, cell [5]').tagName).toBe('BDI');

@@ -231,7 +231,10 @@ describe('what can be done', () => {
     const { host } = await shown(trace(), { openCell });
     fireEvent.click(button('Cell'));
     await pass();
-    expect(openCell).toHaveBeenCalledWith('/home/me/work/first.ipynb', 'abc');
+    expect(openCell).toHaveBeenCalledWith(
+      '/home/me/project/first.ipynb',
+      'abc'
+    );
     expect(host.notify.mock.calls[0][0]).toMatch(/The cell is gone/);
   });
 

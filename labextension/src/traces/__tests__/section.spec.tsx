@@ -338,8 +338,8 @@ describe('filters', () => {
 
   it('hold to the notebook in front, if there is one', async () => {
     const store = new FakeStore(10);
-    store.change(3, { notebook: '/home/me/work/other.ipynb' });
-    await shown(store, { notebook: () => 'work/other.ipynb' });
+    store.change(3, { notebook: '/home/me/project/other.ipynb' });
+    await shown(store, { notebook: () => 'project/other.ipynb' });
     fireEvent.click(screen.getByLabelText('This notebook only'));
     await pass();
     expect(rows()).toHaveLength(1);

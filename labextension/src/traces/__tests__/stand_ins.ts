@@ -41,7 +41,7 @@ export function row(
     input_tokens: 12,
     output_tokens: 34,
     preview: `answer ${number}`,
-    notebook: '/home/me/work/first.ipynb',
+    notebook: '/home/me/project/first.ipynb',
     session: '',
     ...more
   };
@@ -85,7 +85,7 @@ export function trace(more: Partial<ITrace> = {}): ITrace {
     trace_id: idOf(1),
     started_at: '2026-01-31T12:00:00.000+00:00',
     status: 'ok',
-    notebook: '/home/me/work/first.ipynb',
+    notebook: '/home/me/project/first.ipynb',
     cell_id: 'abc',
     execution_count: 3,
     kernel_id: 'k',
@@ -239,7 +239,7 @@ export function clientOf(
       { value: HOSTILE, count: 1 }
     ],
     models: [{ value: 'smollm2', count: 10 }],
-    notebooks: [{ value: '/home/me/work/first.ipynb', count: 10 }],
+    notebooks: [{ value: '/home/me/project/first.ipynb', count: 10 }],
     sessions: [],
     scores: [{ value: 'thumb=down', count: 2 }],
     total: store.count
