@@ -81,6 +81,7 @@ def test_whatever_is_asked_is_answered_as_described(case, living):
 
 def test_every_operation_was_asked(living):
     operations = sum(len(set(v) - {"parameters"}) for v in schemas.DOCUMENT["paths"].values())
-    assert len(SEEN) == operations
+    if "PYTEST_XDIST_WORKER" not in os.environ:  # else other processes ask some of them
+        assert len(SEEN) == operations
     assert not [t for t in threading.enumerate() if "llmops-server" in t.name and not t.is_alive()]
     assert living.get("versions").status_code == 200

@@ -47,7 +47,7 @@ def test_the_quickstart_arrives_and_a_version_is_promoted_and_rolled_back(
     panel.get_by_text("capital", exact=True).first.click()
     panel.get_by_text("What changed").wait_for(timeout=20_000)
     picture(page, "panel-prompt")
-    assert panel.get_by_text("removed").count()  # the two versions side by side, told in words too
+    panel.get_by_text("removed").first.wait_for(timeout=20_000)  # told in words too
     assert aliases(tmp_path) == {"production": 1}
 
     panel.get_by_role("button", name="Promote").click()
