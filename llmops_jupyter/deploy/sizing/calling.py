@@ -31,8 +31,7 @@ class Call:
         input_tokens: as the server counted; None if it did not say.
         counted: whether the server counted.
         error: kind of the fault; '' for none.
-        retries: how often the server was full.
-        waited: seconds that it was waited for a full server.
+        waits: for each time that the server was full, when that was, from `due`, and for how long it was waited.
     """
 
     due: float
@@ -44,18 +43,18 @@ class Call:
     input_tokens: int | None = None
     counted: bool = False
     error: str = ""
-    retries: int = 0
-    waited: float = 0.0
+    waits: list[tuple[float, float]] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values, times to the hundredth of a millisecond."""
         values = {k: round(v, 5) if isinstance(v, float) else v for k, v in asdict(self).items()}
-        return {**values, "pieces": [round(x, 5) for x in self.pieces]}
+        waits = [[round(at, 5), round(waited, 5)] for at, waited in self.waits]
+        return {**values, "pieces": [round(x, 5) for x in self.pieces], "waits": waits}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Call:
         """A call from what `as_dict` gave."""
-        return cls(**values)
+        return cls(**{**values, "waits": [(at, waited) for at, waited in values["waits"]]})
 
 
 class BrokenStreamError(Exception):
@@ -118,17 +117,18 @@ async def _tried(asked: Asked, messages: Any, made: Call, begun: float) -> None:
     while True:
         body = {**asked.body, "messages": messages}
         async with asked.client.stream("POST", asked.path, json=body) as response:
-            if response.status_code in FULL and made.retries < asked.retries:
+            if response.status_code in FULL and len(made.waits) < asked.retries:
                 await response.aread()
-                made.retries += 1
                 asked_s = retry_after(response.headers)
-                pause = backoff(made.retries, pauses) if asked_s is None else asked_s
+                pause = backoff(len(made.waits) + 1, pauses) if asked_s is None else asked_s
             else:
                 await _read(response, made, begun)
                 return
         before = time.perf_counter()
-        await asyncio.sleep(pause)
-        made.waited += time.perf_counter() - before
+        try:
+            await asyncio.sleep(pause)
+        finally:
+            made.waits.append((before - begun, time.perf_counter() - before))
 
 
 async def _read(response: Any, made: Call, begun: float) -> None:

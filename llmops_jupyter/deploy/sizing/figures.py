@@ -53,7 +53,7 @@ class LevelResult:
         cut: requests that had none when the load ended; no faults.
         errors: faults by kind.
         refused: answers of a full server (429 or 503) that were sent again.
-        waited: seconds that requests waited because the server was full, all together.
+        waited: seconds that was waited after them, all together.
         request_rate: whole answers a second.
         token_rate: tokens of answers a second.
         rows: requests that were decoded at once, on average.
@@ -138,8 +138,9 @@ class LevelResult:
 def figures(level: Level, raw: Raw, load: Load) -> LevelResult:
     """The figures of a level.
 
-    Requests are counted that were due after the warm-up; tokens by when they came, whichever request they are of, so
-    that neither the first nor the last requests bend the rate.
+    Requests are counted that were due after the warm-up; tokens and refusals by when they came, whichever request
+    they are of: so neither the first nor the last requests bend the rate, and a client that a full server turns away
+    all the time is seen.
     """
     end = raw.lasted
     if end is None:
@@ -153,6 +154,7 @@ def figures(level: Level, raw: Raw, load: Load) -> LevelResult:
     ended = sum(not c.error and start <= c.due + c.total < end for c in raw.calls)
     good = _good(counted, load.limits)
     itl = _gaps(whole)
+    waits = [s for c in raw.calls for at, s in c.waits if start <= c.due + at < end]
     return LevelResult(
         level=level,
         seconds=seconds,
@@ -160,8 +162,8 @@ def figures(level: Level, raw: Raw, load: Load) -> LevelResult:
         answered=len(whole),
         cut=sum(c.error == CUT for c in counted),
         errors=dict(faults.most_common()),
-        refused=sum(c.retries for c in counted),
-        waited=sum(c.waited for c in counted),
+        refused=len(waits),
+        waited=sum(waits),
         request_rate=ended / seconds,
         token_rate=sum(_tokens_within(c, start, end) for c in raw.calls) / seconds,
         rows=sum(_decoding_within(c, start, end) for c in raw.calls) / seconds,
