@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 from llmops_jupyter.tracing.process import this_process
+
+NOTEBOOKS = Path("/srv/notebooks")
 
 
 def fill(ws: Any, count: int) -> None:
@@ -26,7 +29,7 @@ def _write(ws: Any, conn: Any, count: int) -> None:
         same = (start, start + 10**8, "error" if i % 50 == 0 else "ok", process)
         prompt = "reply" if i % 2 else f"rare-{i % 1000}" if i % 997 == 0 else "other"
         ids = (trace, f"{i:016x}")
-        place = (f"/srv/notebooks/nb-{i % 20}.ipynb", f"cell-{i % 40}", f"s{i % 5000}")
+        place = (str(NOTEBOOKS / f"nb-{i % 20}.ipynb"), f"cell-{i % 40}", f"s{i % 5000}")
         last = ("m", None, None, 10, 5)
         root = (*ids, None, "run", "invoke_workflow", *same, prompt, i % 9 + 1)
         roots.append((2 * i + 1, *root, *place, *last))
