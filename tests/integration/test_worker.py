@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import wait_until
+from processes import wait_until
 from worker_calls import ask, ends, spec
 
 from llmops_jupyter.engine.protocol import Engine, Finished, Request, Token
 from llmops_jupyter.engine.replay import Cassette, RecordingEngine, ReplayEngine
+from llmops_jupyter.engine.worker import sharing
 from llmops_jupyter.engine.worker.process import StartError, start
 from llmops_jupyter.engine.worker.sharing import open_engine
 from llmops_jupyter.errors import (
@@ -178,6 +179,21 @@ def test_an_error_of_the_load_reaches_the_client(runtime, mode):
         open_engine(spec("abort"), mode=mode)
     with pytest.raises(EngineError, match=r"SIGABRT|status"):
         open_engine(spec("abort early"), mode=mode)
+
+
+def test_a_connection_that_was_handed_over_is_not_closed_twice(runtime, monkeypatch):
+    """Its number may mean another file by then: whoever has the connection closes it, once."""
+    given = []
+
+    def gone(conn, *_, **__):
+        given.append(conn)
+        raise EngineError("it is gone")
+
+    monkeypatch.setattr(sharing, "WorkerEngine", gone)
+    with pytest.raises(EngineError, match="it is gone"):
+        open_engine(spec(), mode="private")
+    assert not given[0].closed
+    given[0].close()
 
 
 def test_the_worker_does_not_import_from_the_notebooks_folder(runtime, tmp_path, monkeypatch):

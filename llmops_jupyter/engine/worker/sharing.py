@@ -257,13 +257,15 @@ def _private(spec: Spec, notes: list[str]) -> WorkerEngine:
             process = start(config, log, inherit=(handle,))
         with process.reached():
             ours.send_bytes(wire.encode(_hello(key=key)))
-            return WorkerEngine(ours, spec, process=process, notes=notes)
     except OSError as e:
         ours.close()
         raise StartError(f"it cannot be reached ({e})") from e
     except BaseException:
         ours.close()
         raise
+    # From here on the connection is the engine's, whose threads may close it at any time.
+    with process.reached():
+        return WorkerEngine(ours, spec, process=process, notes=notes)
 
 
 def _short_of_memory(folder: Path | None) -> bool:
