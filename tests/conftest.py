@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 import llmops_jupyter as lo
@@ -31,6 +33,29 @@ def own_home(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("HF_HOME", str(home / "hf"))
     monkeypatch.setenv("OLLAMA_MODELS", str(home / "ollama"))
     return home
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_zombies():
+    """Whoever starts a process waits for it: none that ended is left when the tests of a file are over."""
+    before = {process.pid for process in zombies()}
+    yield
+    end = time.monotonic() + 20
+    while (left := [p for p in zombies() if p.pid not in before]) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not left, f"nobody has waited for {left}"
+
+
+def zombies():
+    """Children of this process that have ended and that nobody has waited for."""
+    return [c for c in psutil.Process().children() if is_zombie(c)]
+
+
+def is_zombie(process):
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # it has been waited for between the two looks
+        return False
 
 
 @pytest.fixture

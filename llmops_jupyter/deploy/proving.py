@@ -233,6 +233,7 @@ def run_command(command: str, folder: Path, log: Tell) -> None:
             process.wait(timeout=5)
         except subprocess.TimeoutExpired:
             process.kill()
+            process.wait()
         raise
     finally:
         if process.stdout is not None:

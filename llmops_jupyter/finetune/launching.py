@@ -6,12 +6,11 @@ import errno
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from llmops_jupyter.engine.worker.process import apart, environment, package_folder
+from llmops_jupyter.engine.worker.process import apart, environment, package_folder, reap
 from llmops_jupyter.errors import EngineError, StoreError, StoreFullError
 from llmops_jupyter.finetune import job
 from llmops_jupyter.finetune.recipe import Recipe
@@ -84,8 +83,7 @@ def launch(folder: Path) -> None:
         raise EngineError(f"No process can be started ({e}). Free memory and run again.") from e
     # Noted here too: until the process has come up and says so itself, it is known to be alive.
     job.mark_process(folder, started.pid)
-    # Somebody must wait for it, or it stays as a zombie for as long as this process lives.
-    threading.Thread(target=started.wait, name=f"llmops-reap-{started.pid}", daemon=True).start()
+    reap(started)
 
 
 def or_raise(run: Run) -> Run:

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 import psutil
 import pytest
-from conftest import wait_until
 from finetunes import QUICK, ROWS, lines, needs_trainer, wait_for_step
+from processes import wait_until
 
 import llmops_jupyter as lo
 from llmops_jupyter.commands import finetune

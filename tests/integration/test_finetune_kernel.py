@@ -9,8 +9,8 @@ import pytest
 
 pytest.importorskip("ipykernel", reason="needs ipykernel (extra demo)")
 
-from conftest import wait_until
 from finetunes import needs_trainer, wait_for_step
+from processes import wait_until
 from test_kernel import Kernel
 
 import llmops_jupyter as lo

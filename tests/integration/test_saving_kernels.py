@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed (extra demo)")
 
-from conftest import wait_until
+from processes import wait_until
 
 import llmops_jupyter as lo
 from llmops_jupyter.engine.llamacpp import LlamaCppEngine

@@ -14,7 +14,7 @@ import httpx
 import openai
 import psutil
 import pytest
-from conftest import running, wait_until
+from processes import running, wait_until
 
 import llmops_jupyter as lo
 from llmops_jupyter.deploy.serving import process

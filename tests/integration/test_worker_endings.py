@@ -11,7 +11,7 @@ import time
 
 import psutil
 import pytest
-from conftest import running, wait_until
+from processes import running, wait_until
 from worker_calls import ask, ends, posix, spec
 
 from llmops_jupyter.engine.protocol import Request

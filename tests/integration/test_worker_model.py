@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import running
+from processes import running
 from test_kernel import LONG, Kernel
 
 import llmops_jupyter as lo

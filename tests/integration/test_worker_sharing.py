@@ -12,7 +12,7 @@ import time
 
 import psutil
 import pytest
-from conftest import running, wait_until
+from processes import running, wait_until
 from worker_fakes import FACTORY
 
 from llmops_jupyter.engine.protocol import Request

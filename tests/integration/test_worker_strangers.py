@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import wait_until
+from processes import wait_until
 from worker_calls import posix, spec
 
 from llmops_jupyter.engine.worker.link import PROTOCOL, authenticate_server, dial

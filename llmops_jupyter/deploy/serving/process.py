@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from llmops_jupyter.engine.worker.process import reap
 from llmops_jupyter.errors import DeployError, OptionError, missing_dependency, unknown_name
 
 BEGIN_S, STEP_S, END_S = 300.0, 0.1, 60.0
@@ -282,6 +283,7 @@ def _spawn(
             start_new_session=True,
         )
     _CHILDREN[child.pid] = child
+    reap(child)
     return child
 
 

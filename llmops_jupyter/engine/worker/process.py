@@ -144,6 +144,12 @@ def launch(module: str, log: IO[bytes], inherit: Sequence[int] = ()) -> subproce
     )
 
 
+def reap(running: subprocess.Popen[Any]) -> None:
+    """Wait for a process on a thread of its own, or it stays as a zombie for as long as this process lives."""
+    name = f"llmops-reap-{running.pid}"
+    threading.Thread(target=running.wait, name=name, daemon=True).start()
+
+
 def _wait_ready(process: Process) -> None:
     try:
         answer = process.ready.get(timeout=READY_S)
