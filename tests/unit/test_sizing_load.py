@@ -48,7 +48,7 @@ def test_requests_of_the_warm_up_are_not_counted_and_their_tokens_only_afterward
 
 
 def test_a_request_that_is_refused_since_the_warm_up_is_seen():
-    starved = call(0.5, first=11.0, waits=[(0.0, 1.2), (1.4, 0.25), (2.0, 0.75), (11.8, 0.1)])
+    starved = call(0.5, first=11.0, waits=[(0.0, 1.2), (1.6, 0.25), (2.0, 0.75), (11.8, 0.1)])
     found = of(starved)
     assert found.requests == 0
     assert (found.refused, found.waited) == (2, pytest.approx(1.0))
