@@ -9,7 +9,8 @@ import venv
 from pathlib import Path
 
 HERE = Path(__file__).parent
-FOLDER = Path(os.environ.get("LLMOPS_BENCH_PEERS") or HERE.parent / "build" / "peers")
+ROOT = HERE.parent
+FOLDER = Path(os.environ.get("LLMOPS_BENCH_PEERS") or ROOT / "build" / "peers")
 PACKAGES = {
     "xllamacpp": ("xllamacpp",),
     "torch": ("torch==2.13.0", "transformers", "gguf"),
@@ -23,6 +24,8 @@ PACKAGES = {
     "trl": ("torch==2.13.0", "transformers", "peft", "trl", "gguf"),
     "minhash": ("datasketch", "rensa"),
     "evidently": ("evidently", "pandas<3"),
+    # Our own package, since Ray's workers import it.
+    "ray": ("-c", str(ROOT / "constraints.txt"), "-e", f"{ROOT}[demo,ray]"),
     "sqlite-vec": ("sqlite-vec", "apsw", "numpy"),
 }
 

@@ -23,6 +23,7 @@ import llmops_jupyter as lo
 from benchmarks.child import Child, environment
 from benchmarks.peers import PeerMissing, peer_python, peer_version
 from benchmarks.report import Row, spread
+from llmops_jupyter.errors import LLMOpsError
 
 CLIENTS = (1, 4, 16, 64)
 DURATION_S, WARMUP_S, TOKENS = 30.0, 5.0, 32
@@ -31,6 +32,7 @@ QUICK_S, QUICK_WARMUP_S = 8.0, 1.0
 FEW = 10
 START_S, STEP_S = 120.0, 0.2
 MODEL = "smollm2"
+RAY_CLIENTS = 4
 ROLLBACKS = 7
 COUNTRIES = ("France", "Egypt", "Brazil", "Peru", "Spain", "India", "China", "Italy")
 # Each is another one, so that no cache of a server has its answer.
@@ -51,6 +53,9 @@ def measure(*, quick: bool) -> list[Row]:
         sides = {
             "ours": lambda: _ours(Path(folder) / "plain", path, threads),
             "ours, guarded": lambda: _ours(Path(folder) / "guarded", path, threads, "standard"),
+            "ours, untraced": lambda: _ours(
+                Path(folder) / "untraced", path, threads, module="benchmarks.untraced"
+            ),
             "llama_cpp.server": lambda: _llama_cpp_server(Path(folder), path, threads),
             "xllamacpp": lambda: _xllamacpp(path, threads),
         }
@@ -62,12 +67,21 @@ def measure(*, quick: bool) -> list[Row]:
             except PeerMissing as e:
                 missing[side] = str(e)
         rollback = _rollback(Path(folder), path, threads, 2 if quick else ROLLBACKS)
+        ray = _ray(Path(folder), path, seconds)
     rows = [
         row
         for peer in ("llama_cpp.server", "xllamacpp")
         for row in _against(peer, results, missing, clients)
     ]
-    return [*rows, *_guards(results, missing, clients), *rollback, _tracing(), _ray()]
+    costs = [
+        row
+        for what, side, without in (
+            ("policy standard beside none", "ours, guarded", "ours"),
+            ("traces written beside none", "ours", "ours, untraced"),
+        )
+        for row in _cost(what, side, without, results, missing, clients)
+    ]
+    return [*rows, *costs, *rollback, *ray]
 
 
 def _against(
@@ -88,8 +102,7 @@ def _against(
             ratio = ""
             if _enough(ours) and _enough(theirs):
                 ratio = f"{of(ours)[0] / of(theirs)[0]:.2f}×"
-            people = f"{count} client{'' if count == 1 else 's'}"
-            rows.append(Row(f"{what}, {people}", cells[0], f"{name}: {cells[1]}", ratio))
+            rows.append(Row(f"{what}, {_people(count)}", cells[0], f"{name}: {cells[1]}", ratio))
     return rows
 
 
@@ -110,24 +123,30 @@ def _first(level: Any) -> tuple[float, str]:
     return p50.value, f"p50 {p50.words()}, p95 {p95.words()}"
 
 
-def _guards(
-    results: dict[str, Any], missing: dict[str, str], clients: tuple[int, ...]
+def _cost(
+    what: str,
+    side: str,
+    without: str,
+    results: dict[str, Any],
+    missing: dict[str, str],
+    clients: tuple[int, ...],
 ) -> list[Row]:
-    """What the policy 'standard' costs a server."""
-    what = "policy standard beside none"
-    if "ours" not in results or "ours, guarded" not in results:
-        return [Row(what, missing.get("ours") or missing["ours, guarded"])]
+    """What something costs our server: its throughput with it beside that without."""
+    if side not in results or without not in results:
+        return [Row(what, missing.get(side) or missing[without])]
     rows = []
     for number, count in enumerate(clients):
-        without, with_ = (results[s].levels[number] for s in ("ours", "ours, guarded"))
-        ratio = (
-            f"{with_.token_rate / without.token_rate:.2f}×"
-            if _enough(without) and _enough(with_)
-            else ""
-        )
-        cells = _rate(with_)[1], f"no policy: {_rate(without)[1]}"
-        rows.append(Row(f"{what}, {count} client{'' if count == 1 else 's'}", *cells, ratio))
+        ours, bare = (results[s].levels[number] for s in (side, without))
+        ratio = ""
+        if _enough(ours) and _enough(bare):
+            ratio = f"{ours.token_rate / bare.token_rate:.2f}×"
+        cells = _rate(ours)[1], f"none: {_rate(bare)[1]}"
+        rows.append(Row(f"{what}, {_people(count)}", *cells, ratio))
     return rows
+
+
+def _people(count: int) -> str:
+    return f"{count} client{'' if count == 1 else 's'}"
 
 
 def _loaded(url: str, key_env: str | None, clients: tuple[int, ...], seconds: float) -> Any:
@@ -173,14 +192,19 @@ def _project(folder: Path, path: Path, guard: str | None, versions: int = 1) -> 
 
 @contextlib.contextmanager
 def _ours(
-    folder: Path, path: Path, threads: int, guard: str | None = None, versions: int = 1
+    folder: Path,
+    path: Path,
+    threads: int,
+    guard: str | None = None,
+    versions: int = 1,
+    module: str = "llmops_jupyter.cli",
 ) -> Iterator[tuple[str, str | None]]:
     """`llmops serve` of a bundle with our model."""
     if importlib.util.find_spec("llmops_jupyter.deploy.serving") is None:
         raise PeerMissing("not run: this checkout has no llmops serve")
     store = _project(folder, path, guard, versions)
     port = _free_port()
-    command = [sys.executable, "-m", "llmops_jupyter.cli", "serve", "bench", "--no-auth"]
+    command = [sys.executable, "-m", module, "serve", "bench", "--no-auth"]
     command += ["--port", str(port), "--store", str(store)]
     command += ["--max-running", "16", "--max-waiting", "256"]
     extra = {"LLMOPS_THREADS": str(threads)}
@@ -271,17 +295,41 @@ def _rollback(folder: Path, path: Path, threads: int, runs: int) -> list[Row]:
         return [Row(what, str(e))]
 
 
-def _tracing() -> Row:
-    said = (
-        "not run: llmops serve traces every request, so its cost is in all rows above; see Traces"
-    )
-    return Row("tracing beside none", said)
-
-
-def _ray() -> Row:
-    what = "Ray Serve, 1 replica beside 2"
-    if importlib.util.find_spec("ray") is None:
-        return Row(what, 'not run: ray is not installed (pip install "llmops-jupyter[ray]")')
-    if importlib.util.find_spec("llmops_jupyter.deploy.targets") is None:
-        return Row(what, "not run: this checkout has no Ray target")
-    return Row(what, "not run: start the application by hand and load it: llmops bench serve URL")
+def _ray(folder: Path, path: Path, seconds: float) -> list[Row]:
+    """One and two replicas of one thread each on Ray Serve, beside `llmops serve` of one thread, without Ray."""
+    what = f"Ray Serve, {{}}, {_people(RAY_CLIENTS)}"
+    try:
+        store = _project(folder / "ray", path, None)
+        child = Child(
+            peer_python("ray"),
+            "benchmarks.cluster",
+            str(store),
+            "bench",
+            extra={"LLMOPS_THREADS": "1", "LLMOPS_HOME": str(folder / "ray-home")},
+        )
+        levels = {}
+        with child:
+            for replicas in (1, 2):
+                print(f"  Ray Serve, {replicas}", flush=True)
+                url = child.ask("begin", replicas=replicas)
+                levels[replicas] = _loaded(url, None, (RAY_CLIENTS,), seconds).levels[0]
+                child.ask("end")
+        with _ours(folder / "alone", path, 1) as (url, _):
+            alone = _loaded(url, None, (RAY_CLIENTS,), seconds).levels[0]
+    except PeerMissing as e:
+        return [Row(what.format("1 replica beside 2"), str(e))]
+    except (RuntimeError, LLMOpsError) as e:
+        return [Row(what.format("1 replica beside 2"), f"not run: {e}")]
+    one, two = levels[1], levels[2]
+    plain = f"without Ray, 1 thread: {_rate(alone)[1]}"
+    rows = [
+        Row(
+            what.format("1 replica"),
+            _rate(one)[1],
+            plain,
+            f"{one.token_rate / alone.token_rate:.2f}×",
+        )
+    ]
+    beside = f"1 replica: {_rate(one)[1]}"
+    ratio = f"{two.token_rate / one.token_rate:.2f}×"
+    return [*rows, Row(what.format("2 replicas"), _rate(two)[1], beside, ratio)]
