@@ -7,7 +7,6 @@ import sys
 from llmops_jupyter.cli import main
 from llmops_jupyter.tracing.spans import Span
 
-
 begin = Span.begin
 
 
