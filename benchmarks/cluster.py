@@ -31,6 +31,7 @@ class Service:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         if not ray.is_initialized():
             ray.init(
+                address="local",
                 num_cpus=4,  # the replicas and Serve's own actors, whatever the machine has
                 object_store_memory=FEW_BYTES,
                 include_dashboard=False,

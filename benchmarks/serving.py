@@ -64,6 +64,11 @@ def measure(*, quick: bool) -> list[Row]:
             try:
                 with running() as (url, key_env):
                     results[side] = _loaded(url, key_env, clients, seconds)
+                for level in results[side].levels:
+                    print(
+                        f"    {level.level.value:g}: {_rate(level)[1]}; {_first(level)[1]}",
+                        flush=True,
+                    )
             except PeerMissing as e:
                 missing[side] = str(e)
         rollback = _rollback(Path(folder), path, threads, 2 if quick else ROLLBACKS)
@@ -207,7 +212,12 @@ def _ours(
     command = [sys.executable, "-m", module, "serve", "bench", "--no-auth"]
     command += ["--port", str(port), "--store", str(store)]
     command += ["--max-running", "16", "--max-waiting", "256"]
-    extra = {"LLMOPS_THREADS": str(threads)}
+    # A model of its own for each side, which has kept nothing of what another was asked.
+    extra = {
+        "LLMOPS_THREADS": str(threads),
+        "LLMOPS_WORKER": "private",
+        "LLMOPS_PREFIX_CACHE_MB": "0",
+    }
     with _process(command, folder / "log", extra):
         url = f"http://127.0.0.1:{port}"
         _wait(f"{url}/ready", folder / "log")
