@@ -21,6 +21,7 @@ from llmops_jupyter.prompts.rows import Rows
 from llmops_jupyter.prompts.stage import Prompts
 from llmops_jupyter.records import Completion
 from llmops_jupyter.tracing import Tracer, names
+from llmops_jupyter.tracing.purposes import EVALUATION, purpose
 
 Tell = Callable[[str], None]
 # Answers of columns that are kept in one transaction.
@@ -75,9 +76,10 @@ class Answering:
     def answers(self) -> Answers:
         if self.work.variant.column:
             return self._from_column()
-        if self.work.variant.function is not None:
-            return self._from_function(self.work.variant.function)
-        return self._from_prompt()
+        with purpose(EVALUATION):
+            if self.work.variant.function is not None:
+                return self._from_function(self.work.variant.function)
+            return self._from_prompt()
 
     def _from_prompt(self) -> Answers:
         variant, places = self.work.variant, self.work.places()

@@ -43,6 +43,8 @@ TOOL_DEFINITIONS = "gen_ai.tool.definitions"
 INPUT_VALUE = "input.value"
 OUTPUT_VALUE = "output.value"
 EVENTS = "llmops.events"
+# What a span was made for, if for a test: see `purposes`.
+PURPOSE = "llmops.purpose"
 MAP_ROW = "llmops.map.row_id"
 # How many rows were asked at once. Their times are mostly those of waiting for a turn, and say little of the model.
 MAP_ROWS = "llmops.map.rows"

@@ -16,10 +16,14 @@ from llmops_jupyter.tracing import notebooks, paging, process, retention, scores
 from llmops_jupyter.tracing.arrivals import imported
 from llmops_jupyter.tracing.exchange import Exchange
 from llmops_jupyter.tracing.messages import clean
+from llmops_jupyter.tracing.purposes import traffic
 from llmops_jupyter.tracing.records import Facets, Page, Score, Trace, TraceSummary
 from llmops_jupyter.tracing.rows import SUMMARY, dead_owners, span_of, summary_of
+from llmops_jupyter.tracing.runs import OF_RUNS, inner, inside
 from llmops_jupyter.tracing.tracer import Tracer
 
+# Filters that each span answers for itself.
+OF_SPANS = ("status", "since", "until")
 STATUSES = ("open", "ok", "error", "interrupted")
 BATCH = 500
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -164,38 +168,64 @@ class Traces(Exchange):
             by_id.update({summary.trace_id: summary for summary in self._summaries(found)})
         return [by_id[i] for i in ids if i in by_id]
 
-    def roots(
-        self, *, after: int = 0, newest: int | None = None, **filters: Any
+    def runs(
+        self,
+        *,
+        after: int = 0,
+        newest: int | None = None,
+        evaluations: bool = True,
+        **filters: Any,
     ) -> Iterator[list[sqlite3.Row]]:
-        """Root spans as rows of the store, in batches and in the order in which they came; filters as for `newest`.
+        """Spans as rows of the store, in batches and in the order in which they came.
+
+        Roots that fit; and where filters name a prompt, model or session, also runs of prompts that fit and stand in a
+        function that is traced: the outermost ones, so that nothing comes twice.
 
         Args:
             after: only those whose `id` is greater.
             newest: only so many of the newest.
-            filters: as for `newest`.
+            evaluations: whether those that were made for an evaluation are among them.
+            filters: as for `newest`; name, notebook, source and score are those of the trace.
         """
-        where, parameters = self._where(filters)
-        condition = f"FROM spans s WHERE s.parent_id IS NULL AND s.id > ? {where} ORDER BY s.id"
+        fits = self.fitting(filters)
+        found = " UNION ALL ".join(
+            f"SELECT s.id FROM spans s WHERE s.id > ? AND {where}"
+            f"{'' if evaluations else f' AND {traffic()}'}"
+            for where, _ in fits
+        )
+        limit = "" if newest is None else f" DESC LIMIT {int(newest)}"
+        # Sorted once: each batch for itself would sort all that come after it.
+        ids = self.store.numbers(
+            f"{found} ORDER BY id{limit}", [v for _, given in fits for v in (after, *given)]
+        )
         if newest is not None:
-            first = self.store.row(
-                f"SELECT min(id) FROM (SELECT s.id {condition} DESC LIMIT ?)",
-                (after, *parameters, newest),
-            )
-            if first is None or first[0] is None:
-                return
-            after = max(after, first[0] - 1)
-        while True:
-            sql = f"SELECT s.* {condition} LIMIT {BATCH}"
-            rows = self.store.rows(sql, (after, *parameters))
-            if rows:
-                yield rows
-                after = rows[-1]["id"]
-            if len(rows) < BATCH:
-                return
+            ids.reverse()
+        for begin in range(0, len(ids), BATCH):
+            part = ids[begin : begin + BATCH]
+            marks = ",".join("?" * len(part))
+            yield self.store.rows(f"SELECT * FROM spans WHERE id IN ({marks}) ORDER BY id", part)
 
-    def conditions(self, filters: Mapping[str, Any]) -> tuple[str, list[Any]]:
-        """Filters as for `newest`, as conditions on a root span ``s`` that begin with AND, and their parameters."""
-        return self._where(filters)
+    def fitting(self, filters: Mapping[str, Any]) -> list[tuple[str, list[Any]]]:
+        """Filters as for `runs`, as conditions on a span ``s``, of which one holds for each, with their parameters."""
+        where, parameters = self._where(filters)
+        found = [(f"s.parent_id IS NULL{where}", parameters)]
+        given = {key: value for key, value in filters.items() if value is not None}
+        own = {key: given[key] for key in OF_RUNS if key in given}
+        if own:
+            of_run = {key: given.pop(key) for key in (*own, *OF_SPANS) if key in given}
+            where, parameters = self._where(of_run)
+            around, more = self._where(own, "a")
+            where += f" AND NOT {inside(around.removeprefix(' AND '))}"
+            parameters += more
+            if given:
+                root, more = self._where(given, "r")
+                where += (
+                    " AND EXISTS (SELECT 1 FROM spans r WHERE r.trace_id = s.trace_id "
+                    f"AND r.parent_id IS NULL{root})"
+                )
+                parameters += more
+            found.append((f"{inner()}{where}", parameters))
+        return found
 
     def search(
         self, text: str, *, order: str = "newest", limit: int = 20, **filters: Any
@@ -287,7 +317,8 @@ class Traces(Exchange):
         before = parse_when(older_than)
         return retention.prune(self.store, before, max_bytes, dry_run=dry_run)
 
-    def _where(self, filters: Mapping[str, Any]) -> tuple[str, list[Any]]:
+    def _where(self, filters: Mapping[str, Any], s: str = "s") -> tuple[str, list[Any]]:
+        """Filters as conditions on the span of the name `s`, each after an AND, with their parameters."""
         where: list[str] = []
         parameters: list[Any] = []
         more: list[Any]
@@ -296,36 +327,36 @@ class Traces(Exchange):
                 continue
             if key == "prompt":
                 name, _, version = str(value).partition("@")
-                where.append("s.prompt_name = ?")
+                where.append(f"{s}.prompt_name = ?")
                 parameters.append(name)
                 if version:
-                    where.append("s.prompt_version = ?")
+                    where.append(f"{s}.prompt_version = ?")
                     parameters.append(int(version) if version.isdigit() else -1)
             elif key == "notebook":
-                clause, more = notebooks.condition("s.notebook", value)
+                clause, more = notebooks.condition(f"{s}.notebook", value)
                 where.append(clause)
                 parameters += more
             elif key == "notebook_part":
-                where.append("instr(lower(s.notebook), lower(?)) > 0")
+                where.append(f"instr(lower({s}.notebook), lower(?)) > 0")
                 parameters.append(value)
             elif key in ("model", "session", "name"):
-                where.append(f"s.{key} = ?")
+                where.append(f"{s}.{key} = ?")
                 parameters.append(value)
             elif key == "status":
                 if value not in STATUSES:
                     raise OptionError(f"status is one of {', '.join(STATUSES)}, not {value!r}.")
-                clause, more = self._status_clause(value)
+                clause, more = self._status_clause(value, s)
                 where.append(clause)
                 parameters += more
             elif key in ("since", "until"):
-                where.append(f"s.start_ns {'>=' if key == 'since' else '<'} ?")
+                where.append(f"{s}.start_ns {'>=' if key == 'since' else '<'} ?")
                 parameters.append(parse_when(value))
             elif key == "score":
-                clause, more = scores.clause(value)
+                clause, more = scores.clause(value, s)
                 where.append(clause)
                 parameters += more
             elif key == "source":
-                clause, more = _source(str(value))
+                clause, more = _source(str(value), s)
                 where.append(clause)
                 parameters += more
             else:
@@ -335,16 +366,16 @@ class Traces(Exchange):
                 )
         return "".join(f" AND {w}" for w in where), parameters
 
-    def _status_clause(self, status: str) -> tuple[str, list[str]]:
+    def _status_clause(self, status: str, s: str) -> tuple[str, list[str]]:
         """A span left open by a dead process counts as interrupted before anyone has marked it."""
         if status not in ("open", "interrupted"):
-            return "s.status = ?", [status]
+            return f"{s}.status = ?", [status]
         owners = self.store.rows("SELECT * FROM processes WHERE NOT swept")
         dead = [row["id"] for row in owners if process.is_dead(row)]
-        left = f"s.status = 'open' AND s.process_id IN ({','.join('?' * len(dead))})"
+        left = f"{s}.status = 'open' AND {s}.process_id IN ({','.join('?' * len(dead))})"
         if status == "open":
-            return f"s.status = 'open' AND NOT ({left})", dead
-        return f"(s.status = 'interrupted' OR ({left}))", dead
+            return f"{s}.status = 'open' AND NOT ({left})", dead
+        return f"({s}.status = 'interrupted' OR ({left}))", dead
 
     def _dead_processes(self, rows: Iterable[sqlite3.Row]) -> set[str]:
         return dead_owners(self.store, rows)
@@ -354,10 +385,10 @@ class Traces(Exchange):
         return [summary_of(row, dead) for row in rows]
 
 
-def _source(value: str) -> tuple[str, list[Any]]:
-    """A condition on where a root span `s` came from."""
-    elsewhere = imported("s")
+def _source(value: str, s: str) -> tuple[str, list[Any]]:
+    """A condition on where a root span of the name `s` came from."""
+    elsewhere = imported(s)
     if value in ("here", "imported"):
         return (elsewhere if value == "imported" else f"NOT {elsewhere}"), []
-    service = """json_extract(s.attributes, '$."llmops.import.service"') = ?"""
+    service = f"""json_extract({s}.attributes, '$."llmops.import.service"') = ?"""
     return f"({elsewhere} AND {service})", [value]

@@ -63,15 +63,15 @@ def of_trace(store: Store, trace_id: str) -> list[Score]:
     return [Score(*row) for row in rows]
 
 
-def clause(wanted: str | Mapping[str, Any]) -> tuple[str, list[Any]]:
-    """An SQL condition on the root span `s`: has the score, or has it with that label or value."""
+def clause(wanted: str | Mapping[str, Any], s: str = "s") -> tuple[str, list[Any]]:
+    """An SQL condition on the span of the name `s`: its trace has the score, or has it with that label or value."""
     if isinstance(wanted, str):
         name, _, given = wanted.partition("=")
         wanted = {name: given or None}
     parts: list[str] = []
     values: list[Any] = []
     for name, expected in wanted.items():
-        condition = "c.trace_id = s.trace_id AND c.valid AND c.name = ?"
+        condition = f"c.trace_id = {s}.trace_id AND c.valid AND c.name = ?"
         values.append(name)
         if expected is not None:
             number, label = value_and_label(expected)

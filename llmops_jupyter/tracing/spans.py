@@ -14,7 +14,7 @@ from typing import Any
 
 from llmops_jupyter.errors import PrivacyError, StoreError
 from llmops_jupyter.records import Message, Resources, Usage
-from llmops_jupyter.tracing import names, threads, values
+from llmops_jupyter.tracing import names, purposes, threads, values
 from llmops_jupyter.tracing.messages import clean, store_messages
 from llmops_jupyter.tracing.search import enqueue, index_known, texts_of_span
 from llmops_jupyter.tracing.tracer import Provenance, Tracer
@@ -171,6 +171,9 @@ class Span:
             self._parent, self.parent_id, self.trace_id = parent, parent.span_id, parent.trace_id
             self.stored = parent.stored
             self._input_hash = parent.kept_messages(self._messages)
+        made_for = purposes.current()
+        if made_for is not None:
+            self.attributes.setdefault(names.PURPOSE, made_for)
         replayed = bool(self.trace_id) and self.parent_id is None
         self.trace_id = self.trace_id or os.urandom(16).hex()
         self._start_ns, self._clock = time.time_ns(), time.perf_counter()

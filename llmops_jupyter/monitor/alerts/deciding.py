@@ -15,8 +15,9 @@ from llmops_jupyter.monitor.alerts.ledger import parse
 from llmops_jupyter.monitor.alerts.readings import Reading
 from llmops_jupyter.monitor.alerts.rules import Rule
 from llmops_jupyter.monitor.alerts.states import NO_DATA, S, Standing
-from llmops_jupyter.monitor.alerts.windows import NO_TEST, Clause, calls_of, nth_newest, roots_of
+from llmops_jupyter.monitor.alerts.windows import Clause, calls_of, nth_newest, roots_of
 from llmops_jupyter.store import Store
+from llmops_jupyter.tracing.purposes import traffic
 from llmops_jupyter.tracing.query import moment_of
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def is_new(
         return True
     if rule.window.seconds is not None:
         return now_ns - last >= rule.window.seconds * S
-    new = roots_of(filters) & NO_TEST & Clause("s.start_ns >= ?", (last,))
+    new = roots_of(filters) & traffic() & Clause("s.start_ns >= ?", (last,))
     row = store.row(f"SELECT count(*) FROM spans s WHERE {new.where}", new.parameters)
     return row is not None and row[0] >= (rule.window.traces or 1)
 

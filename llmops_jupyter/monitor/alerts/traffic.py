@@ -108,10 +108,8 @@ def collect(
     """
     made = Values(measure, bad_above=bad_above)
     clause, first = bounds(store, measure, window, filters, now_ns)
-    evaluated = _evaluated(store, first)
     for rows in _batches(store, measure, clause, first, pause):
-        kept = [row for row in rows if row["trace_id"] not in evaluated]
-        for row, value in zip(kept, _values(store, measure, kept), strict=True):
+        for row, value in zip(rows, _values(store, measure, rows), strict=True):
             if measure.name == "denied_rate" and value is None:
                 continue
             made.add(row, value)
@@ -144,19 +142,6 @@ def _batches(
             return
         after = rows[-1]["id"]
         pause()
-
-
-def _evaluated(store: Store, first: int) -> set[str]:
-    """Traces of evaluations that began since a span: they are made for a test, and are no traffic."""
-    row = store.row("SELECT start_ns FROM spans WHERE id >= ? ORDER BY id LIMIT 1", (first,))
-    if row is None:
-        return set()
-    from llmops_jupyter.tracing.records import iso
-
-    found = store.rows(
-        "SELECT trace_id FROM evaluation_outputs WHERE at >= ?", (iso(row["start_ns"]),)
-    )
-    return {r["trace_id"] for r in found}
 
 
 def _values(store: Store, measure: Measure, rows: Sequence[sqlite3.Row]) -> list[float | None]:

@@ -18,26 +18,19 @@ from llmops_jupyter.monitor.alerts.rules import FILTERS
 from llmops_jupyter.store import Store, aliases
 from llmops_jupyter.tracing import names, notebooks
 from llmops_jupyter.tracing.arrivals import came_ns
+from llmops_jupyter.tracing.purposes import traffic
+from llmops_jupyter.tracing.runs import OF_RUNS, RUN, inner, inside
 
 if TYPE_CHECKING:
     from llmops_jupyter.prompts import Prompts
 
 # Spans begin in the order of their ids, unless the clock goes back; so many before a moment are looked at too.
 SLACK = 1_000
-RUN, CALL = "invoke_workflow", "chat"
+CALL = "chat"
 OVER = "({s}.end_ns IS NOT NULL OR {s}.status = 'interrupted')"
-NO_TEST = "s.trace_id NOT IN (SELECT trace_id FROM evaluation_outputs)"
 NOTEBOOK = (
     "(SELECT r.notebook FROM spans r WHERE r.trace_id = s.trace_id AND r.parent_id IS NULL LIMIT 1)"
 )
-# Whether a run stands in another one that fits as well; only few spans have to be asked.
-INSIDE = (
-    "EXISTS (WITH RECURSIVE up(span) AS (SELECT s.parent_id UNION SELECT o.parent_id FROM up JOIN spans o "
-    "ON o.trace_id = s.trace_id AND o.span_id = up.span WHERE o.parent_id IS NOT NULL) "
-    "SELECT 1 FROM up JOIN spans a ON a.trace_id = s.trace_id AND a.span_id = up.span WHERE {fits})"
-)
-# What stands at the run of a prompt, and not at a function around it.
-OF_RUNS = ("prompt", "model", "session")
 # Of these the rows of a batch say nothing: their times are those of its queue.
 TIMES = (
     *("p50_latency_s", "p95_latency_s", "p50_first_token_s", "p95_first_token_s", "tokens_per_s"),
@@ -119,10 +112,14 @@ def traces_of(filters: Mapping[str, Any], *, walk: bool = False, runs: bool = Fa
         return Clause("s.parent_id IS NULL") & fitting(filters, s)
     fits, around = fitting(own, s), fitting(own, "a")
     roots = Clause("s.parent_id IS NULL") & fits
-    inside = INSIDE.format(fits=f"a.op = '{RUN}' AND {around.where}")
-    inner = Clause(f"s.parent_id IS NOT NULL AND s.op = '{RUN}'") & fits
-    inner = inner & Clause(f"NOT {inside}", around.parameters)
-    found = Clause(f"(({roots.where}) OR ({inner.where}))", (*roots.parameters, *inner.parameters))
+    within = (
+        Clause(inner())
+        & fits
+        & Clause(f"NOT {inside(around.where, traces=bool(own))}", around.parameters)
+    )
+    found = Clause(
+        f"(({roots.where}) OR ({within.where}))", (*roots.parameters, *within.parameters)
+    )
     return found & _of_notebook(filters)
 
 
@@ -168,12 +165,12 @@ def first_id(store: Store, since_ns: int) -> int:
 def bounds(
     store: Store, measure: Measure, window: Window, filters: Mapping[str, Any], now_ns: int
 ) -> tuple[Clause, int]:
-    """The spans of a window, and the id that it begins with.
+    """The spans of a window, and the id that it begins with. Evaluations and golden runs are no traffic.
 
     A window of so many traces is of the last ones that count; calls of models are those in them.
     """
     runs = measure.name in SPEEDS
-    over = Clause(OVER.format(s="s"))
+    over = Clause(OVER.format(s="s")) & traffic()
     if measure.name in TIMES:
         over = over & f"{names.MAP_ROWS_SQL} = 1"
     walked = calls_of(filters) if measure.of_calls else traces_of(filters, walk=True, runs=runs)
@@ -190,7 +187,7 @@ def bounds(
 def nth_newest(store: Store, counted: Clause, n: int) -> int:
     """The id of the n-th newest span that fits and is of no evaluation; 1 if there are fewer."""
     row = store.row(
-        f"SELECT s.id FROM spans s WHERE {counted.where} AND {NO_TEST} ORDER BY s.id DESC LIMIT 1 OFFSET ?",
+        f"SELECT s.id FROM spans s WHERE {counted.where} AND {traffic()} ORDER BY s.id DESC LIMIT 1 OFFSET ?",
         (*counted.parameters, n - 1),
     )
     return 1 if row is None else int(row[0])

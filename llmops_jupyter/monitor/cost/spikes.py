@@ -18,6 +18,7 @@ from llmops_jupyter.monitor.cost.costs import conditions
 from llmops_jupyter.monitor.cost.spikereport import Series, Spike, SpikeReport
 from llmops_jupyter.store import Store
 from llmops_jupyter.tracing import names
+from llmops_jupyter.tracing.purposes import traffic
 from llmops_jupyter.tracing.records import iso
 
 # The increase that is looked for in each.
@@ -85,7 +86,7 @@ def _check(per_thousand: Any, baseline: Any) -> None:
 
 
 def _read(store: Store, filters: Mapping[str, Any]) -> tuple[list[_Calls], int]:
-    """The newest calls of each version, and how many had no version."""
+    """The newest calls of each version, but for evaluations; and how many had no version."""
     import numpy as np
 
     where, parameters = conditions(filters)
@@ -94,7 +95,7 @@ def _read(store: Store, filters: Mapping[str, Any]) -> tuple[list[_Calls], int]:
         "s.start_ns, (s.end_ns - s.start_ns) / 1e9 AS seconds, coalesce(s.input_tokens, 0) AS asked, "
         "coalesce(s.cached_tokens, 0) AS cached, coalesce(s.output_tokens, 0) AS output, s.cost, "
         f"{names.MAP_ROWS_SQL} > 1 AS batched FROM spans s "
-        f"WHERE {where} AND s.status = 'ok' ORDER BY s.id DESC LIMIT {MOST_OF_ALL}",
+        f"WHERE {where} AND s.status = 'ok' AND {traffic()} ORDER BY s.id DESC LIMIT {MOST_OF_ALL}",
         parameters,
     )
     groups: dict[tuple[str, str, bool], list[Any]] = {}

@@ -100,11 +100,13 @@ def from_traces(
     limit: int | None = None,
     tell: Tell | None = None,
 ) -> tuple[Sample, int]:
-    """The traces that fit, and the place of the last one that was looked at.
+    """The traces that fit, or runs of prompts in them, and the place of the last one that was looked at.
+
+    What was made for an evaluation is no traffic, and is not among them.
 
     Args:
         traces: of the workspace.
-        filters: as for `Traces.newest`.
+        filters: as for `Traces.runs`.
         most: rows to keep.
         newest: only so many of the newest.
         after: only those behind this place.
@@ -114,7 +116,7 @@ def from_traces(
     keeper, place, latest, backwards = Keeper(most), after, 0, 0
     oldest_running = time.time_ns() - RUNNING_NS
     waits = False
-    for batch in traces.roots(after=after, newest=newest, **filters):
+    for batch in traces.runs(after=after, newest=newest, evaluations=False, **filters):
         if waits or (limit is not None and keeper.seen >= limit):
             break
         spans = []
@@ -151,13 +153,17 @@ def earlier_sessions(
         traces: of the workspace.
         sessions: to look up; each is one step in an index, whatever the number of traces.
         place: of the last trace that counts as earlier.
-        filters: as for `Traces.newest`.
+        filters: as for `Traces.runs`.
     """
-    where, parameters = traces.conditions(filters)
+    fits = traces.fitting(filters)
+    has = " OR ".join(
+        "EXISTS (SELECT 1 FROM spans s WHERE s.session = value AND s.session IS NOT NULL "
+        f"AND s.id <= ? AND {where})"
+        for where, _ in fits
+    )
     rows = traces.store.rows(
-        "SELECT value FROM json_each(?) WHERE EXISTS (SELECT 1 FROM spans s "
-        f"WHERE s.session = value AND s.session IS NOT NULL AND s.parent_id IS NULL AND s.id <= ? {where})",
-        (json.dumps(list(sessions)), place, *parameters),
+        f"SELECT value FROM json_each(?) WHERE {has}",
+        (json.dumps(list(sessions)), *(v for _, given in fits for v in (place, *given))),
     )
     return {str(row[0]) for row in rows}
 
@@ -175,8 +181,10 @@ def _rows(traces: Traces, spans: Sequence[sqlite3.Row]) -> Iterator[Row]:
             None if made is None else clean(made),
         )
         trace_id = str(span["trace_id"])
+        # What a run in a function has retrieved stands below it; of a whole trace the first is taken.
+        below = None if span["parent_id"] is None else str(span["span_id"])
         yield row_of_span(
-            span, span["status"], texts, scores.get(trace_id, {}), retrievals.get(trace_id)
+            span, span["status"], texts, scores.get(trace_id, {}), retrievals.get((trace_id, below))
         )
 
 
@@ -221,11 +229,11 @@ def _scores(traces: Traces, ids: Sequence[str]) -> dict[str, dict[str, float | s
     return found
 
 
-def _retrievals(traces: Traces, ids: Sequence[str]) -> dict[str, float]:
-    """The score of the passage that was found first, by trace."""
-    found: dict[str, float] = {}
+def _retrievals(traces: Traces, ids: Sequence[str]) -> dict[tuple[str, str | None], float]:
+    """The score of the passage that was found first, by trace, and by trace and the span that looked for it."""
+    found: dict[tuple[str, str | None], float] = {}
     rows = traces.store.rows(
-        "SELECT trace_id, attributes FROM spans WHERE op = 'retrieval' "
+        "SELECT trace_id, parent_id, attributes FROM spans WHERE op = 'retrieval' "
         f"AND trace_id IN ({_marks(ids)}) ORDER BY id",
         ids,
     )
@@ -235,7 +243,8 @@ def _retrievals(traces: Traces, ids: Sequence[str]) -> dict[str, float]:
             first = documents[0]
             score = first.get("cosine") if first.get("cosine") is not None else first.get("score")
             if isinstance(score, int | float):
-                found.setdefault(row["trace_id"], float(score))
+                found.setdefault((row["trace_id"], None), float(score))
+                found.setdefault((row["trace_id"], row["parent_id"]), float(score))
     return found
 
 
@@ -255,6 +264,7 @@ def sample_of(
     if seen > len(rows):
         said.append(f"{len(rows):,} of {seen:,} rows are kept: whole sessions, drawn by chance")
     missing = float("nan")
+    inner = tuple(row.span for row in rows)
     return Sample(
         ids=tuple(row.id for row in rows),
         sessions=tuple(row.session for row in rows),
@@ -271,6 +281,7 @@ def sample_of(
         from_traces=from_traces,
         seen=seen,
         notes=tuple(said),
+        spans=inner if any(inner) else (),
     )
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from llmops_jupyter.data.preparing.languages import guesser
 from llmops_jupyter.guard.refusing import refuses
 from llmops_jupyter.tracing import Traces, names, values
+from llmops_jupyter.tracing.runs import RUN
 
 # Characters of a text that are kept; lengths are of the whole.
 KEPT_TEXT = 2_000
@@ -29,7 +30,7 @@ BATCH = 500
 
 @dataclass
 class Row:
-    """One row before it goes into columns."""
+    """One row before it goes into columns; `span` is that of a run within the trace, '' for the whole one."""
 
     id: str
     session: str | None = None
@@ -38,6 +39,7 @@ class Row:
     categories: dict[str, str] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
     vector: Any = None
+    span: str = ""
 
 
 @lru_cache(maxsize=1)
@@ -84,7 +86,7 @@ def row_of_span(
     scores: Mapping[str, float | str],
     retrieval: float | None,
 ) -> Row:
-    """The features of a trace from its root span.
+    """The features of a trace from its root span, or of a run in it. Runs of one trace belong together as a session does.
 
     Args:
         span: the row of the store.
@@ -95,6 +97,8 @@ def row_of_span(
     """
     attributes = values.read(span["attributes"])
     row = Row(str(span["trace_id"]), span["session"], int(span["start_ns"]))
+    if span["parent_id"] is not None:
+        row.span, row.session = str(span["span_id"]), row.session or row.id
     row.categories["status"] = status
     if span["model"]:
         row.categories["model"] = str(span["model"])
@@ -160,18 +164,27 @@ def input_of(attributes: Mapping[str, Any], last_user: str | None) -> str | None
     return given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
 
 
-def variables_of(traces: Traces, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The values of the prompt's variables by trace, whole and with their names; traces without any are left out."""
-    found: dict[str, dict[str, Any]] = {}
-    for begin in range(0, len(ids), BATCH):
-        part = list(ids[begin : begin + BATCH])
+def variables_of(
+    traces: Traces, places: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], dict[str, Any]]:
+    """The values of the prompt's variables, whole and with their names; what has none is left out.
+
+    Args:
+        traces: of the workspace.
+        places: of each row its trace, and the run's span in it or '' for the whole trace.
+    """
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for begin in range(0, len(places), BATCH):
+        part = set(places[begin : begin + BATCH])
+        ids = list({trace for trace, _ in part})
         rows = traces.store.rows(
-            "SELECT trace_id, attributes FROM spans WHERE parent_id IS NULL "
-            f"AND trace_id IN ({','.join('?' * len(part))})",
-            part,
+            "SELECT trace_id, span_id, parent_id, attributes FROM spans "
+            f"WHERE trace_id IN ({','.join('?' * len(ids))}) AND (parent_id IS NULL OR op = '{RUN}')",
+            ids,
         )
         for row in rows:
-            variables = values.read(row["attributes"]).get(VARIABLES)
+            place = (str(row["trace_id"]), "" if row["parent_id"] is None else str(row["span_id"]))
+            variables = values.read(row["attributes"]).get(VARIABLES) if place in part else None
             if isinstance(variables, Mapping) and variables:
-                found[str(row["trace_id"])] = {str(k): v for k, v in variables.items()}
+                found[place] = {str(k): v for k, v in variables.items()}
     return found

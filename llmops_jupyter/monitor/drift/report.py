@@ -105,7 +105,7 @@ class Plugs:
     traces: Callable[[Sequence[str]], list[Any]]
     to_data: Callable[[str, Sequence[tuple[str, Mapping[str, Any]]], str], Dataset]
     save_suite: Callable[[str, str], Suite]
-    variables: Callable[[Sequence[str]], Mapping[str, Mapping[str, Any]]]
+    variables: Callable[[Sequence[tuple[str, str]]], Mapping[tuple[str, str], Mapping[str, Any]]]
     prompts: Callable[[], Prompts]
     data: Callable[[], Datasets]
 
@@ -215,7 +215,7 @@ class Report:
         places = self._standing_out(feature)[:limit]
         if not self.window.from_traces:
             return [{"id": self.window.ids[i], **self.window.row(i)} for i in places]
-        return self._plugs.traces([self.window.ids[i] for i in places])
+        return self._plugs.traces(list(dict.fromkeys(self.window.ids[i] for i in places)))
 
     def to_data(self, name: str, *, feature: str | None = None, limit: int = 200) -> Dataset:
         """Those rows as a data set: input, output, the prompt's variables, and the features of each.
@@ -238,10 +238,12 @@ class Report:
     ) -> list[tuple[str, dict[str, Any]]]:
         """The rows that stand out, as `to_data` writes them, with their ids; all rows where there is no limit."""
         places = self._standing_out(feature)[:limit]
-        ids = [self.window.ids[i] for i in places]
-        variables = self._plugs.variables(ids) if self.window.from_traces else {}
+        spans = self.window.spans
+        at = [(self.window.ids[i], spans[i] if spans else "") for i in places]
+        variables = self._plugs.variables(at) if self.window.from_traces else {}
         return [
-            (i, self._data_row(p, variables.get(i, {}))) for i, p in zip(ids, places, strict=True)
+            ("/".join(filter(None, one)), self._data_row(place, variables.get(one, {})))
+            for one, place in zip(at, places, strict=True)
         ]
 
     @property

@@ -57,6 +57,7 @@ class Sample:
         notes: what a reader should know.
         marks: by which rows are known when they are given again, None where they have no id of their own; the ids
             if left out. They are not kept with a baseline.
+        spans: for traces that were taken in by runs within them, the run's span; '' where it is the whole trace. Not kept either.
     """
 
     ids: tuple[str, ...]
@@ -70,6 +71,7 @@ class Sample:
     seen: int = 0
     notes: tuple[str, ...] = ()
     marks: tuple[str | None, ...] = ()
+    spans: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -103,6 +105,7 @@ class Sample:
             self,
             ids=tuple(self.ids[i] for i in chosen),
             marks=tuple(self.marks[i] for i in chosen) if self.marks else (),
+            spans=tuple(self.spans[i] for i in chosen) if self.spans else (),
             sessions=tuple(self.sessions[i] for i in chosen),
             times=self.times[chosen],
             numbers={name: values[chosen] for name, values in self.numbers.items()},

@@ -52,7 +52,7 @@ class Drift(Plugged):
                 embedding model, else one that is found in a package, else words.
             note: why there is a new version.
             progress: told how many rows were read or embedded.
-            filters: which traces, as for `traces.newest`.
+            filters: which traces, as for `traces.newest`; with prompt, model or session also runs of prompts in functions that are traced.
 
         Raises:
             DataError: there are fewer than 30 rows, or they cannot be read.
@@ -117,7 +117,7 @@ class Drift(Plugged):
             features: only these.
             calibrated: measure false alarms and power on the baseline, once for each size of window (some seconds).
             progress: told how many rows were read or embedded.
-            filters: which traces, as for `traces.newest`.
+            filters: which traces, as for `traces.newest`; with prompt, model or session also runs of prompts in functions that are traced.
 
         Raises:
             UnknownNameError: there is no such baseline or feature.
@@ -288,8 +288,10 @@ class Drift(Plugged):
         def save_suite(name: str, text: str) -> Suite:
             return self._evaluation().save_suite(name, text)
 
-        def variables(ids: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
-            return variables_of(self.traces, ids)
+        def variables(
+            places: Sequence[tuple[str, str]],
+        ) -> Mapping[tuple[str, str], Mapping[str, Any]]:
+            return variables_of(self.traces, places)
 
         return Plugs(
             self.traces.summaries, to_data, save_suite, variables, self._prompts, self._data

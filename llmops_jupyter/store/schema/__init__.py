@@ -18,6 +18,7 @@ from llmops_jupyter.store.schema import (
     otlp,
     redteam,
     registries,
+    runs,
     sizing,
     stages,
 )
@@ -55,4 +56,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     deploy.m028_deployments,
     otlp.m029_otlp,
     sizing.m030_load_runs,
+    runs.m031_inner_runs,
 )
