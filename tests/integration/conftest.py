@@ -1,15 +1,18 @@
-"""Fixtures: a runtime folder for workers, which leaves no process behind; engines of endpoints; a small model."""
+"""Fixtures: a runtime folder for workers, which leaves no process behind; engines of endpoints; a server of one; a small model."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 from processes import MARK, marked, wait_until
 from remote_calls import KEY
+from remote_processes import started, stop
 
 
 @pytest.fixture
@@ -67,3 +70,17 @@ def opened():
     yield make
     for engine in engines:
         engine.close()
+
+
+@pytest.fixture(scope="session")
+def python_server(model_path, tmp_path_factory):
+    """llama_cpp.server with the bundled model."""
+    for name in ("fastapi", "uvicorn", "sse_starlette", "starlette_context", "pydantic_settings"):
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f"llama_cpp.server needs {name}, which is not installed (extra test)")
+    command = [sys.executable, "-m", "llama_cpp.server", "--model", str(model_path)]
+    command += ["--model_alias", "smollm2", "--n_ctx", "1024", "--n_threads", "1"]
+    command += ["--logits_all", "True", "--interrupt_requests", "False", "--verbose", "False"]
+    url, process = started(command, tmp_path_factory.mktemp("server") / "log")
+    yield url
+    stop(process)

@@ -12,7 +12,7 @@ import llmops_jupyter as lo
 pytest.importorskip("ipykernel", reason="needs ipykernel (extra demo)")
 pytest.importorskip("pandas", reason="needs pandas (extra data)")
 
-from test_kernel import Kernel
+from kernels import Kernel
 
 pytestmark = [
     pytest.mark.model,

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from engine_fakes import FakeEngine, plug
+from engine_fakes import FakeEngine, plug, script
 from guard_fakes import ATTACK, KEY
 from guard_shop import POLICY, PROMPT, ask, decisions, lookup, shop_engine, spans
-from test_agent import script
 
 from llmops_jupyter.engine.protocol import Token
 from llmops_jupyter.errors import GuardError

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from engine_fakes import plug
+from engine_fakes import plug, script
 from guard_fakes import ATTACK, KEY
 from guard_shop import POLICY, ask, decisions, lookup
 from rag_fakes import PAGES, documents_of, workspace_with
-from test_agent import script
 
 from llmops_jupyter.guard.check import Finding
 from llmops_jupyter.prompts.screening import WITHHELD
