@@ -469,6 +469,5 @@ def test_a_policy_that_needs_an_embedding_model_says_so(ws, monkeypatch):
 
 def test_a_policy_is_a_value():
     assert isinstance(read_policy(TEXT)[0], Policy)
-    assert hash(read_policy(SCORED)[0].digest)
+    assert read_policy(SCORED)[0] == read_policy(SCORED)[0] != read_policy(TEXT)[0]
     assert issubclass(GuardError, LLMOpsError)
-    assert ATTACK

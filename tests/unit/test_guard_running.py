@@ -13,7 +13,6 @@ from llmops_jupyter.engine.cassette import Cassette
 from llmops_jupyter.engine.replay import RecordingEngine, ReplayEngine
 from llmops_jupyter.errors import OptionError, UnknownNameError
 from llmops_jupyter.guard.check import About
-from llmops_jupyter.guard.policy import MESSAGE
 from llmops_jupyter.records import Completion, Verdict
 
 
@@ -224,4 +223,3 @@ def test_the_summary_names_each_place_once():
     )
     assert Completion("").guarded() == ""
     assert About().place == "input"
-    assert MESSAGE
