@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.model,
     pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals"),
 ]
-ROWS = 200
+ROWS = 120
 CELL = (
     "%%prompt count --over df -o table --max-tokens 4 --temperature 0\n"
     "user: Which number follows {{ n }}?"
