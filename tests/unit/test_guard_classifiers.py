@@ -88,13 +88,11 @@ def test_scoring_loads_no_sklearn_and_importing_no_numpy():
     code = (
         "import sys, llmops_jupyter.guard.injection as i, llmops_jupyter.guard.toxicity as t;"
         "import llmops_jupyter.guard.refusing as r;"
-        "print('numpy' in sys.modules);"
+        "assert 'numpy' not in sys.modules;"
         "i.score('hello'); t.toxicity_scores(['hello']); r.refuses('hello');"
-        "print(sorted({'sklearn', 'scipy'} & set(sys.modules)))"
+        "assert not {'sklearn', 'scipy'} & set(sys.modules)"
     )
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, check=True, timeout=120, capture_output=True, text=True)
-    assert done.stdout.splitlines() == ["False", "[]"]
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 # Hashed n-grams
