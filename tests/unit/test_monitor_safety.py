@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 
 import numpy as np
@@ -103,14 +102,10 @@ def test_what_cannot_be_used_is_refused(ws):
         ws.monitor.safety(prompt="ask@production")
 
 
-def test_rates_that_do_not_change_are_seldom_called_changed(monkeypatch):
+def test_rates_that_do_not_change_are_seldom_called_changed(ws):
     """Ten checks of the same rate in both windows: over 200 reports, a change is claimed in at most 5 %."""
-    from llmops_jupyter.monitor.alerts import safety
     from llmops_jupyter.monitor.alerts.safety import _Counted, _rates
 
-    # The same counts come again and again; each is compared once.
-    compared = functools.cache(safety.separate_rates)
-    monkeypatch.setattr(safety, "separate_rates", lambda a, b: compared(tuple(a), tuple(b)))
     drawn = np.random.default_rng(2)
     claimed = 0
     for _ in range(200):
