@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed (extra demo)")
 
 
-from test_saving import KINDS, Engine, words
+from saving_engines import KINDS, Engine, words
 from tiny_models import WIDTH, noise, write_adapter
 
 from llmops_jupyter.engine import aside, saving, sizing

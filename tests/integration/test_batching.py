@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from llmops_jupyter.engine.llamacpp import LlamaCppEngine
 from llmops_jupyter.engine.protocol import Finished, Request, Token
 from llmops_jupyter.errors import LLMOpsError, ModelArchitectureError, OptionError
 from llmops_jupyter.records import Message, Sampling
@@ -169,17 +170,22 @@ def test_a_sampler_draws_the_same_from_the_same_logits_whatever_else_is_drawn(en
     assert [list(column) for column in zip(*drawn, strict=True)] == expected
 
 
-def test_texts_have_log_probabilities_for_all_their_tokens(engine):
-    sense, nonsense = "The cat sat on the mat and slept.", "Mat the slept cat on and the sat."
-    found = engine.logprobs([sense, nonsense, "word " * 1500])
-    assert found[0].mean() > found[1].mean()
-    assert [len(f) for f in found] == [
-        len(engine.tokens(t)) - 1 for t in (sense, nonsense, "word " * 1500)
-    ]
-    long = engine.logprobs(["one two three " * 1000])[0]
-    assert len(long) == len(engine.tokens("one two three " * 1000)) - 1
-    with pytest.raises(OptionError):
-        engine.logprobs(["x"])
+def test_texts_have_log_probabilities_for_all_their_tokens(model_path):
+    """Also one that is longer than a batch, and one that is longer than the context."""
+    texts = ["The cat sat on the mat and slept.", "Mat the slept cat on and the sat."]
+    texts += ["word " * 240, "one two three " * 150]
+    engine = LlamaCppEngine(
+        model_path, model_name="smollm2", model_digest="bundled", n_ctx=256, n_threads=1, n_batch=64
+    )
+    try:
+        found = engine.logprobs(texts)
+        assert found[0].mean() > found[1].mean()
+        assert [len(f) for f in found] == [len(engine.tokens(t)) - 1 for t in texts]
+        assert len(found[2]) < engine.context_length < len(found[3])
+        with pytest.raises(OptionError):
+            engine.logprobs(["x"])
+    finally:
+        engine.close()
 
 
 def test_only_a_reranker_ranks(engine):

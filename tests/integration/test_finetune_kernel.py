@@ -10,8 +10,8 @@ import pytest
 pytest.importorskip("ipykernel", reason="needs ipykernel (extra demo)")
 
 from finetunes import needs_trainer, wait_for_step
+from kernels import Kernel
 from processes import wait_until
-from test_kernel import Kernel
 
 import llmops_jupyter as lo
 from llmops_jupyter.finetune import job

@@ -12,13 +12,13 @@ import llmops_jupyter as lo
 pytest.importorskip("ipykernel", reason="needs ipykernel (extra demo)")
 pytest.importorskip("pandas", reason="needs pandas (extra data)")
 
-from test_kernel import Kernel
+from kernels import Kernel
 
 pytestmark = [
     pytest.mark.model,
     pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals"),
 ]
-ROWS = 200
+ROWS = 120
 CELL = (
     "%%prompt count --over df -o table --max-tokens 4 --temperature 0\n"
     "user: Which number follows {{ n }}?"

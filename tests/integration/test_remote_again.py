@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from remote_calls import ask, only, run
 from remote_fakes import Server, piece
-from test_remote_faults import ask, impatient, only, opened, run  # noqa: F401
 
 from llmops_jupyter.engine.protocol import Finished, Token
 from llmops_jupyter.engine.remote import calls
 from llmops_jupyter.errors import ContextLengthError, EngineError, SchemaError
+
+pytestmark = pytest.mark.usefixtures("impatient")
 
 
 def rows(count, **options):
@@ -27,7 +29,7 @@ async def told(out, *texts):
         await out.say(text)
 
 
-def test_a_row_of_a_batch_that_breaks_off_is_made_anew(opened):  # noqa: F811
+def test_a_row_of_a_batch_that_breaks_off_is_made_anew(opened):
     async def answer(asked, out):
         await told(out, "half, ")
         if asked.number < 3:
@@ -44,7 +46,7 @@ def test_a_row_of_a_batch_that_breaks_off_is_made_anew(opened):  # noqa: F811
     assert "".join(e.text for e in events if isinstance(e, Token)) == "half, "
 
 
-def test_an_answer_that_somebody_reads_is_not_made_anew(opened):  # noqa: F811
+def test_an_answer_that_somebody_reads_is_not_made_anew(opened):
     async def answer(asked, out):
         await told(out, "half, ")
         out.drop()
@@ -56,7 +58,7 @@ def test_an_answer_that_somebody_reads_is_not_made_anew(opened):  # noqa: F811
     assert "after 6 characters, which are kept" in str(end.error)
 
 
-def test_a_tool_call_that_breaks_off_is_made_anew(opened):  # noqa: F811
+def test_a_tool_call_that_breaks_off_is_made_anew(opened):
     call = {"index": 0, "id": "c", "function": {"name": "look", "arguments": '{"a": '}}
 
     async def answer(asked, out):
@@ -73,7 +75,7 @@ def test_a_tool_call_that_breaks_off_is_made_anew(opened):  # noqa: F811
     assert [(c.name, dict(c.arguments)) for c in end.tool_calls] == [("look", {"a": 1})]
 
 
-def test_an_answer_that_breaks_off_while_the_model_thinks_says_so(opened):  # noqa: F811
+def test_an_answer_that_breaks_off_while_the_model_thinks_says_so(opened):
     async def answer(asked, out):
         await out.head()
         await out.event(piece(reasoning_content="hm"))
@@ -85,7 +87,7 @@ def test_an_answer_that_breaks_off_while_the_model_thinks_says_so(opened):  # no
     assert "within the reasoning" in str(end.error)
 
 
-def test_a_limit_of_pace_lets_every_row_through_in_the_end(opened):  # noqa: F811
+def test_a_limit_of_pace_lets_every_row_through_in_the_end(opened):
     async def answer(asked, out):
         if asked.number % 4:
             await out.reply({"error": {"message": "too many"}}, 429)
@@ -97,7 +99,7 @@ def test_a_limit_of_pace_lets_every_row_through_in_the_end(opened):  # noqa: F81
     assert [found[str(n)].text for n in range(16)] == ["ok"] * 16
 
 
-def test_a_server_that_takes_nothing_more_is_given_up(opened, monkeypatch):  # noqa: F811
+def test_a_server_that_takes_nothing_more_is_given_up(opened, monkeypatch):
     monkeypatch.setattr(calls, "LONGEST_WAIT_S", 0.05)
 
     async def answer(asked, out):
@@ -110,7 +112,7 @@ def test_a_server_that_takes_nothing_more_is_given_up(opened, monkeypatch):  # n
     assert "--concurrency" in str(end.error)
 
 
-def test_a_server_that_takes_its_requests_in_turn_is_waited_for(opened):  # noqa: F811
+def test_a_server_that_takes_its_requests_in_turn_is_waited_for(opened):
     turn = asyncio.Lock()
 
     async def answer(asked, out):
@@ -125,7 +127,7 @@ def test_a_server_that_takes_its_requests_in_turn_is_waited_for(opened):  # noqa
     assert [found[str(n)].text for n in range(8)] == ["ok"] * 8
 
 
-def test_a_deadline_may_be_longer_than_what_is_usual(opened):  # noqa: F811
+def test_a_deadline_may_be_longer_than_what_is_usual(opened):
     async def answer(asked, out):
         await out.head()
         await asyncio.sleep(0.6)
@@ -138,7 +140,7 @@ def test_a_deadline_may_be_longer_than_what_is_usual(opened):  # noqa: F811
 
 
 @pytest.mark.parametrize("reason", ["abort", "error", "insufficient_system_resource"])
-def test_an_answer_that_the_server_gave_up_is_no_answer(opened, reason):  # noqa: F811
+def test_an_answer_that_the_server_gave_up_is_no_answer(opened, reason):
     async def answer(asked, out):
         await out.tell("half", reason=reason)
 
@@ -150,7 +152,7 @@ def test_an_answer_that_the_server_gave_up_is_no_answer(opened, reason):  # noqa
     assert f"({reason})" in str(end.error)
 
 
-def test_an_answer_that_a_filter_ended_is_noted(opened):  # noqa: F811
+def test_an_answer_that_a_filter_ended_is_noted(opened):
     async def answer(asked, out):
         await out.tell("half", reason="content_filter")
 
@@ -163,7 +165,7 @@ def test_an_answer_that_a_filter_ended_is_noted(opened):  # noqa: F811
     assert "filter" in str(unheld.error)
 
 
-def test_a_refusal_of_the_model_is_its_answer_and_noted(opened):  # noqa: F811
+def test_a_refusal_of_the_model_is_its_answer_and_noted(opened):
     async def answer(asked, out):
         await out.head()
         await out.event(piece(refusal="I would rather not."))
@@ -179,7 +181,7 @@ def test_a_refusal_of_the_model_is_its_answer_and_noted(opened):  # noqa: F811
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/json", "text/event-stream"])
 @pytest.mark.parametrize("begin", [b"", b"\xef\xbb\xbf", b": hello\n\n", b"\r\n"])
-def test_an_event_stream_is_known_by_how_it_begins(opened, kind, begin):  # noqa: F811
+def test_an_event_stream_is_known_by_how_it_begins(opened, kind, begin):
     async def answer(asked, out):
         await out.head(kind=kind)
         await out.raw(begin)
@@ -191,7 +193,7 @@ def test_an_event_stream_is_known_by_how_it_begins(opened, kind, begin):  # noqa
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/json", "text/event-stream"])
-def test_a_whole_answer_is_known_by_how_it_begins(opened, kind):  # noqa: F811
+def test_a_whole_answer_is_known_by_how_it_begins(opened, kind):
     async def answer(asked, out):
         choice = {"message": {"role": "assistant", "content": "whole"}, "finish_reason": "stop"}
         await out.reply({"choices": [choice]}, kind=kind)
@@ -200,7 +202,7 @@ def test_a_whole_answer_is_known_by_how_it_begins(opened, kind):  # noqa: F811
         assert only(opened(server)).text == "whole"
 
 
-def test_an_error_that_comes_as_a_good_answer_is_an_error(opened):  # noqa: F811
+def test_an_error_that_comes_as_a_good_answer_is_an_error(opened):
     async def answer(asked, out):
         error = {"message": "no GPU is left", "code": 503}
         await out.reply({"error": error})
@@ -214,7 +216,7 @@ def test_an_error_that_comes_as_a_good_answer_is_an_error(opened):  # noqa: F811
     assert "no GPU is left" in str(end.error)
 
 
-def test_an_error_within_an_answer_is_what_its_words_say(opened):  # noqa: F811
+def test_an_error_within_an_answer_is_what_its_words_say(opened):
     async def answer(asked, out):
         await out.head()
         error = {"message": "prompt is too long", "type": "invalid_request_error"}

@@ -11,10 +11,12 @@ import threading
 from contextlib import contextmanager
 
 import pytest
+from remote_calls import only
 from remote_fakes import Server, piece
-from test_remote_faults import impatient, only, opened  # noqa: F401
 
 from llmops_jupyter.errors import EngineError
+
+pytestmark = pytest.mark.usefixtures("impatient")
 
 
 @contextmanager
@@ -54,7 +56,7 @@ def own_certificate(tmp_path):
     return context
 
 
-def test_a_host_that_does_not_exist_is_told_at_once(opened, monkeypatch):  # noqa: F811
+def test_a_host_that_does_not_exist_is_told_at_once(opened, monkeypatch):
     def unknown(*_args, **_options):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -67,7 +69,7 @@ def test_a_host_that_does_not_exist_is_told_at_once(opened, monkeypatch):  # noq
     assert engine.status()["retries"] == 0
 
 
-def test_a_look_up_that_failed_for_the_moment_is_tried_again(opened, monkeypatch):  # noqa: F811
+def test_a_look_up_that_failed_for_the_moment_is_tried_again(opened, monkeypatch):
     def busy(*_args, **_options):
         raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
@@ -77,7 +79,7 @@ def test_a_look_up_that_failed_for_the_moment_is_tried_again(opened, monkeypatch
     assert "tried 2 times" in str(end.error)
 
 
-def test_a_server_without_tls_is_told(opened):  # noqa: F811
+def test_a_server_without_tls_is_told(opened):
     with web_server() as port:
         engine = opened(f"https://127.0.0.1:{port}/v1")
         end = only(engine)
@@ -87,7 +89,7 @@ def test_a_server_without_tls_is_told(opened):  # noqa: F811
     assert engine.status()["retries"] == 0
 
 
-def test_a_certificate_that_is_not_trusted_is_told(opened, own_certificate):  # noqa: F811
+def test_a_certificate_that_is_not_trusted_is_told(opened, own_certificate):
     with web_server(own_certificate) as port:
         end = only(opened(f"https://localhost:{port}/v1"))
     assert isinstance(end.error, EngineError)
@@ -96,7 +98,7 @@ def test_a_certificate_that_is_not_trusted_is_told(opened, own_certificate):  # 
 
 
 def test_certificates_that_a_variable_names_are_trusted(
-    opened,  # noqa: F811
+    opened,
     own_certificate,
     tmp_path,
     monkeypatch,
@@ -108,14 +110,14 @@ def test_certificates_that_a_variable_names_are_trusted(
     assert "answered 501" in str(end.error)
 
 
-def test_a_server_with_tls_that_is_asked_without_is_told(opened, own_certificate):  # noqa: F811
+def test_a_server_with_tls_that_is_asked_without_is_told(opened, own_certificate):
     with web_server(own_certificate) as port:
         end = only(opened(f"http://127.0.0.1:{port}/v1", tries=2))
     assert isinstance(end.error, EngineError)
     assert "broke the connection off" in str(end.error)
 
 
-def test_a_refusal_without_words_says_where_to_look(opened):  # noqa: F811
+def test_a_refusal_without_words_says_where_to_look(opened):
     async def answer(asked, out):
         await out.reply("<html>bad</html>", 400, kind="text/html")
 
@@ -124,7 +126,7 @@ def test_a_refusal_without_words_says_where_to_look(opened):  # noqa: F811
     assert "Check the address" in str(end.error)
 
 
-def test_a_server_that_was_met_is_waited_for_longer(opened):  # noqa: F811
+def test_a_server_that_was_met_is_waited_for_longer(opened):
     async def answer(asked, out):
         await out.tell("fine")
 
@@ -136,7 +138,7 @@ def test_a_server_that_was_met_is_waited_for_longer(opened):  # noqa: F811
 
 
 @pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\x85", "\x0b", "\x1c"])
-def test_line_ends_of_unicode_end_no_piece(opened, mark):  # noqa: F811
+def test_line_ends_of_unicode_end_no_piece(opened, mark):
     async def answer(asked, out):
         await out.head()
         text = f'{{"choices":[{{"index":0,"delta":{{"content":"a{mark}b"}}}}]}}'
@@ -165,7 +167,7 @@ def test_line_ends_of_unicode_end_no_piece(opened, mark):  # noqa: F811
     ],
     ids=repr,
 )
-def test_odd_pieces_between_good_ones_end_in_the_text_or_a_clear_error(opened, odd):  # noqa: F811
+def test_odd_pieces_between_good_ones_end_in_the_text_or_a_clear_error(opened, odd):
     async def answer(asked, out):
         await out.head()
         await out.say("one ")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -27,20 +25,6 @@ SCHEMA = {
     "required": ["city", "old"],
     "additionalProperties": False,
 }
-
-
-@pytest.fixture(scope="session")
-def python_server(model_path, tmp_path_factory):
-    """llama_cpp.server with the bundled model."""
-    for name in ("fastapi", "uvicorn", "sse_starlette", "starlette_context", "pydantic_settings"):
-        if importlib.util.find_spec(name) is None:
-            pytest.skip(f"llama_cpp.server needs {name}, which is not installed (extra test)")
-    command = [sys.executable, "-m", "llama_cpp.server", "--model", str(model_path)]
-    command += ["--model_alias", "smollm2", "--n_ctx", "1024", "--n_threads", "1"]
-    command += ["--logits_all", "True", "--interrupt_requests", "False", "--verbose", "False"]
-    url, process = started(command, tmp_path_factory.mktemp("server") / "log")
-    yield url
-    stop(process)
 
 
 @pytest.fixture(scope="session")

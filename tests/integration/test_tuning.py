@@ -19,6 +19,7 @@ from llmops_jupyter.engine import child, quantize, remembered, tuning
 from llmops_jupyter.engine.divergence import diverge
 from llmops_jupyter.engine.perplexity import bundled_text, compare, judge
 from llmops_jupyter.engine.speed import Setting, measure
+from llmops_jupyter.engine.tune import settings_to_try
 from llmops_jupyter.errors import (
     EngineError,
     LLMOpsError,
@@ -37,11 +38,17 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("copies")
 
 
+# A copy of one kind is the same whenever it is made, and reads the same text in the same way.
+judged_once = functools.cache(judge)
+
+
 @pytest.fixture(autouse=True)
 def copies(folder, monkeypatch):
-    """Copies lie in a folder of these tests, not in the user's cache."""
+    """Copies lie in a folder of these tests, not in the user's cache; each is judged once, and not at every setting."""
     monkeypatch.setattr(tuning, "copies_folder", lambda: folder)
     monkeypatch.setattr(tuning, "measure", functools.partial(measure, budget_s=0.1))
+    monkeypatch.setattr(tuning, "judge", judged_once)
+    monkeypatch.setattr(tuning, "settings_to_try", lambda *given: settings_to_try(*given)[:1])
     return folder
 
 

@@ -9,8 +9,10 @@ import subprocess
 import sys
 
 import pytest
+
+pytest.importorskip("ipykernel", reason="needs ipykernel (extra demo)")
+from kernels import LONG, Kernel
 from processes import running
-from test_kernel import LONG, Kernel
 
 import llmops_jupyter as lo
 from llmops_jupyter.engine.worker.client import WorkerEngine

@@ -10,40 +10,11 @@ import threading
 import time
 
 import pytest
-from engine_fakes import FakeEngine, plug
+from engine_fakes import Script, plug, script
 
 import llmops_jupyter as lo
-from llmops_jupyter.engine.protocol import Finished, Token
 from llmops_jupyter.errors import OptionError, ReplayError
-from llmops_jupyter.records import Message, Timing, ToolCall, Usage
-
-
-class Script(FakeEngine):
-    """Says what `say(messages)` gives for each request: a text, or (text, calls) with calls as (name, arguments)."""
-
-    context_length = 4000
-
-    def __init__(self, say):
-        super().__init__()
-        self.say = say
-
-    def generate(self, requests):
-        for request in requests:
-            self.requests.append(request)
-            said = self.say(request.messages)
-            text, calls = said if isinstance(said, tuple) else (said, [])
-            known = sum(len(m.tool_calls) for m in request.messages)
-            made = tuple(ToolCall(f"call{known + i}", *call) for i, call in enumerate(calls))
-            if text:
-                yield Token(request.id, text)
-            reason = "tool_calls" if made else "stop"
-            timing = Timing(0.1, 0.01, 10.0)
-            yield Finished(request.id, text, reason, Usage(3, 4), timing, 7, tool_calls=made)
-
-
-def script(*steps):
-    """The n-th step is said when the conversation has n - 1 answers of the assistant."""
-    return Script(lambda messages: steps[sum(m.role == "assistant" for m in messages)])
+from llmops_jupyter.records import Message, ToolCall, Usage
 
 
 def add(a: int, b: int) -> int:

@@ -10,9 +10,9 @@ from threading import Barrier
 from types import SimpleNamespace
 
 import pytest
+from adapter_files import kept, write_model
 from filelock import FileLock
 from lora_models import lora
-from test_finetune_blobs import kept, write_model
 
 import llmops_jupyter as lo
 from llmops_jupyter.cli import program

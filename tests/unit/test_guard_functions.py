@@ -5,47 +5,22 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
-import re
 import subprocess
 import sys
-from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
-import pydantic
 import pytest
-from engine_fakes import plug
-from guard_fakes import ATTACK, fitted  # noqa: F401 - a fixture
+from guard_decorated import same, with_policies
+from guard_fakes import ATTACK, KEY
 
 import llmops_jupyter as lo
 from llmops_jupyter.errors import GuardError, OptionError, UnknownNameError
 from llmops_jupyter.guard.decorate import NotGuardedWarning
-from llmops_jupyter.guard.functions import identity_of
-
-KEY = "AKIAABCDEFGHIJKLMNOP"
-POLICY = """
-message: "No."
-input:
-  - check: injection
-    action: deny
-  - check: secrets
-    action: modify
-output:
-  - check: secrets
-    action: modify
-  - check: words
-    banned: [forbidden]
-    action: deny
-"""
 
 
 @pytest.fixture
-def shop(ws, fitted):  # noqa: F811
-    ws.guard.add("shop", POLICY)
-    ws.guard.add("soft", POLICY.replace("modify", "warn").replace("deny", "warn"))
-    return ws
+def shop(ws, fitted):
+    return with_policies(ws)
 
 
 def test_texts_are_checked_on_the_way_in_and_out(shop):
@@ -60,7 +35,6 @@ def test_texts_are_checked_on_the_way_in_and_out(shop):
     assert answer(f"a {KEY}", 2, style=f"b {KEY}") == "a [SECRET] [SECRET]"
     assert got == [("a [SECRET]", 2, "b [SECRET]")]
     assert (answer.__name__, answer.__doc__) == ("answer", "Answers.")
-    assert [s.op for s in shop.traces.newest(1)[:0]] == []
     assert {s.name for s in shop.traces.newest(10)} == {"guard input shop@1", "guard output shop@1"}
 
 
@@ -250,138 +224,6 @@ def test_the_room_and_the_decorator_share_a_name():
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
-# Texts within other values
-
-
-def same(value):
-    return value
-
-
-@pytest.fixture
-def guarded(shop):
-    return lo.guard("shop")(same)
-
-
-class Pair(NamedTuple):
-    one: int
-    two: str
-
-
-@dataclass(frozen=True)
-class Note:
-    about: str
-    stars: int = 3
-
-
-class Said:
-    def __init__(self, text):
-        self.text = text
-
-
-class Reply(pydantic.BaseModel):
-    choices: list[dict]
-    id: str = "x"
-
-
-SHAPES = {
-    "list": lambda t: ["a", [t]],
-    "mapping": lambda t: {"m": {"n": t}},
-    "tuple": lambda t: (1, t),
-    "named tuple": lambda t: Pair(1, t),
-    "set": lambda t: {t},
-    "messages": lambda t: [{"role": "system", "content": "x"}, {"role": "user", "content": t}],
-    "parts of a message": lambda t: [{"role": "user", "content": [{"type": "text", "text": t}]}],
-    "message": lambda t: lo.Message("user", t),
-    "completion": lambda t: lo.Completion(t, logprobs=(1,)),
-    "record": Note,
-    "object with a text": Said,
-    "pydantic object": lambda t: Reply(choices=[{"message": {"content": t}}]),
-}
-each_shape = pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-
-
-def shown(value):
-    return repr(getattr(value, "__dict__", value))
-
-
-@each_shape
-def test_texts_are_found_within_arguments(shop, shape):
-    ran = []
-    guarded = lo.guard("shop")(ran.append)
-    for call in (guarded, lambda v: lo.guard("shop")(lambda *, x: ran.append(x))(x=v)):
-        ran.clear()
-        with pytest.raises(GuardError, match="denied the input"):
-            call(shape(ATTACK))
-        assert ran == []
-        before = shape(f"my {KEY}")
-        call(before)
-        assert KEY not in shown(ran[0])
-        assert "my [SECRET]" in shown(ran[0])
-        assert type(ran[0]) is type(before)
-        assert KEY in shown(before)
-
-
-@each_shape
-def test_texts_are_found_within_results(shop, shape):
-    @lo.guard("shop")
-    def give(text):
-        return shape(text.replace("-", ""))
-
-    hidden = "-".join(KEY)
-    assert KEY not in shown(give(f"my {hidden}"))
-    assert "my [SECRET]" in shown(give(f"my {hidden}"))
-    with pytest.raises(GuardError, match="denied the output"):
-        give("for-bidden")
-    assert lo.guard("shop", on_deny="message")(give.__wrapped__)("for-bidden") == "No."
-
-
-def test_a_changed_completion_tells_nothing_token_by_token(guarded):
-    done = guarded(lo.Completion(KEY, reasoning=KEY, logprobs=(1,), model=KEY))
-    assert (done.text, done.reasoning, done.logprobs, done.model) == (
-        "[SECRET]",
-        "[SECRET]",
-        (),
-        KEY,
-    )
-
-
-def test_values_without_a_change_are_the_same_objects(guarded):
-    loop = ["a"]
-    loop.append(loop)
-    for value in (None, 3, True, 2.5, ["a", {"b": ("c",)}], Note("a"), Said("a"), "", [], loop):
-        assert guarded(value) is value
-
-
-def test_what_cannot_be_looked_into_is_told_once(shop):
-    @lo.guard("shop")
-    def read(data):
-        return data
-
-    with pytest.warns(NotGuardedWarning) as told:
-        [read(value) for value in (b"x", object())]
-    assert [str(w.message).split(" was ")[0] for w in told] == [
-        "Nothing of the input of test_what_cannot_be_looked_into_is_told_once.<locals>.read",
-        "Nothing of the output of test_what_cannot_be_looked_into_is_told_once.<locals>.read",
-    ]
-
-    class Bot:
-        @lo.guard("shop")
-        def answer(self, n=1):
-            return "fine"
-
-    assert Bot().answer() == "fine"
-
-
-def test_an_object_that_cannot_be_changed_is_refused(shop):
-    class Fixed:
-        @property
-        def text(self):
-            return KEY
-
-    with pytest.raises(GuardError, match="a Fixed, which cannot be changed"):
-        lo.guard("shop")(same)(Fixed())
-
-
 def test_what_a_function_returns_for_later_is_checked_when_it_comes(shop):
     @lo.guard("shop")
     def generator(question):
@@ -489,140 +331,3 @@ def test_what_is_no_function_cannot_be_guarded(shop):
         @lo.guard
         def answer():
             pass
-
-
-def test_a_check_that_fails_on_a_guarded_call_warns(shop):
-    shop.guard.register("odd", lambda text: None)
-    shop.guard.add("odd", "input:\n  - check: odd\n    action: deny\n")
-    guarded = lo.guard("odd")(same)
-    with pytest.warns(NotGuardedWarning, match="it returned NoneType") as told:
-        assert guarded("a") == guarded("a") == "a"
-    assert len(told) == 1
-    shop.guard.add("odd", "input:\n  - check: odd\n    action: deny\n    on_error: deny\n")
-    with pytest.raises(GuardError, match="it returned NoneType"):
-        guarded("a")
-
-
-# Functions as checks
-
-
-@pytest.mark.parametrize(
-    ("said", "decision", "score"),
-    [
-        (np.bool_(True), "deny", None),
-        (np.bool_(False), "allow", None),
-        (np.float32(0.75), "deny", 0.75),
-        (np.array(0.25), "allow", 0.25),
-        (Fraction(3, 4), "deny", 0.75),
-        (1, "deny", 1.0),
-    ],
-)
-def test_a_check_may_say_a_number_of_any_kind(ws, said, decision, score):
-    ws.guard.register("mine", lambda text: said)
-    ws.guard.add("own", "input:\n  - check: mine\n    action: deny\n")
-    (verdict,) = ws.guard.check("a", "own").verdicts
-    assert (verdict.decision, verdict.score) == (decision, score)
-
-
-@pytest.mark.parametrize(("on_error", "allowed"), [("warn", True), ("deny", False)])
-def test_a_check_that_says_anything_else_has_failed(ws, on_error, allowed):
-    async def later(text):
-        return True
-
-    ws.guard.add("words", "input:\n  - check: words\n    banned: [x]\n")
-    for said, kind in (
-        (None, "NoneType"),
-        ("no", "str"),
-        (np.zeros(2), "numpy.ndarray"),
-        (3j, "complex"),
-    ):
-        ws.guard.register("mine", lambda text, said=said: said)
-        ws.guard.add("own", f"on_error: {on_error}\ninput:\n  - check: mine\n    action: deny\n")
-        report = ws.guard.check("a", "own")
-        assert report.allowed is allowed
-        assert report.verdicts[0].decision == on_error
-        assert f"it returned {kind};" in report.verdicts[0].reason
-    ws.guard.register("mine", lambda text: later(text + ""))
-    assert ws.guard.check("a", "own").allowed is allowed
-
-
-def test_a_check_answers_at_once(ws):
-    async def later(text):
-        return True
-
-    def pieces(text):
-        yield True
-
-    class Later:
-        async def find(self, text, about):
-            return None
-
-    class Made:
-        def __init__(self, text):
-            pass
-
-    for check, why in (
-        (later, "a coroutine function"),
-        (pieces, "a generator"),
-        (Later(), "a coroutine function"),
-        (3, "not int"),
-        (Made, "not the class Made"),
-    ):
-        with pytest.raises(OptionError, match=why):
-            ws.guard.register("mine", check)
-
-
-BANNED = {"a"}
-
-
-def test_functions_that_do_the_same_have_one_identity():
-    limit = 3
-
-    def one(text):
-        return len(re.findall(r"\w", text)) > limit or text in BANNED
-
-    def make(limit):
-        def one(text):
-            return len(re.findall(r"\w", text)) > limit or text in BANNED
-
-        return one
-
-    first = identity_of(make(3))
-    assert identity_of(make(3)) == first
-    assert identity_of(make(4)) != first
-    assert identity_of(one).startswith("only ") is False
-    BANNED.add("b")
-    try:
-        assert identity_of(make(3)) != first
-    finally:
-        BANNED.discard("b")
-    assert identity_of(lambda t: same(t) > 1) == identity_of(lambda t: same(t) > 1)
-    odd = object()
-    assert identity_of(lambda text: odd) != identity_of(lambda text: odd)
-    assert identity_of(Said("x")) != identity_of(Said("x"))
-
-
-def test_answers_made_under_another_check_of_a_name_are_not_taken_again(ws):
-    engine = plug(ws)
-    ws.prompts.save("p", "user: {{ q }}")
-    rows = [{"q": "hi", "expected": "echo hi"}]
-    ws.guard.register("mine", lambda text: text == "hi")
-    ws.guard.add("own", "input:\n  - check: mine\n    action: deny\n")
-    ws.evaluation.run("p:guard=own", rows, "exact")
-    assert len(engine.requests) == 0
-    ws.guard.register("mine", lambda text: text == "ho")
-    ws.evaluation.run("p:guard=own", rows, "exact")
-    assert len(engine.requests) == 1
-    ws.guard.register("mine", lambda text: text == "ho")
-    ws.evaluation.run("p:guard=own", rows, "exact")
-    assert len(engine.requests) == 1
-
-
-def test_the_weights_of_fitted_checks_belong_to_what_decides(ws, monkeypatch):
-    from llmops_jupyter.guard import classifier
-
-    ws.guard.add("fit", "input: [injection]\n")
-    key = ws.guard.pipeline("fit").key
-    assert ws.guard.pipeline("fit").key == key
-    monkeypatch.setattr(classifier, "digest_of", lambda name: f"other {name}")
-    assert ws.guard.pipeline("fit").key != key

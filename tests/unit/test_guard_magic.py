@@ -6,19 +6,18 @@ import json
 from pathlib import Path
 
 import pytest
-from guard_fakes import ATTACK, fitted  # noqa: F401 - a fixture
+from guard_fakes import ATTACK, KEY
 from shells import Notebook
 
 from llmops_jupyter.cli.program import run as llmops
 from llmops_jupyter.errors import GuardError, OptionError
 from llmops_jupyter.magics.completion import candidates
 
-KEY = "AKIAABCDEFGHIJKLMNOP"
 POLICY = "message: 'No.'\ninput:\n  - check: injection\n    action: deny\n  - check: secrets\noutput: [secrets]\n"
 
 
 @pytest.fixture
-def shell(ws, fitted):  # noqa: F811
+def shell(ws, fitted):
     notebook = Notebook(ws)
     yield notebook
     notebook.close()
@@ -134,7 +133,7 @@ def test_names_of_policies_are_completed(shell, file):
     assert "--guard" in candidates(session, "%%rag ask docs --")
 
 
-def test_the_command_line_does_the_same(ws, fitted, file, capsys):  # noqa: F811
+def test_the_command_line_does_the_same(ws, fitted, file, capsys):
     assert llmops(["guard", "add", "shop", str(file)]) == 0
     assert llmops(["guard", "check", "shop", ATTACK, "--json"]) == 3
     found = json.loads(capsys.readouterr().out.partition("\n")[2])
@@ -181,7 +180,7 @@ def test_options_may_stand_before_the_text_too(shell, ws, file, capsys):
     assert llmops(["guard", "check", "shop", "--place", "output", "fine"]) == 0
 
 
-def test_the_command_line_ends_with_what_was_decided(ws, fitted, file, capsys):  # noqa: F811
+def test_the_command_line_ends_with_what_was_decided(ws, fitted, file, capsys):
     ws.guard.add("shop", str(file))
     ws.guard.add("look", f"mode: observe\n{POLICY}")
     ws.guard.add("soft", "input:\n  - check: secrets\n    action: warn\n")

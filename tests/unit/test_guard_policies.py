@@ -7,7 +7,7 @@ import random
 
 import pytest
 from engine_fakes import plug
-from guard_fakes import ATTACK, fitted  # noqa: F401 - a fixture
+from guard_fakes import ATTACK
 
 import llmops_jupyter as lo
 from llmops_jupyter.errors import (
@@ -325,7 +325,7 @@ BENIGN = [" ".join(["word"] * n) for n in range(1, 41)]
 SCORED = "input:\n  - check: injection\n    action: deny\n  - check: secrets\n"
 
 
-def test_calibration_makes_a_version_with_thresholds(ws, fitted):  # noqa: F811
+def test_calibration_makes_a_version_with_thresholds(ws, fitted):
     ws.guard.add("support", SCORED)
     made = ws.guard.calibrate("support", BENIGN, 0.1)
     assert made.policy.ref == "support@2"
@@ -343,7 +343,7 @@ def test_calibration_makes_a_version_with_thresholds(ws, fitted):  # noqa: F811
     assert ws.guard.check(BENIGN[20], "support").decision == "allow"
 
 
-def test_calibration_reads_data_sets_traces_and_places(ws, fitted):  # noqa: F811
+def test_calibration_reads_data_sets_traces_and_places(ws, fitted):
     ws.guard.add(
         "support", SCORED.replace("deny", "deny\n    rate: 0.2") + "context: [injection]\n"
     )
@@ -362,7 +362,7 @@ def test_calibration_reads_data_sets_traces_and_places(ws, fitted):  # noqa: F81
     assert ws.guard.calibrate("support@1", {"since": "1h"}, 0.1).checks[0].n == 20
 
 
-def test_calibration_counts_each_text_once(ws, fitted):  # noqa: F811
+def test_calibration_counts_each_text_once(ws, fitted):
     ws.guard.add("support", SCORED)
     made = ws.guard.calibrate("support", [*BENIGN, *BENIGN[:7], "", "  "], 0.1)
     assert made.n == {"input": 40}
@@ -386,7 +386,7 @@ def test_calibration_counts_each_text_once(ws, fitted):  # noqa: F811
         ([str(n) for n in range(40)], []),
     ],
 )
-def test_calibration_doubts_texts_that_were_found_before(ws, fitted, texts, notes):  # noqa: F811
+def test_calibration_doubts_texts_that_were_found_before(ws, fitted, texts, notes):
     ws.guard.add("support", SCORED)
     made = ws.guard.calibrate("support", texts, 0.1)
     assert len(made.notes) == len(notes)
@@ -412,7 +412,7 @@ def test_calibration_doubts_thresholds_that_say_nothing(ws, low, high, note):
 
 def test_calibration_takes_of_traces_what_is_new_in_each_turn_and_as_it_was_said(
     ws,
-    fitted,  # noqa: F811
+    fitted,
 ):
     plug(ws)
     ws.guard.add("support", SCORED)
@@ -435,7 +435,7 @@ def test_calibration_takes_of_traces_what_is_new_in_each_turn_and_as_it_was_said
     )
 
 
-def test_calibration_refuses_what_cannot_be_used(ws, fitted):  # noqa: F811
+def test_calibration_refuses_what_cannot_be_used(ws, fitted):
     ws.guard.add("support", SCORED)
     with pytest.raises(GuardError, match=r"injection at input: A rate of 0.01 takes 99"):
         ws.guard.calibrate("support", BENIGN)
@@ -469,6 +469,5 @@ def test_a_policy_that_needs_an_embedding_model_says_so(ws, monkeypatch):
 
 def test_a_policy_is_a_value():
     assert isinstance(read_policy(TEXT)[0], Policy)
-    assert hash(read_policy(SCORED)[0].digest)
+    assert read_policy(SCORED)[0] == read_policy(SCORED)[0] != read_policy(TEXT)[0]
     assert issubclass(GuardError, LLMOpsError)
-    assert ATTACK

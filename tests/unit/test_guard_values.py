@@ -6,12 +6,12 @@ import json
 
 import pytest
 from engine_fakes import plug
+from guard_fakes import KEY
 
 from llmops_jupyter.engine.cassette import Cassette
 from llmops_jupyter.engine.replay import RecordingEngine
 from llmops_jupyter.prompts.stretches import TAKEN_OUT
 
-KEY = "AKIAABCDEFGHIJKLMNOP"
 POLICY = """
 message: "No."
 input:

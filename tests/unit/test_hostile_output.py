@@ -17,9 +17,9 @@ import pytest
 from annotators import ROWS, judge
 from engine_fakes import FakeEngine, plug
 from hostile_values import HOSTILE, KEPT, OBEYED, Builder, classes, live_in, modules, sources
+from markdown_renderers import assert_inert
 from playground_fakes import until
 from rag_fakes import WordEngine
-from test_markdown import check_inert
 
 from llmops_jupyter import errors, render
 from llmops_jupyter.cli import output
@@ -257,7 +257,7 @@ def check(data):
         assert OBEYED.findall(data["text/plain"]) == []
     if "text/markdown" in data:
         assert OBEYED.findall(data["text/markdown"]) == []
-        check_inert(data["text/markdown"])
+        assert_inert(data["text/markdown"])
     # A message to the notebook; a trace from the store has no halves of characters that one could not hold.
     sent = {kind: made for kind, made in data.items() if kind != render.trace.TRACE_MIME}
     assert json.dumps(sent, ensure_ascii=False).encode()
@@ -396,7 +396,7 @@ def test_every_function_that_renders_is_attacked(builder):
         else:
             assert OBEYED.findall(made) == []
         if kind == "markdown":
-            check_inert(made)
+            assert_inert(made)
 
 
 def test_pages_are_escaped_and_made_in_one_place():
@@ -410,7 +410,7 @@ def test_pages_are_escaped_and_made_in_one_place():
 
 def test_a_gate_s_reports_hold_nothing_live(builder):
     report = builder.make(GateReport)
-    check_inert(markdown(report))
+    assert_inert(markdown(report))
     assert "\x1b" not in junit(report)
     assert "<script" not in junit(report)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 
 from llmops_jupyter.engine.schemabounds import DEEPEST, MOST_TIMES, check_bounds
@@ -46,4 +48,6 @@ def test_a_schema_that_is_too_large_is_refused_and_says_in_what(schema, what):
     ],
 )
 def test_what_people_write_is_let_be(schema):
+    before = copy.deepcopy(schema)
     check_bounds(schema)
+    assert schema == before

@@ -5,6 +5,7 @@ The simulations are small; `benchmarks` has those of 10,000 draws.
 
 from __future__ import annotations
 
+import gc
 import math
 
 import numpy as np
@@ -129,6 +130,20 @@ def test_corrections_are_those_of_holm_and_of_benjamini_and_hochberg():
     assert adjusted(given_, "benjamini-hochberg") == pytest.approx([0.04, 0.16 / 3, 0.16 / 3, 0.2])
     assert adjusted([0.5]) == [0.5]
     assert adjusted([]) == []
+    assert adjusted(given_, "none") == given_
+
+
+@pytest.mark.parametrize(("method", "theirs"), [("holm", "holm"), ("benjamini-hochberg", "fdr_bh")])
+def test_corrections_are_those_of_statsmodels_and_sweep_no_memory(monkeypatch, method, theirs):
+    from statsmodels.stats.multitest import multipletests
+
+    swept = []
+    monkeypatch.setattr(gc, "collect", lambda *_: swept.append(1))
+    draws = [rng(n).random(n + 1).round(2).tolist() for n in range(40)]  # with ties
+    expected = [multipletests(drawn, method=theirs)[1].tolist() for drawn in draws]
+    swept.clear()
+    assert [adjusted(drawn, method) for drawn in draws] == expected
+    assert swept == []
 
 
 def test_planning_and_what_can_be_detected_are_inverse():
