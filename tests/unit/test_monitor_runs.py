@@ -134,7 +134,9 @@ def test_the_retrieval_of_a_run_is_its_own(ws):
     for _ in range(30):
         with ws.tracer.span("ask", op="invoke_workflow", prompt_name="ask"):
             pass
-    scores = ws.monitor.baseline("b", prompt="ask", embedder="none").sample.numbers["retrieval score"]
+    scores = ws.monitor.baseline("b", prompt="ask", embedder="none").sample.numbers[
+        "retrieval score"
+    ]
     assert list(scores[:2]) == [0.25, 0.75]
 
 
