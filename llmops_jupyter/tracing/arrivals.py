@@ -23,7 +23,9 @@ def came_ns(s: str) -> str:
 
 def source_of(s: str) -> str:
     """Where a span came from: 'here', or the service that it was imported from; 'imported' where that had no name."""
-    return f"(CASE WHEN {imported(s)} THEN coalesce({_service(s)}, '{ELSEWHERE}') ELSE '{HERE}' END)"
+    return (
+        f"(CASE WHEN {imported(s)} THEN coalesce({_service(s)}, '{ELSEWHERE}') ELSE '{HERE}' END)"
+    )
 
 
 def condition(s: str, source: str) -> tuple[str, list[Any]]:

@@ -13,10 +13,12 @@ from llmops_jupyter.records import Usage
 @pytest.fixture
 def traffic(ws):
     """Forty runs of a prompt that went well here, and thirty calls of a service that failed."""
+    ws.prompts.save("support", "user: {{ q }}")
+    version = {"prompt_name": "support", "prompt_version": 1}
     for _ in range(40):
         with (
-            ws.tracer.span("run", op="invoke_workflow", prompt_name="support", prompt_version=1),
-            ws.tracer.span("chat m", op="chat", model="m") as call,
+            ws.tracer.span("run", op="invoke_workflow", **version),
+            ws.tracer.span("chat m", op="chat", model="m", **version) as call,
         ):
             call.usage(Usage(10, 5))
     failed = [

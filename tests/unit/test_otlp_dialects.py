@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import json
 
-from otlp_records import CHILD, CONVERSATION, GENAI, GRANDCHILD, NOW, ROOT, TRACE, one, request, span
+from otlp_records import (
+    CHILD,
+    CONVERSATION,
+    GENAI,
+    GRANDCHILD,
+    NOW,
+    ROOT,
+    TRACE,
+    one,
+    request,
+    span,
+)
 
 from llmops_jupyter.records import Message, ToolCall, Usage
 

@@ -8,7 +8,6 @@ import json
 import pytest
 
 pytest.importorskip("starlette", reason="needs starlette (extra serve)")
-httpx = pytest.importorskip("httpx")
 
 from starlette.requests import Request
 
@@ -41,8 +40,9 @@ class Answer:
         piece = next(self.pieces, None)
         if piece is None:
             raise StopAsyncIteration
-        if piece is asyncio.Event:
-            await piece().wait()
+        if isinstance(piece, asyncio.Event):  # it is asked, and nothing comes
+            piece.set()
+            await asyncio.Event().wait()
         if isinstance(piece, Exception):
             raise piece
         return piece
@@ -152,10 +152,10 @@ async def test_a_body_that_is_too_large_is_asked_of_nobody():
 
 
 async def test_whoever_leaves_is_not_answered_any_more():
-    replicas = Replicas([WHOLE, asyncio.Event])
+    waits = asyncio.Event()
+    replicas = Replicas([WHOLE, waits])
     task = asyncio.create_task(send(replicas))
-    while not replicas.asked:
-        await asyncio.sleep(0)
+    await waits.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

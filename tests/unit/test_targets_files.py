@@ -40,6 +40,7 @@ def test_arguments_are_read_as_a_shell_reads_them():
         ("--dtype 'half", "cannot be read"),
         ("--lora-modules a=b", "written by the export itself"),
         ("--api-key sk-123", "is a secret"),
+        ("--enable-auto-tool-choice", "goes only with --tool-call-parser"),
     ],
 )
 def test_an_argument_that_vllm_would_refuse_is_refused_before_anything_is_written(text, said):
