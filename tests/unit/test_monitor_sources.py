@@ -21,8 +21,9 @@ def traffic(ws):
             ws.tracer.span("chat m", op="chat", model="m", **version) as call,
         ):
             call.usage(Usage(10, 5))
+    theirs = {**GENAI, "gen_ai.prompt.name": "support", "gen_ai.prompt.version": 1}
     failed = [
-        span(span_id=f"{n:016x}", traceId=f"{n:032x}", attributes=GENAI, status={"code": 2})
+        span(span_id=f"{n:016x}", traceId=f"{n:032x}", attributes=theirs, status={"code": 2})
         for n in range(1, 31)
     ]
     assert ws.traces.import_(request(*failed)).traces == 30
@@ -46,6 +47,7 @@ def test_costs_by_source_name_each_service(ws, traffic):
         ({}, "alert", 70),
         ({"source": "here"}, "ok", 40),
         ({"source": "shop"}, "alert", 30),
+        ({"prompt": "support"}, "alert", 70),
         ({"source": "here", "prompt": "support"}, "ok", 40),
         ({"source": "imported", "model": "gpt-4o"}, "alert", 30),
     ],
