@@ -18,8 +18,8 @@ NO_RULES = (
     "--alert 0.1"
 )
 OF_RULES = (
-    *("metric", "window", "prompt", "model", "notebook", "session", "warn", "alert", "direction"),
-    *("at_least", "level", "renotify", "severity"),
+    *("metric", "window", "prompt", "model", "notebook", "session", "source", "warn", "alert"),
+    *("direction", "at_least", "level", "renotify", "severity"),
 )
 LIMIT = 20
 

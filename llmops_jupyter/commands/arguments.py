@@ -112,6 +112,12 @@ EXPECTED = Option(
     ("--expected",), "column of expected answers; left out: expected", "text", "COLUMN"
 )
 FRESH = Option(("--fresh",), "compute answers anew that were recorded before", "flag")
+SOURCE = Option(
+    ("--source",),
+    "only those made here, those imported, or those imported from this service",
+    "text",
+    "here|imported|SERVICE",
+)
 TRACE_FILTERS = (
     Option(("--prompt",), "only this prompt or version", "text", "NAME[@V]", "prompt"),
     Option(("--model",), "only this model", "text", "NAME", "model"),
@@ -126,12 +132,7 @@ TRACE_FILTERS = (
     Option(("--since",), "only newer ones: an age such as 24h or 7d, or a date", "text", "WHEN"),
     Option(("--until",), "only older ones", "text", "WHEN"),
     Option(("--score",), "only with this score, such as thumb=down", "text", "NAME[=VALUE]"),
-    Option(
-        ("--source",),
-        "only those made here, those imported, or those imported from this service",
-        "text",
-        "here|imported|SERVICE",
-    ),
+    SOURCE,
 )
 
 REF = Argument("ref", "NAME, NAME@VERSION or NAME@ALIAS", complete="prompt")

@@ -8,7 +8,7 @@ from typing import Any
 from llmops_jupyter.commands.view import Advice, Context, Result, Rows, minute, table, told
 from llmops_jupyter.errors import OptionError
 
-FILTERS = ("prompt", "model", "session", "notebook", "since", "until")
+FILTERS = ("prompt", "model", "session", "notebook", "source", "since", "until")
 # What says of which rows a baseline is made, and how.
 OF_ROWS = (*FILTERS, "data", "limit", "embedder")
 NO_BASELINES = "There are no baselines yet. Make one: %monitor baseline NAME --since 30d"

@@ -51,7 +51,7 @@ def send_(context: Context, values: Mapping[str, Any]) -> Result:
         if not action:
             _follow(context, endpoint, given, tell)
         sent = traces.send(endpoint, progress=lambda n: tell(f"{n:,} spans"), **given)
-    code = WAITING if sent.waiting else REFUSED if sent.refused else 0
+    code = WAITING if sent.waiting else REFUSED if sent.refused or sent.dropped else 0
     return Result({**sent.as_dict(), "exit": code}, (Advice(sent.sentence()),))
 
 

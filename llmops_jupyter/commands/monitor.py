@@ -55,7 +55,7 @@ def status_(context: Context, values: Mapping[str, Any]) -> Result:
 
 
 def safety_(context: Context, values: Mapping[str, Any]) -> Result:
-    filters = {k: values[k] for k in FILTERS[:4] if values[k] is not None}
+    filters = {k: values[k] for k in FILTERS[:5] if values[k] is not None}
     examples = 5 if values["examples"] is None else values["examples"]
     report = context.workspace.monitor.safety(
         values["window"] or "24h", examples=examples, **filters

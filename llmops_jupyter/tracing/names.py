@@ -24,6 +24,8 @@ COLUMN_NAMES: dict[str, str] = {
     "busy_s": "llmops.busy",
     "cpu_s": "llmops.cpu",
     "peak_bytes": "llmops.memory.peak",
+    "shared": "llmops.shared",
+    "energy_source": "llmops.energy.source",
     "notebook": "llmops.notebook.path",
     "cell_id": "llmops.notebook.cell_id",
     "execution_count": "llmops.notebook.execution_count",

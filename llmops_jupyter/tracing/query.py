@@ -12,8 +12,7 @@ from typing import Any
 
 from llmops_jupyter.errors import OptionError, UnknownNameError
 from llmops_jupyter.store import Store
-from llmops_jupyter.tracing import notebooks, paging, process, retention, scores, search
-from llmops_jupyter.tracing.arrivals import imported
+from llmops_jupyter.tracing import arrivals, notebooks, paging, process, retention, scores, search
 from llmops_jupyter.tracing.exchange import Exchange
 from llmops_jupyter.tracing.messages import clean
 from llmops_jupyter.tracing.purposes import traffic
@@ -121,8 +120,8 @@ class Traces(Exchange):
         """The newest traces first.
 
         Filters: prompt ("name" or "name@2"), model, session, status, since, until, name, notebook,
-        notebook_part (any part of its path), source ('here', 'imported', or the service that imported ones came from), and score (a name, or a mapping of
-        name to label or value).
+        notebook_part (any part of its path), source ('here', 'imported', or the service that imported ones came from), and
+        score (a name, or a mapping of name to label or value).
         """
         where, parameters = self._where(filters)
         sql = f"{SUMMARY} WHERE s.parent_id IS NULL {where} ORDER BY s.id DESC LIMIT ?"
@@ -356,7 +355,7 @@ class Traces(Exchange):
                 where.append(clause)
                 parameters += more
             elif key == "source":
-                clause, more = _source(str(value), s)
+                clause, more = arrivals.condition(s, str(value))
                 where.append(clause)
                 parameters += more
             else:
@@ -383,12 +382,3 @@ class Traces(Exchange):
     def _summaries(self, rows: list[sqlite3.Row]) -> list[TraceSummary]:
         dead = self._dead_processes(rows)
         return [summary_of(row, dead) for row in rows]
-
-
-def _source(value: str, s: str) -> tuple[str, list[Any]]:
-    """A condition on where a root span of the name `s` came from."""
-    elsewhere = imported(s)
-    if value in ("here", "imported"):
-        return (elsewhere if value == "imported" else f"NOT {elsewhere}"), []
-    service = f"""json_extract({s}.attributes, '$."llmops.import.service"') = ?"""
-    return f"({elsewhere} AND {service})", [value]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import http.server
 import threading
+import time
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
@@ -96,3 +97,21 @@ def partly(rejected, message):
 def attributes(span):
     """Attributes of a span of protobuf as Python values."""
     return {a.key: getattr(a.value, a.value.WhichOneof("value")) for a in span.attributes}
+
+
+def work(ws, *names):
+    """A trace for each name; their span ids."""
+    ids = []
+    for name in names:
+        with ws.tracer.span(name) as span:
+            span.output(f"the answer of {name}")
+        ids.append(span.span_id)
+    return ids
+
+
+def until(check, seconds=20.0):
+    """Wait until it is so; a failure if it does not come to that."""
+    end = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < end
+        time.sleep(0.01)

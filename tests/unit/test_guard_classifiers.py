@@ -92,7 +92,7 @@ def test_scoring_loads_no_sklearn_and_importing_no_numpy():
         "i.score('hello'); t.toxicity_scores(['hello']); r.refuses('hello');"
         "assert not {'sklearn', 'scipy'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 # Hashed n-grams

@@ -111,6 +111,7 @@ def test_it_looks_again_and_again(ws, rule):
     watcher = ws.monitor.watch("1s")
     until(lambda: len(ws.monitor.alerts.looks("errors")) >= 3)
     watcher.stop()
+    assert len(ws.monitor.alerts.looks("errors")) >= 3
 
 
 def test_a_second_workspace_stands_by_and_takes_over(ws, rule):
@@ -157,6 +158,7 @@ def test_it_survives_what_a_look_raises(ws, rule, monkeypatch):
     until(lambda: ws.monitor.alerts.looks("errors"))
     until(lambda: not watcher.status().error)
     watcher.stop()
+    assert len(calls) >= 2
 
 
 def test_the_kernel_is_free_while_it_looks(ws, rule, monkeypatch):
@@ -220,6 +222,7 @@ def test_without_rules_it_waits_for_some(ws):
     ws.monitor.alerts.add(name="errors", metric="error_rate", alert=0.1)
     until(lambda: ws.monitor.alerts.board().entries[0].standing.state == "ok")
     watcher.stop()
+    assert watcher.status().error == ""
 
 
 def test_what_cannot_be_used_is_refused(ws):

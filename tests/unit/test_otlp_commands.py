@@ -8,7 +8,7 @@ import threading
 from types import SimpleNamespace
 
 import pytest
-from otlp_fakes import Collector
+from otlp_fakes import partly, work
 from shells import Notebook
 
 from llmops_jupyter.cli.program import run as llmops
@@ -23,25 +23,6 @@ def notebook(ws):
     made = Notebook(ws)
     yield made
     made.close()
-
-
-@pytest.fixture
-def collector():
-    made = []
-
-    def start(*answers):
-        made.append(Collector(*answers))
-        return made[-1]
-
-    yield start
-    for one in made:
-        one.close()
-
-
-def work(ws, *names):
-    for name in names:
-        with ws.tracer.span(name):
-            pass
 
 
 def nobody():
@@ -175,6 +156,8 @@ def test_a_terminal_ends_with_a_code_for_cron(ws, collector, capsys, monkeypatch
     server.answers = [401]
     assert llmops(["traces", "send", server.url, "--once", *store]) == 1
     assert "SendError" in capsys.readouterr().err
+    server.answers = [(200, {}, partly(1, "too old"))]
+    assert llmops(["traces", "send", server.url, "--once", *store]) == 2
     assert llmops(["traces", "send", "--status", *store]) == 0
     assert "it answered 400" in capsys.readouterr().out
     assert llmops(["traces", "send", server.url, "--background", *store]) == 1

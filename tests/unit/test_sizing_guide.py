@@ -89,6 +89,13 @@ def test_the_rates_of_a_server_that_batches_are_found_again():
         assert simulated == pytest.approx(seen, rel=0.1)
 
 
+def test_rates_between_those_that_were_measured_bend_as_steps_do():
+    # A step that takes 20 ms and 5 more for each row, seen with few clients only.
+    steps = Service(tuple(n / (0.02 + 0.005 * n) for n in range(1, 17)))
+    capacity = capacity_of(measured(steps, 0.0, clients=(1, 4, 16)))
+    assert capacity.service.rates == pytest.approx(steps.rates, rel=0.06)
+
+
 def test_reading_beside_the_rows_is_told_from_reading_that_stops_them():
     assert capacity_of(measured(BATCHING, 0.0)).alone <= 0.25
 

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 import yaml
 
-from llmops_jupyter.deploy.targets import containers
+from llmops_jupyter.deploy.targets import containers, rayserve
 from llmops_jupyter.deploy.targets.arguments import ARGUMENTS, read_arguments, words_of
 from llmops_jupyter.deploy.targets.asgi import Asked, Begun, answers
 from llmops_jupyter.deploy.targets.cluster import connect
@@ -40,6 +40,7 @@ def test_arguments_are_read_as_a_shell_reads_them():
         ("--dtype 'half", "cannot be read"),
         ("--lora-modules a=b", "written by the export itself"),
         ("--api-key sk-123", "is a secret"),
+        ("--enable-auto-tool-choice", "goes only with --tool-call-parser"),
     ],
 )
 def test_an_argument_that_vllm_would_refuse_is_refused_before_anything_is_written(text, said):
@@ -70,7 +71,10 @@ def test_the_compose_file_is_one_by_the_published_schema():
     schemas = pytest.importorskip("check_jsonschema", reason="carries compose's schema")
     path = resources.files(schemas) / "builtin_schemas" / "vendor" / "compose-spec.json"
     value = yaml.safe_load(yaml.safe_dump(containers.compose("support", WORDS)))
-    jsonschema.validate(value, json.loads(path.read_text("utf-8")))
+    schema = json.loads(path.read_text("utf-8"))
+    validator = jsonschema.validators.validator_for(schema)(schema)
+    assert list(validator.iter_errors(value)) == []
+    assert list(validator.iter_errors({"services": {"vllm": {"port": 1}}}))
 
 
 def test_the_compose_file_mounts_the_model_to_be_read_and_listens_on_this_machine_only():
@@ -100,7 +104,9 @@ def test_replicas_are_fixed_or_follow_the_load():
     assert fixed.replicas()["ray_actor_options"]["num_cpus"] == 2
     moving = Scaling.read({"bundle": "/b", "max_replicas": 6})
     assert moving.replicas()["autoscaling_config"]["max_replicas"] == 6
-    for made in (fixed, moving):
+    slow = Scaling.read({"bundle": "/b", "downscale_delay_s": 60})
+    assert slow.replicas()["autoscaling_config"]["downscale_delay_s"] == 60
+    for made in (fixed, moving, slow):
         assert Scaling.read(made.args()) == made
         json.dumps(made.args())
 
@@ -113,6 +119,7 @@ def test_replicas_are_fixed_or_follow_the_load():
         ({"bundle": "/b", "replicas": 0}, "from 1"),
         ({"bundle": "/b", "replicas": True}, "whole number"),
         ({"bundle": "/b", "replicas": 2, "max_replicas": 3}, "leave out replicas"),
+        ({"bundle": "/b", "replicas": 2, "upscale_delay_s": 3}, "leave out replicas"),
         ({"bundle": "/b", "min_replicas": 5, "max_replicas": 3}, "is more than max_replicas"),
         ({"bundle": "/b", "cpus": float("nan")}, "cpus is a number"),
         ({"bundle": "/b", "keys": 3}, "keys is a path"),
@@ -208,6 +215,19 @@ def test_a_deployment_that_is_served_is_a_model(ws):
 def test_a_target_that_there_is_not_is_refused(ws):
     with pytest.raises(OptionError, match="Did you mean 'vllm'"):
         ws.deploy.export("support", "vlm", "out")
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000/v1"),
+        ("::1", "http://[::1]:8000/v1"),
+        ("0.0.0.0", "http://127.0.0.1:8000/v1"),
+        ("head", "http://head:8000/v1"),
+    ],
+)
+def test_a_service_has_an_address_that_can_be_asked(host, url):
+    assert rayserve.address_of(host, 8000) == url
 
 
 def test_a_cluster_that_is_not_there_is_told_at_once():

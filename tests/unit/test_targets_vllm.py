@@ -58,6 +58,7 @@ def test_the_folder_says_how_far_it_is_and_that_it_was_not_started(deploy, tmp_p
     read = json.loads((tmp_path / "out" / "model" / "generation_config.json").read_text())
     assert (read["temperature"], read["max_new_tokens"], read["do_sample"]) == (0.3, 9, True)
     assert any("said with each request" in note and "stop" in note for note in made.notes)
+    assert any("no request gets more than 9 tokens" in note for note in made.notes)
     readme = (tmp_path / "out" / "README.md").read_text()
     assert "not started under vLLM" in readme
     assert (tmp_path / "out" / "model" / "model.safetensors").stat().st_mode & 0o044

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmops_jupyter.commands.arguments import LIMIT, METRIC, MODEL, NOTE, OUT, SAMPLING
+from llmops_jupyter.commands.arguments import LIMIT, METRIC, MODEL, NOTE, OUT, SAMPLING, SOURCE
 from llmops_jupyter.commands.command import Argument, Command, Option
 
 SEVERITIES = ("low", "normal", "high")  # as in monitor.rules, which is not loaded for the table
@@ -11,12 +11,13 @@ ALERT_ACTIONS = (
 )
 WATCH_ACTIONS = ("start", "stop", "status")
 GOLDEN_ACTIONS = ("list", "add", "run", "show", "remove")
-COSTS_BY = ("prompt", "version", "model", "notebook", "session", "day", "status")
+COSTS_BY = ("prompt", "version", "model", "notebook", "session", "day", "status", "source")
 FILTERS = (
     Option(("--prompt",), "only this prompt, version or alias", "text", "NAME[@V]", "prompt"),
     Option(("--model",), "only this model", "text", "NAME", "model"),
     Option(("--session",), "only this conversation", "text", "NAME", "session"),
     Option(("--notebook",), "only this notebook", "text", "PATH"),
+    SOURCE,
 )
 SINCE = Option(("--since",), "only newer ones: an age such as 24h or 7d, or a date", "text", "WHEN")
 UNTIL = Option(("--until",), "only older ones", "text", "WHEN")
@@ -30,7 +31,7 @@ RULE = (
     Option(("--metric",), "what a rule measures, such as error_rate", "text", "METRIC", "measure"),
     Option(("--window",), "such as 24h, or '200 traces'; left out: 24h", "text", "WINDOW"),
     *FILTERS[:2],
-    *(FILTERS[3], FILTERS[2]),
+    *(FILTERS[3], FILTERS[2], FILTERS[4]),
     Option(("--warn",), "value past which it warns", "float", "X"),
     Option(("--alert",), "value past which it alerts", "float", "X"),
     Option(("--direction",), "on which side it is bad", "text", "SIDE", choices=("above", "below")),

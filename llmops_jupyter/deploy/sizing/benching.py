@@ -17,7 +17,7 @@ from llmops_jupyter.deploy.sizing.measuring import OK, measure
 from llmops_jupyter.deploy.sizing.probing import probe
 from llmops_jupyter.deploy.sizing.prompts import own_prompts, prompts_of
 from llmops_jupyter.deploy.sizing.result import LoadResult
-from llmops_jupyter.deploy.sizing.targets import opened
+from llmops_jupyter.deploy.sizing.servers import opened
 from llmops_jupyter.errors import OptionError
 from llmops_jupyter.models.prices import Assumptions, assumptions_of
 from llmops_jupyter.store import Store

@@ -192,15 +192,18 @@ def _fitted(levels: Sequence[LevelResult], works: tuple[Work, ...], slots: int) 
 
 
 def _table(rates: dict[int, float], slots: int) -> tuple[float, ...]:
-    """Rates at every number of rows: straight lines between the measured ones."""
+    """Rates at every number of rows, with straight lines between the times of the measured steps.
+
+    A step writes one token of each row: the weights are read once, whatever the rows, and each row adds its own part. So its
+    time grows by the row, and the rate bends; straight lines between rates would have it too low between few and many.
+    """
     import numpy as np
 
     known = sorted(rates)
     every = np.arange(1, slots + 1)
-    found = np.interp(every, known, [rates[n] for n in known])
-    # Fewer rows than were measured share no more than their part.
-    few = every < known[0]
-    found[few] *= every[few] / known[0]
+    # Fewer rows than were measured take the time of those; more have their rate.
+    steps = np.interp(every, known, [n / rates[n] for n in known])
+    found = np.minimum(every, known[-1]) / steps
     return tuple(float(x) for x in found)
 
 

@@ -21,7 +21,7 @@ from typing import Any, TextIO
 from llmops_jupyter.deploy.sizing.calling import CUT, Asked, call
 from llmops_jupyter.deploy.sizing.load import Level, Load
 
-CALLS, LEVELS, READY = "calls.jsonl", "levels.jsonl", "ready"
+CALLS, LEVELS = "calls.jsonl", "levels.jsonl"
 # So many requests of an open loop may run at once; more say that the generator was the limit.
 MOST_AT_ONCE = 2000
 TICK_S = 0.02
@@ -206,7 +206,6 @@ async def _main(job: Mapping[str, Any], folder: Path) -> None:
     loop = asyncio.get_running_loop()
     threading.Thread(target=_listen, args=(loop, generator.stop), daemon=True).start()
     flusher = asyncio.create_task(generator.flushed())
-    (folder / READY).touch()
     try:
         await generator.run()
     finally:

@@ -1,7 +1,8 @@
 """Arguments of `vllm serve`: which there are, and a check of those that somebody wrote.
 
-Facts only, each name seen in vLLM's own sources (`vllm/entrypoints/openai/cli_args.py` and `vllm/engine/arg_utils.py`).
-A server of another release may know others.
+Facts only. Names of the server were read in `vllm/entrypoints/openai/cli_args.py`, names of the engine in
+`vllm/engine/arg_utils.py`, in copies of vLLM's sources that were at hand: the first is of 2026, the second, `BEFORE`, is
+older. No server was asked. One of another release may know others, or some of these no longer.
 """
 
 from __future__ import annotations
@@ -13,9 +14,16 @@ from types import MappingProxyType
 
 from llmops_jupyter.errors import OptionError, did_you_mean
 
+# The release before which the engine's file was read, by what it says will go.
+BEFORE = "0.12"
 # When the names were looked up, and the commits of the two files.
 SEEN = MappingProxyType(
-    {"on": "2026-11-29", "cli_args": "005223338608", "arg_utils": "001999d2f360"}
+    {
+        "on": "2026-11-29",
+        "cli_args": "005223338608",
+        "arg_utils": "99d7eb5d6a51",
+        "arg_utils_before": BEFORE,
+    }
 )
 FLAG, ONE, MANY = 0, 1, 2
 # How many values each takes: none, one, or one and more.
@@ -63,6 +71,8 @@ ARGUMENTS: Mapping[str, int] = MappingProxyType(
 # What the export says itself, or what must not lie in a file.
 OURS = ("--served-model-name", "--enable-lora", "--max-lora-rank", "--lora-modules")
 SECRET = ("--api-key",)
+# What goes only with another one.
+NEEDS = MappingProxyType({"--enable-auto-tool-choice": "--tool-call-parser"})
 
 
 @dataclass(frozen=True)
@@ -117,7 +127,7 @@ def check(arguments: Sequence[Argument]) -> None:
     """Refuse names that vLLM does not have, and numbers of values that it does not take.
 
     Raises:
-        OptionError: with the name.
+        OptionError: with the name; also of one that goes only with another one.
     """
     for one in arguments:
         takes = ARGUMENTS.get(one.name)
@@ -134,6 +144,10 @@ def check(arguments: Sequence[Argument]) -> None:
         ):
             wanted = ("no value", "one value", "one value or more")[takes]
             raise OptionError(f"{one.name} takes {wanted}, and has {count}. Write it anew.")
+    names = {one.name for one in arguments}
+    for name, needed in NEEDS.items():
+        if name in names and needed not in names:
+            raise OptionError(f"{name} goes only with {needed}. Add it, with the name of a parser.")
 
 
 def words_of(arguments: Sequence[Argument]) -> list[str]:

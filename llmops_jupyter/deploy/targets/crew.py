@@ -15,7 +15,8 @@ from llmops_jupyter.records import Timing, Usage
 
 # Requests that an actor has at once: its engine batches them, and none waits long for a free place.
 TOGETHER = 8
-# How often one request may be on an actor that is lost before it is held to be the reason.
+# How often one request may be on an actor that is lost before it is held to be the reason. The last time it is there alone,
+# so that a request that kills its actor takes none along that was beside it.
 TRIES = 3
 # Seconds without any actor before the work is given up.
 PATIENCE_S = 120.0
@@ -33,11 +34,12 @@ class _Member:
 
 @dataclass(eq=False)
 class _Flight:
-    """A request that is being answered, or texts that are being embedded."""
+    """A request that is being answered, or texts that are being embedded; `places` are those that it takes of its actor."""
 
     member: _Member
     work: Any
     tries: int = 1
+    places: int = 1
 
 
 class Crew:
@@ -121,7 +123,7 @@ class Crew:
                 self._check(since)
                 for ref in done:
                     flight = flying.pop(ref)
-                    flight.member.busy -= 1
+                    flight.member.busy -= flight.places
                     result = self._taken(ref, flight)
                     if result is None:
                         again.append(flight)
@@ -140,19 +142,20 @@ class Crew:
     ) -> bool:
         """Give work to whoever has room, the least busy first; whether something is still to be done."""
         while True:
-            free = [m for m in self._members if m.ready is None and m.busy < TOGETHER]
+            places = TOGETHER if again and again[0].tries + 1 == TRIES else 1
+            free = [m for m in self._members if m.ready is None and m.busy + places <= TOGETHER]
             if not free:
                 return True
             member = min(free, key=lambda m: m.busy)
             if again:
                 flight = again.popleft()
-                flight.member, flight.tries = member, flight.tries + 1
+                flight.member, flight.tries, flight.places = member, flight.tries + 1, places
             else:
                 try:
                     flight = _Flight(member, next(todo))
                 except StopIteration:
                     return bool(flying)
-            member.busy += 1
+            member.busy += flight.places
             flying[begin(member.actor, flight.work)] = flight
 
     def _look(self, refs: list[Any]) -> list[Any]:

@@ -34,10 +34,13 @@ class RayService:
     Args:
         name: of the application and of the model in requests.
         url: the base address for clients of OpenAI's interface.
+        connected: whether this process was connected to the cluster for it.
+        begun: whether the cluster was begun for it.
     """
 
     name: str
     url: str
+    connected: bool = False
     begun: bool = False
 
     def status(self) -> dict[str, Any]:
@@ -52,15 +55,23 @@ class RayService:
         return {"status": str(found.status.value), "replicas": int(states.get("RUNNING", 0))}
 
     def stop(self) -> None:
-        """Take it out of service; a cluster that was begun for it ends."""
+        """Take it out of service; a cluster that was begun for it ends, and one that was connected to is left."""
         ray = library()
         from ray import serve
 
         if ray.is_initialized():
             serve.delete(self.name)
-            if self.begun:
-                serve.shutdown()
-                ray.shutdown()
+            self.leave()
+
+    def leave(self) -> None:
+        """Undo what was done to get to the cluster."""
+        ray = library()
+        from ray import serve
+
+        if self.begun:
+            serve.shutdown()
+        if self.connected:
+            ray.shutdown()
 
     def __str__(self) -> str:
         return f"{self.name} is served at {self.url}"
@@ -145,7 +156,6 @@ def start(
     where = at or str(bundle.folder)
     scaling = Scaling.read({**options, "bundle": where})
     ray = library()
-    begun = connect(ray, address)
     try:
         from ray import serve
         from ray.serve.exceptions import RayServeException
@@ -153,16 +163,30 @@ def start(
         raise missing() from e
     from llmops_jupyter.deploy.targets.serving import application
 
+    connected = connect(ray, address)
+    made = RayService(
+        bundle.name, address_of(host, port), connected, begun=connected and address == LOCAL
+    )
     try:
         serve.start(proxy_location=PROXY, http_options={"host": host, "port": port})
         serve.run(application(scaling.args()), name=bundle.name, route_prefix="/")
     except (RayServeException, RuntimeError, ValueError) as e:
+        made.leave()
         said = " ".join(str(e).split())[:300] or type(e).__name__
         raise DeployError(
             f"The replicas of {bundle.name} do not start: {said}. Look at them: serve status; the bundle lies at {where!r} "
             "on each node?"
         ) from e
-    return RayService(bundle.name, f"http://{host}:{port}/v1", begun=begun and address == LOCAL)
+    except BaseException:
+        made.leave()
+        raise
+    return made
+
+
+def address_of(host: str, port: int) -> str:
+    """The base address for clients on the head node."""
+    near = {"0.0.0.0": HOST, "::": "::1"}.get(host, host)  # noqa: S104 - compared
+    return f"http://{f'[{near}]' if ':' in near else near}:{port}/v1"
 
 
 def _check_place(host: str, port: int, keys: Any) -> None:

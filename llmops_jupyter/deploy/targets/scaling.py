@@ -13,6 +13,10 @@ MOST = 1_000
 PLACES = ("bundle", "model", "keys", "store")
 COUNTS = ("replicas", "min_replicas", "max_replicas", "target_requests", "together", "body_bytes")
 NUMBERS = ("cpus", "gpus", "upscale_delay_s", "downscale_delay_s")
+# With one of these Ray chooses how many there are.
+SPAN = ("min_replicas", "max_replicas", "target_requests", *NUMBERS[2:])
+# Requests that wait for each that is written.
+WAITING = 7
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Scaling:
         downscale_delay_s: seconds of less load before there are fewer.
         cpus: that one takes.
         gpus: that one takes.
-        together: answers that one writes at once; further requests wait.
+        together: answers that one writes at once; further requests wait, seven times as many, and more get status 429.
         body_bytes: of a request at most.
     """
 
@@ -64,7 +68,7 @@ class Scaling:
             raise OptionError("bundle is the folder of a bundle on each node. Name it.")
         for name, value in values.items():
             _check(name, value)
-        span = {"min_replicas", "max_replicas", "target_requests"} & set(values)
+        span = set(SPAN) & set(values)
         if "replicas" in values and span:
             raise OptionError(
                 f"There are {values['replicas']} replicas or as many as the load asks for: leave out replicas or "
@@ -82,12 +86,17 @@ class Scaling:
             )
         return made
 
+    @property
+    def waiting(self) -> int:
+        """Requests that wait in a replica, at most."""
+        return WAITING * self.together
+
     def replicas(self) -> dict[str, Any]:
         """Arguments of Ray Serve's deployment."""
         made: dict[str, Any] = {
             "name": "replica",
-            # Those that wait are in the replica's own queue, which says 429 when it is full.
-            "max_ongoing_requests": 8 * self.together,
+            # More than it takes on, so that its own queue says 429 when it is full; Ray's would keep them waiting.
+            "max_ongoing_requests": self.waiting + 2 * self.together,
             "ray_actor_options": {"num_cpus": self.cpus, "num_gpus": self.gpus},
             "health_check_period_s": 10,
             "health_check_timeout_s": 30,
@@ -111,8 +120,7 @@ class Scaling:
         plain = {n: getattr(self, n) for n in (*NUMBERS[:2], "together", "body_bytes")}
         if self.fixed is not None:
             return {**self.given, **plain, "replicas": self.fixed}
-        span = ("min_replicas", "max_replicas", "target_requests", *NUMBERS[2:])
-        return {**self.given, **plain, **{n: getattr(self, n) for n in span}}
+        return {**self.given, **plain, **{n: getattr(self, n) for n in SPAN}}
 
 
 def _check(name: str, value: Any) -> None:

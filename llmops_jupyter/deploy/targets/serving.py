@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.deploy.targets.asgi import Asked, Begun, answers
 from llmops_jupyter.deploy.targets.cluster import library
-from llmops_jupyter.deploy.targets.scaling import HEAD, Scaling
+from llmops_jupyter.deploy.targets.scaling import HEAD, PLACES, Scaling
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -37,10 +37,18 @@ class Replica:
         model: its weights there, where the bundle names them; None looks for them.
         keys: file of the keys that are accepted, on each node; None accepts everybody.
         store: where traces go; a place of the user's on each node if left out.
+        together: answers that it writes at once.
+        waiting: requests that wait for that; more get status 429.
     """
 
     def __init__(
-        self, folder: str, model: str | None, keys: str | None, store: str | None, together: int
+        self,
+        folder: str,
+        model: str | None,
+        keys: str | None,
+        store: str | None,
+        together: int,
+        waiting: int,
     ) -> None:
         import pkgutil
         from dataclasses import replace
@@ -55,7 +63,7 @@ class Replica:
         from llmops_jupyter.deploy.serving.service import Service
         from llmops_jupyter.deploy.serving.serving import OPEN
 
-        limits = replace(Limits(), running=together)
+        limits = replace(Limits(), running=together, waiting=waiting)
         given = None if model is None else Path(model)
         loaded = load(Path(folder), "", model=given, timeout=limits.request_s)
         self._workspace = pkgutil.resolve_name(OPEN)(
@@ -124,18 +132,22 @@ class Door:
             try:
                 begun = await anext(found)
                 if begun.streams:
-                    return begun, _stream(found)
+                    return begun, _stream(await anext(found, b""), found)
                 # All of an answer that is no stream is here before any of it is sent.
                 body = [piece async for piece in found]
                 return begun, _given(body)
             except _lost() as e:
                 LOG.warning("a replica was lost before it answered: %s", type(e).__name__)
+            except BaseException:
+                found.cancel()  # nobody waits for it any more
+                raise
         raise ConnectionError(f"{TRIES} replicas were lost before they answered. Try again.")
 
 
-async def _stream(found: Any) -> AsyncIterator[bytes]:
+async def _stream(first: bytes, found: Any) -> AsyncIterator[bytes]:
     """The pieces of a stream; one that is broken off ends in an error that says so."""
     try:
+        yield first
         async for piece in found:
             yield piece
     except _lost() as e:
@@ -197,6 +209,9 @@ def application(args: Mapping[str, Any]) -> Any:
     )(Door)
     given = scaling.given
     bound = replicas.bind(
-        given["bundle"], given.get("model"), given.get("keys"), given.get("store"), scaling.together
+        given["bundle"],
+        *(given.get(name) for name in PLACES[1:]),
+        scaling.together,
+        scaling.waiting,
     )
     return door.bind(bound, scaling.body_bytes)

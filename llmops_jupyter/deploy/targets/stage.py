@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +21,14 @@ if TYPE_CHECKING:
 TARGETS = ("vllm", "ray")
 
 
-class Targets:
+class Targets(ABC):
     """Bundles elsewhere; a part of `Deploy`."""
 
     _rooms: Rooms
 
+    @abstractmethod
     def open(self, reference: str) -> Bundle:
         """The bundle of a release; see `Deploy.open`."""
-        raise NotImplementedError
 
     def export(
         self,

@@ -233,6 +233,11 @@ def _notes(bundle: Bundle) -> list[str]:
         f"vLLM serves the model alone, without {', '.join(left)}: these are applied where the requests are made (%model add "
         "NAME http://HOST:8000/v1 --model ID, and run the prompt on it)"
     )
+    if "max_tokens" in bundle.settings:
+        notes.append(
+            f"no request gets more than {bundle.settings['max_tokens']} tokens: vLLM takes max_new_tokens in "
+            "model/generation_config.json for a limit. Raise it there, or leave it out"
+        )
     asked = [s for s in ASKED if bundle.settings.get(s) not in (None, (), [], 0, 0.0)]
     if asked:
         notes.append(f"to be said with each request, since no file holds it: {', '.join(asked)}")

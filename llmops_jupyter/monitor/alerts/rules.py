@@ -20,7 +20,7 @@ from llmops_jupyter.tracing.messages import clean
 Direction = Literal["above", "below"]
 KIND = "rule"
 ALL = "all"
-FILTERS = ("prompt", "model", "notebook", "session")
+FILTERS = ("prompt", "model", "notebook", "session", "source")
 SEVERITIES = ("low", "normal", "high")
 KEYS = (
     *("name", "metric", "window", *FILTERS, "warn", "alert", "direction", "at_least", "sure"),
@@ -37,7 +37,7 @@ class Rule:
         name: by which it is silenced and shown.
         metric: what is measured; see `catalogue.MEASURES`.
         window: over which traces.
-        filters: only traces of this prompt, model, notebook or session.
+        filters: only traces of this prompt, model, notebook or session, or that came from this source.
         warn: the value past which it warns; None for no warning.
         alert: the value past which it alerts; None for no alert.
         direction: on which side of a threshold it is bad: 'above' or 'below'.

@@ -179,7 +179,7 @@ def report(
     Args:
         store: with the traces.
         window: such as 24h.
-        filters: prompt, model, notebook, session of the traces.
+        filters: prompt, model, notebook, session, source of the traces.
         now_ns: the time now.
         examples: how many of the newest hits are shown.
 

@@ -39,7 +39,8 @@ class Alerting(Plugged):
         Args:
             window: such as 24h.
             examples: how many of the newest findings are shown.
-            filters: prompt ("name" or "name@2" or "name@production"), model, notebook, session.
+            filters: prompt ("name" or "name@2" or "name@production"), model, notebook, session, source
+                ("here", "imported" or a service).
 
         Raises:
             DataError, OptionError: the window or a filter cannot be used.

@@ -101,7 +101,7 @@ def collect(
         store: with the traces.
         measure: what is taken of each.
         window: that ends now.
-        filters: prompt (a name, or a name and a version), model, notebook, session.
+        filters: prompt (a name, or a name and a version), model, notebook, session, source.
         now_ns: the time now.
         bad_above: whether high values are the bad ones.
         pause: called between batches.

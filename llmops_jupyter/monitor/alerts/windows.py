@@ -16,7 +16,7 @@ from llmops_jupyter.monitor.alerts.ages import Window
 from llmops_jupyter.monitor.alerts.catalogue import Measure
 from llmops_jupyter.monitor.alerts.rules import FILTERS
 from llmops_jupyter.store import Store, aliases
-from llmops_jupyter.tracing import names, notebooks
+from llmops_jupyter.tracing import arrivals, names, notebooks
 from llmops_jupyter.tracing.arrivals import came_ns
 from llmops_jupyter.tracing.purposes import traffic
 from llmops_jupyter.tracing.runs import OF_RUNS, RUN, inner, inside
@@ -87,6 +87,10 @@ def fitting(filters: Mapping[str, Any], s: str = "s") -> Clause:
             clause, more = notebooks.condition(f"{s}.notebook", value)
             where.append(clause)
             parameters += more
+        elif key == "source":
+            clause, more = arrivals.condition(s, value)
+            where.append(clause)
+            parameters += more
         else:
             where.append(f"{s}.{key} = ?")
             parameters.append(value)
@@ -102,7 +106,7 @@ def traces_of(filters: Mapping[str, Any], *, walk: bool = False, runs: bool = Fa
     """What is one trace for a rule: a root; or the outermost run of a prompt that fits.
 
     Args:
-        filters: prompt (a name, or a name and a version), model, notebook, session.
+        filters: prompt (a name, or a name and a version), model, notebook, session, source.
         walk: read in the order of ids, without an index whose rows would have to be sorted for each batch anew.
         runs: look into functions for runs of prompts, whatever the filters.
     """
@@ -120,23 +124,24 @@ def traces_of(filters: Mapping[str, Any], *, walk: bool = False, runs: bool = Fa
     found = Clause(
         f"(({roots.where}) OR ({within.where}))", (*roots.parameters, *within.parameters)
     )
-    return found & _of_notebook(filters)
+    return found & _of_place(filters)
 
 
 def calls_of(filters: Mapping[str, Any]) -> Clause:
     """Calls of models that fit, wherever they stand."""
     own = {key: value for key, value in filters.items() if key in OF_RUNS}
-    return Clause(f"s.op = '{CALL}'") & fitting(own, "+s") & _of_notebook(filters)
+    return Clause(f"s.op = '{CALL}'") & fitting(own, "+s") & _of_place(filters)
 
 
-def _of_notebook(filters: Mapping[str, Any]) -> Clause:
-    """Only roots know their notebook."""
+def _of_place(filters: Mapping[str, Any]) -> Clause:
+    """Where a span was made: in which notebook, as only roots know, and from which source it came."""
+    found = fitting({key: value for key, value in filters.items() if key == "source"})
     if "notebook" not in filters:
-        return Clause("1")
+        return found
     where, parameters = notebooks.condition(
         f"coalesce(s.notebook, {NOTEBOOK})", filters["notebook"]
     )
-    return Clause(where, tuple(parameters))
+    return found & Clause(where, tuple(parameters))
 
 
 def first_id(store: Store, since_ns: int) -> int:

@@ -21,7 +21,7 @@ from llmops_jupyter.render import visible
 from llmops_jupyter.render.html import bundle, escaped, table_html, text_table
 from llmops_jupyter.render.quantities import quantity
 from llmops_jupyter.store import Store
-from llmops_jupyter.tracing import names, notebooks
+from llmops_jupyter.tracing import arrivals, names, notebooks
 from llmops_jupyter.tracing.query import parse_when
 
 if TYPE_CHECKING:
@@ -41,9 +41,10 @@ GROUPS: Mapping[str, str] = {
     "session": "s.session",
     "day": DAY,
     "status": "s.status",
+    "source": arrivals.source_of("s"),
 }
 UNNAMED: Mapping[str, str] = {"prompt": "(scratch)", "version": "(scratch)"}
-FILTERS = ("prompt", "model", "session", "notebook", "since", "until")
+FILTERS = ("prompt", "model", "session", "notebook", "source", "since", "until")
 MOST_POINTS = 400
 
 
@@ -205,6 +206,10 @@ def conditions(filters: Mapping[str, Any]) -> tuple[str, list[Any]]:
         elif name == "notebook":
             meant, more = notebooks.condition("r.notebook", str(value))
             where.append(f"EXISTS (SELECT 1 FROM {ROOT} AND {meant})")
+            parameters += more
+        elif name == "source":
+            meant, more = arrivals.condition("s", str(value))
+            where.append(meant)
             parameters += more
         else:
             where.append(f"s.{name} = ?")

@@ -35,10 +35,11 @@ class Spending(Plugged):
         """What calls of models took: tokens, seconds, memory, energy, dollars, each with where it comes from.
 
         Args:
-            by: 'prompt', 'version', 'model', 'notebook', 'session', 'day' or 'status'.
+            by: 'prompt', 'version', 'model', 'notebook', 'session', 'day', 'status' or 'source'.
             confidence: of the intervals of the means.
             filters: prompt ("name", "name@2" or "name@production", the version that it points at), model, session,
-                notebook (its path or the end of it, such as "analysis.ipynb"), since, until.
+                notebook (its path or the end of it, such as "analysis.ipynb"), source ("here", "imported" or a service),
+                since, until.
         """
         from llmops_jupyter.monitor.cost.costs import cost_report
 

@@ -63,6 +63,9 @@ def attributes_of(span: SpanRecord, *, content: bool, openinference: bool) -> di
     if span.resources is not None:
         for column in ("energy_j", "busy_s", "cpu_s", "peak_bytes"):
             found[names.COLUMN_NAMES[column]] = getattr(span.resources, column)
+        found[names.COLUMN_NAMES["shared"]] = span.resources.shared or None
+        if span.resources.energy_j is not None:
+            found[names.COLUMN_NAMES["energy_source"]] = span.resources.energy_source
     if span.first_token_ns is not None:
         found[names.TIME_TO_FIRST_CHUNK] = (span.first_token_ns - span.start_ns) / 1e9
     if span.status != "ok":

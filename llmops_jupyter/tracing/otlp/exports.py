@@ -10,14 +10,13 @@ from typing import Any
 
 from llmops_jupyter.errors import UnknownNameError, did_you_mean
 from llmops_jupyter.tracing.otlp import ledger as ledgers
-from llmops_jupyter.tracing.otlp.endpoints import Endpoint, checked_address, named_endpoint, settled
+from llmops_jupyter.tracing.otlp.endpoints import checked_address, named_endpoint, settled
 from llmops_jupyter.tracing.otlp.following import Follower
 from llmops_jupyter.tracing.otlp.ledger import EndpointStatus, Ledger
 from llmops_jupyter.tracing.otlp.sending import Sender, Sent
 from llmops_jupyter.tracing.query import parse_when
 from llmops_jupyter.tracing.tracer import Tracer
 
-PATIENCE_S = 60.0
 ALL = "all"
 Rule = str | Callable[[str], str] | None
 
@@ -54,7 +53,7 @@ class Exports:
             if not self._store.closed:
                 sender.ledger.release()
         return Sent(
-            *(sender.endpoint.url, sender.spans, sender.refused, not through),
+            *(sender.endpoint.url, sender.spans, sender.refused, sender.dropped, not through),
             time.monotonic() - began,
             sender.error,
         )
@@ -157,6 +156,3 @@ class Exports:
             sender.close()
             raise
         return sender
-
-
-__all__ = ["Endpoint", "Exports", "Sent"]

@@ -6,9 +6,9 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from io import BufferedReader
+from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from llmops_jupyter.errors import DataError
 from llmops_jupyter.tracing.otlp.foreign import UnreadableError
@@ -53,43 +53,36 @@ def records(source: Source) -> Iterator[Record]:
 
 
 def _of_bytes(data: bytes) -> Iterator[Record]:
-    if data[:2] == GZIP:
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as e:
-            raise DataError("The bytes begin like gzip and are damaged.") from e
-    if is_text(data[:SIGHT]):
-        for number, line in enumerate(data.splitlines(), 1):
-            if line.strip():
-                yield f"line {number}", _json(line)
-    else:
-        yield "record 1", data
+    try:
+        yield from _of_stream(BufferedReader(BytesIO(data)), "What was given as bytes")
+    except (OSError, EOFError, zlib.error) as e:
+        raise DataError("The bytes begin like gzip and are damaged. Read them anew.") from e
 
 
 def _of_file(path: Path) -> Iterator[Record]:
     try:
         with path.open("rb") as raw:
-            file: IO[bytes] = raw
-            if raw.peek(2)[:2] == GZIP:
-                # A reader that looks ahead, as the one of a plain file does.
-                file = BufferedReader(gzip.GzipFile(fileobj=raw))
-            yield from _of_stream(file, path)
+            yield from _of_stream(raw, repr(str(path)))
     except (OSError, EOFError, zlib.error) as e:
         said = getattr(e, "strerror", None) or "it is damaged"
         raise DataError(f"{str(path)!r} cannot be read: {said}. Name a file of traces.") from e
 
 
-def _of_stream(file: Any, path: Path) -> Iterator[Record]:
+def _of_stream(file: BufferedReader, what: str) -> Iterator[Record]:
+    """The records of a file, or of bytes; `what` names it in errors."""
+    if file.peek(2)[:2] == GZIP:
+        # A reader that looks ahead, as the one of a plain file does.
+        file = BufferedReader(gzip.GzipFile(fileobj=file))
     head = file.peek(SIGHT)[:SIGHT]
     if is_text(head):
-        yield from _of_lines(file, path)
+        yield from _of_lines(file, what)
     elif _is_prefixed(head):
-        yield from _of_prefixed(file, path)
+        yield from _of_prefixed(file, what)
     else:
         data = file.read(MOST_DOCUMENT + 1)
         if len(data) > MOST_DOCUMENT:
             raise DataError(
-                f"{str(path)!r} is one message of more than {MOST_DOCUMENT // 1024**2} MB. Have it written in several, as "
+                f"{what} is one message of more than {MOST_DOCUMENT // 1024**2} MB. Have it written in several, as "
                 "the collector's file exporter does."
             )
         yield "record 1", data
@@ -106,14 +99,14 @@ def _is_prefixed(head: bytes) -> bool:
     return len(head) > PREFIX and 0 < length <= MOST_RECORD and head[PREFIX] == 0x0A
 
 
-def _of_prefixed(file: Any, path: Path) -> Iterator[Record]:
+def _of_prefixed(file: BufferedReader, what: str) -> Iterator[Record]:
     number = 0
     while head := file.read(PREFIX):
         number += 1
         length = int.from_bytes(head, "big")
         if len(head) < PREFIX or not 0 < length <= MOST_RECORD:
             raise DataError(
-                f"{str(path)!r} is damaged at message {number}: nothing behind it can be read. What is before it was "
+                f"{what} is damaged at message {number}: nothing behind it can be read. What is before it was "
                 "imported."
             )
         data = file.read(length)
@@ -123,7 +116,7 @@ def _of_prefixed(file: Any, path: Path) -> Iterator[Record]:
         yield f"message {number}", data
 
 
-def _of_lines(file: Any, path: Path) -> Iterator[Record]:
+def _of_lines(file: BufferedReader, what: str) -> Iterator[Record]:
     """JSON lines; or one document over many lines, if its first line is none by itself."""
     number, first = 0, True
     while line := file.readline(MOST_RECORD + 1):
@@ -144,7 +137,7 @@ def _of_lines(file: Any, path: Path) -> Iterator[Record]:
                 return
             if len(line + rest) > MOST_DOCUMENT:
                 raise DataError(
-                    f"{str(path)!r} is one JSON document of more than {MOST_DOCUMENT // 1024**2} MB, or its first line is "
+                    f"{what} is one JSON document of more than {MOST_DOCUMENT // 1024**2} MB, or its first line is "
                     "broken. Write one record a line."
                 )
             yield f"line {number}", found

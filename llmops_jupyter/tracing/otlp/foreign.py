@@ -9,15 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmops_jupyter.records import Message
+from llmops_jupyter.records.resources import CERTAINTIES
 from llmops_jupyter.tracing import names
 
 # Marks of what was imported: in which form it came, from which service and library, and whose child it is where its
 # parent has not come.
-FORMAT, SERVICE, RESOURCE = (
-    "llmops.import.format",
-    "llmops.import.service",
-    "llmops.import.resource",
-)
+FORMAT, RESOURCE = "llmops.import.format", "llmops.import.resource"
 LIBRARY, PARENT = "llmops.import.library", "llmops.import.parent"
 NOT_ENDED = "NotEnded"
 OLDEST_NS = 631_152_000 * 10**9  # 1990: what is older is a clock that was never set
@@ -27,7 +24,7 @@ COLUMNS = (
     *("provider", "model", "model_digest", "prompt_name", "prompt_version", "session", "seed"),
     *("notebook", "cell_id", "execution_count", "kernel_id"),
     *("input_tokens", "output_tokens", "cached_tokens"),
-    *("cost", "energy_j", "busy_s", "cpu_s", "peak_bytes"),
+    *("cost", "energy_j", "busy_s", "cpu_s", "peak_bytes", "shared", "energy_source"),
 )
 WHOLE = (
     *("prompt_version", "seed", "execution_count", "peak_bytes"),
@@ -130,6 +127,10 @@ def is_id(text: Any, size: int) -> bool:
 
 
 def _column(name: str, value: Any) -> Any:
+    if name == "shared":
+        return int(value is True)
+    if name == "energy_source":
+        return value if value in CERTAINTIES else None
     if name in WHOLE:
         return whole(value)
     if name in NUMBERS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import email.utils
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -126,7 +126,7 @@ def _session(*, local: bool) -> Any:
                 with super().request(
                     method, url, headers={**kept, **self.own_headers}, **given
                 ) as found:
-                    self.answer = _heard(found)
+                    self.answer = _heard(found, self.own_headers.values())
             except (requests.RequestException, OSError, ValueError) as e:
                 # Its text may hold the address with more than its host.
                 self.answer = Answer(0, f"no answer ({_why(e)})")
@@ -146,7 +146,8 @@ def _session(*, local: bool) -> Any:
 _OF_THE_BODY = ("content-type", "content-encoding", "user-agent", "accept", "accept-encoding")
 
 
-def _heard(found: requests.Response) -> Answer:
+def _heard(found: requests.Response, secrets: Collection[str]) -> Answer:
+    """What an endpoint said; a key of ours that it repeats is not kept."""
     body, end = b"", time.monotonic() + TIMEOUT_S
     for piece in found.iter_content(PIECE):
         body += piece
@@ -155,7 +156,10 @@ def _heard(found: requests.Response) -> Answer:
     status = found.status_code
     if 200 <= status < 300:
         return _partly(status, body)
-    text = " ".join(_words(body).split())[:200]
+    text = _words(body)
+    for secret in (word for value in secrets for word in (value, value.rpartition(" ")[2])):
+        text = text.replace(secret, "…")
+    text = " ".join(text.split())[:200]
     said = f"it answered {status}{f': {text}' if text.isprintable() and text else ''}"
     return Answer(status, said, _seconds(found.headers.get("Retry-After")))
 
@@ -169,10 +173,11 @@ def _partly(status: int, body: bytes) -> Answer:
         partly = ExportTraceServiceResponse.FromString(body).partial_success
     except DecodeError:  # servers answer "OK", or JSON
         return Answer(status)
-    if not partly.rejected_spans:
+    rejected = max(0, int(partly.rejected_spans))
+    if not rejected:
         return Answer(status)
-    said = f"it took all but {partly.rejected_spans} spans: {partly.error_message[:200]}"
-    return Answer(status, said, rejected=int(partly.rejected_spans))
+    said = f"it took all but {rejected:,} spans: {partly.error_message[:200]}"
+    return Answer(status, said, rejected=rejected)
 
 
 def _words(body: bytes) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from llmops_jupyter.errors import missing_dependency
 from llmops_jupyter.records import Message
 from llmops_jupyter.tracing import names
+from llmops_jupyter.tracing.arrivals import SERVICE
 from llmops_jupyter.tracing.messages import clean
 from llmops_jupyter.tracing.otlp import messages
 from llmops_jupyter.tracing.otlp.attributes import STATUS
@@ -21,7 +22,6 @@ from llmops_jupyter.tracing.otlp.foreign import (
     LIBRARY,
     PARENT,
     RESOURCE,
-    SERVICE,
     ForeignScore,
     ForeignSpan,
     UnreadableError,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 PURPOSE = "Importing traces"
 PACKAGE = "opentelemetry-proto"
-OURS, MARKS = "llmops", "llmops.import."
+OURS, MARKS, LINKS = "llmops", "llmops.import.", "llmops.links"
 # Of the resource these say where something ran; the rest is about the SDK.
 OF_RESOURCE = (
     *("deployment.environment.name", "deployment.environment", "service.version"),
@@ -186,6 +186,8 @@ def _read(
     events: list[Event] = [
         (e.name[:500], int(e.time_unix_nano), _mapping(e.attributes)) for e in span.events
     ]
+    if span.links:
+        made.attributes[LINKS] = [_link(link) for link in span.links]
     # Ids and times are looked at before what stands on them.
     checked(made)
     understand(made, events)
@@ -198,6 +200,15 @@ def _read(
             made.error_message = None
     _mark(made, about, library, form)
     return checked(made)
+
+
+def _link(link: Any) -> dict[str, Any]:
+    """Another span that a span has to do with; nothing here follows it."""
+    return {
+        "trace_id": link.trace_id.hex(),
+        "span_id": link.span_id.hex(),
+        **_mapping(link.attributes),
+    }
 
 
 def _mark(span: ForeignSpan, about: Mapping[str, Any], library: str, form: str) -> None:
@@ -305,6 +316,10 @@ def _columns(record: Mapping[str, Any], given: Mapping[str, Any], *, root: bool)
         figure = taken.get(key) if isinstance(taken, Mapping) else None
         if isinstance(figure, Mapping):
             found[column] = figure.get("value")
+            if key == "energy":
+                found["energy_source"] = figure.get("source")
+            elif key != "memory" and figure.get("source") == "estimated":
+                found["shared"] = True
     if root:
         for place in ("notebook", "cell_id", "execution_count", "kernel_id"):
             found[place] = record.get(place)

@@ -44,6 +44,7 @@ class Sent:
         endpoint: its address.
         spans: that it took, those of scores among them.
         refused: spans that it did not take; they are kept apart with the reason.
+        dropped: spans of requests that it took which it says it has not kept, without saying which; they are not sent again.
         waiting: whether something is left that did not go.
         seconds: that it took.
         error: why something is left, or what the endpoint said; ''.
@@ -52,6 +53,7 @@ class Sent:
     endpoint: str
     spans: int
     refused: int
+    dropped: int
     waiting: bool
     seconds: float
     error: str = ""
@@ -61,6 +63,8 @@ class Sent:
         said = [f"{self.spans:,} spans sent to {self.endpoint} in {self.seconds:.1f} s"]
         if self.refused:
             said.append(f"{self.refused:,} were refused and are kept apart: %trace send --status")
+        if self.dropped:
+            said.append(f"{self.dropped:,} were not kept there, and are not sent again")
         if self.waiting:
             said.append("the rest waits in the store and goes the next time")
         if self.error:
@@ -130,7 +134,7 @@ class Sender:
         self.endpoint = endpoint
         self.patience_s = patience_s
         self.first_wait_s = FIRST_WAIT_S
-        self.spans = self.refused = 0
+        self.spans = self.refused = self.dropped = 0
         self.error = ""
         self.pause: Callable[[], None] = lambda: None
         self._store = ledger.store
@@ -265,7 +269,9 @@ class Sender:
         if answer is None:
             return False
         if answer.taken:
-            took[0] += len(parts) - min(answer.rejected, len(parts))
+            dropped = min(answer.rejected, len(parts))
+            took[0] += len(parts) - dropped
+            self.dropped += dropped
             if answer.error:
                 notes.append(answer.error)
             return True

@@ -21,6 +21,12 @@ FIELDS = (
     *("output_message", "attributes", "schema_url", "process_id", *COLUMNS),
 )
 INSERT = f"INSERT INTO spans({', '.join(FIELDS)}) VALUES ({', '.join('?' * len(FIELDS))})"
+# Scores of the same, of which the latest counts; a trace's own are those of its root.
+ROOT = "(SELECT span_id FROM spans r WHERE r.trace_id = scores.trace_id AND r.parent_id IS NULL)"
+SAME = (
+    "trace_id = ? AND name = ? AND source = ? AND identifier = ? "
+    f"AND coalesce(span_id, {ROOT}) IS coalesce(?, {ROOT})"
+)
 UPDATE = f"UPDATE spans SET {', '.join(f'{name} = ?' for name in FIELDS)} WHERE id = ?"
 
 
@@ -125,22 +131,15 @@ class Writer:
         )
 
     def _score(self, conn: sqlite3.Connection, score: ForeignScore) -> int:
-        """Keep a score, unless it is there; the latest of one name, source and identifier is valid."""
-        key = (score.trace_id, score.name, score.source, score.identifier)
-        rows = conn.execute(
-            "SELECT at FROM scores WHERE trace_id = ? AND name = ? AND source = ? AND identifier = ?",
-            key,
-        ).fetchall()
+        """Keep a score, unless it is there; of one span, name, source and identifier the latest is valid."""
+        key = (score.trace_id, score.name, score.source, score.identifier, score.span_id)
+        rows = conn.execute(f"SELECT at FROM scores WHERE {SAME}", key).fetchall()
         times = [row[0] for row in rows]
         if score.at in times:
             return 0
         valid = all(score.at > at for at in times)
         if valid:
-            conn.execute(
-                "UPDATE scores SET valid = 0 WHERE trace_id = ? AND name = ? AND source = ? "
-                "AND identifier = ?",
-                key,
-            )
+            conn.execute(f"UPDATE scores SET valid = 0 WHERE {SAME}", key)
         conn.execute(
             "INSERT INTO scores(trace_id, span_id, name, value, label, explanation, source, identifier, at, valid) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",

@@ -18,20 +18,20 @@ SERVING = "llmops_jupyter.deploy.serving.process"
 
 
 @dataclass(frozen=True)
-class Target:
+class Server:
     """Where requests go, and with which key; the key is shown and kept nowhere."""
 
     endpoint: Endpoint
     key: str = ""
 
     def __repr__(self) -> str:
-        return f"Target({self.endpoint.url})"
+        return f"Server({self.endpoint.url})"
 
 
 @contextmanager
 def opened(
     given: str | os.PathLike[str], store: Path | None, *, model: str | None, key_env: str | None
-) -> Iterator[Target]:
+) -> Iterator[Server]:
     """An address as it is; else what is served already, or else is served by a process of its own meanwhile.
 
     Raises:
@@ -42,13 +42,13 @@ def opened(
     text = os.fspath(given)
     if "://" in text:
         endpoint = Endpoint(text, model or "?", key_env or "")
-        yield Target(endpoint, endpoint.key())
+        yield Server(endpoint, endpoint.key())
         return
     serving = _serving()
     found = next((s for s in serving.servers() if s.name == text), None)
     if found is not None and key_env:
         endpoint = Endpoint(found.address, model or "?", key_env)
-        yield Target(endpoint, endpoint.key())
+        yield Server(endpoint, endpoint.key())
         return
     if found is not None:
         raise DeployError(
@@ -58,7 +58,7 @@ def opened(
     folder = Path(text).expanduser()
     started = serving.start(folder if folder.is_dir() else text, store=store, port=0, outlive=False)
     try:
-        yield Target(Endpoint(started.address, model or "?"), started.key)
+        yield Server(Endpoint(started.address, model or "?"), started.key)
     finally:
         started.stop()
 
