@@ -121,7 +121,7 @@ def test_what_a_process_recorded_as_one_it_plays_as_one(tmp_path, monkeypatch):
         assert answers(third, 2) == ["third", "third"]
         third.engine.replay(path)
         assert answers(third, 1) == ["first"]
-    path.write_text(path.read_text("utf-8").replace("first", "another"), "utf-8")
+    path.write_text(path.read_text("utf-8").replace('"first"', '"another"'), "utf-8")
     with lo.open(tmp_path / "a.db") as fourth:
         assert answers(fourth, 1) == ["another"]
 
@@ -131,5 +131,7 @@ def test_a_process_that_is_started_has_a_cassette_of_its_own_beside(tmp_path):
     assert beside("support", environ) == {
         "LLMOPS_REPLAY": str(tmp_path / "08_deploy.cassette.support.json")
     }
-    assert beside("support", {"LLMOPS_RECORD": "tour.json"}) == {"LLMOPS_RECORD": "tour.support.json"}
+    assert beside("support", {"LLMOPS_RECORD": "tour.json"}) == {
+        "LLMOPS_RECORD": "tour.support.json"
+    }
     assert beside("support", {"LLMOPS_RECORD": ""}) == {}
