@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from llmops_jupyter import config
 from llmops_jupyter.config import Settings
+from llmops_jupyter.engine.cassette import RECORD, REPLAY
 from llmops_jupyter.engine.engines import Engines
 from llmops_jupyter.errors import EngineError, UnknownNameError
 from llmops_jupyter.privacy import redactor
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from llmops_jupyter.prompts.spending import Purse
     from llmops_jupyter.rag import Rag
 
-RECORD, REPLAY = "LLMOPS_RECORD", "LLMOPS_REPLAY"
-
 
 class Workspace:
     """Everything that belongs to one store. Use it as a context manager, or close it."""
@@ -55,7 +54,7 @@ class Workspace:
             retention.mark_interrupted(store)
             self._forget()
         if os.environ.get(REPLAY):
-            self.engine.replay(os.environ[REPLAY])
+            self.engine.replay(os.environ[REPLAY], process=True)
         elif os.environ.get(RECORD):
             self.engine.record(os.environ[RECORD], process=True)
 

@@ -17,6 +17,8 @@ from typing import Any
 from llmops_jupyter.errors import ReplayError
 
 FORMAT = 1
+# What a process records into, or plays from, is named by these variables of its environment.
+RECORD, REPLAY = "LLMOPS_RECORD", "LLMOPS_REPLAY"
 
 
 class Cassette:
@@ -103,12 +105,13 @@ class Cassette:
         Raises:
             ReplayError: there is none; the message says what differs from the nearest one.
         """
-        response = self.peek(kind, model, request)
-        if response is None:
-            raise ReplayError(self._miss(kind, model, request))
-        key = _key(kind, model, request)
-        self._played[key] = self._played.get(key, 0) + 1
-        return response
+        with self._lock:
+            response = self.peek(kind, model, request)
+            if response is None:
+                raise ReplayError(self._miss(kind, model, request))
+            key = _key(kind, model, request)
+            self._played[key] = self._played.get(key, 0) + 1
+            return response
 
     def _miss(self, kind: str, model: str, request: Mapping[str, Any]) -> str:
         again = "Record again with %trace record, or run live with %trace replay off."
@@ -160,6 +163,46 @@ def end_recording(owner: object) -> None:
     with _recording_lock:
         for _, owners in _recording.values():
             owners.discard(owner)
+
+
+# Cassettes that this process plays from, by file, with time and size of what was read.
+_playing: dict[Path, tuple[tuple[int, int], Cassette]] = {}
+
+
+def playing(path: str | Path) -> Cassette:
+    """The cassette that all of this process plays from: what was recorded as one recording goes on as one.
+
+    A file that has changed since is read anew, from its beginning.
+
+    Raises:
+        ReplayError: there is none, or it is damaged.
+    """
+    file = Path(path).expanduser().resolve()
+    try:
+        stat = file.stat()
+        now = (stat.st_mtime_ns, stat.st_size)
+    except OSError:
+        return Cassette.load(path)  # says why
+    with _recording_lock:
+        before, found = _playing.get(file, (None, None))
+        if found is None or before != now:
+            found = Cassette.load(path)
+            _playing[file] = (now, found)
+        return found
+
+
+def beside(name: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables by which another process takes part in what this one records or plays.
+
+    It has a cassette of its own beside this one's, since two that write one file would lose calls, and since its calls come
+    in an order of their own: beside ``tour.cassette.json`` that of `support` is ``tour.cassette.support.json``.
+    """
+    found = {}
+    for variable in (RECORD, REPLAY):
+        if environ.get(variable):
+            path = Path(environ[variable])
+            found[variable] = str(path.with_name(f"{path.stem}.{name}{path.suffix}"))
+    return found
 
 
 def _key(kind: str, model: str, request: Mapping[str, Any]) -> str:

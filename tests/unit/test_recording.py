@@ -9,8 +9,8 @@ from engine_fakes import FakeEngine
 
 import llmops_jupyter as lo
 from llmops_jupyter.cli.program import run
-from llmops_jupyter.engine.cassette import Cassette, begin_recording, end_recording
-from llmops_jupyter.engine.protocol import Request
+from llmops_jupyter.engine.cassette import Cassette, begin_recording, beside, end_recording
+from llmops_jupyter.engine.protocol import Finished, Request
 from llmops_jupyter.engine.replay import RecordingEngine, describe
 from llmops_jupyter.errors import ReplayError
 from llmops_jupyter.records import Message
@@ -98,3 +98,40 @@ def test_an_adapter_is_recorded_by_its_content_not_its_place(tmp_path):
 def test_a_cassette_is_read_back(tmp_path):
     ask(begin_recording(tmp_path / "c.json", FakeEngine()), "a")
     assert len(Cassette.load(tmp_path / "c.json").calls) == 1
+
+
+def answers(workspace, count):
+    request = Request("1", messages=(Message("user", "a"),))
+    events = [e for _ in range(count) for e in workspace.engine.engine("fake").generate([request])]
+    return [e.text for e in events if isinstance(e, Finished)]
+
+
+def test_what_a_process_recorded_as_one_it_plays_as_one(tmp_path, monkeypatch):
+    path = tmp_path / "c.json"
+    told = iter(["first", "second", "third"])
+    engine = FakeEngine(answer=lambda _: next(told))
+    cassette = begin_recording(path, engine)
+    request = Request("1", messages=(Message("user", "a"),))
+    for _ in range(3):
+        list(RecordingEngine(engine, cassette).generate([request]))
+    monkeypatch.setenv("LLMOPS_REPLAY", str(path))
+    with lo.open(tmp_path / "a.db") as first, lo.open(tmp_path / "b.db") as second:
+        assert answers(first, 1) + answers(second, 1) == ["first", "second"]
+    with lo.open(tmp_path / "a.db") as third:
+        assert answers(third, 2) == ["third", "third"]
+        third.engine.replay(path)
+        assert answers(third, 1) == ["first"]
+    path.write_text(path.read_text("utf-8").replace('"first"', '"another"'), "utf-8")
+    with lo.open(tmp_path / "a.db") as fourth:
+        assert answers(fourth, 1) == ["another"]
+
+
+def test_a_process_that_is_started_has_a_cassette_of_its_own_beside(tmp_path):
+    environ = {"LLMOPS_REPLAY": str(tmp_path / "08_deploy.cassette.json"), "OTHER": "1"}
+    assert beside("support", environ) == {
+        "LLMOPS_REPLAY": str(tmp_path / "08_deploy.cassette.support.json")
+    }
+    assert beside("support", {"LLMOPS_RECORD": "tour.json"}) == {
+        "LLMOPS_RECORD": "tour.support.json"
+    }
+    assert beside("support", {"LLMOPS_RECORD": ""}) == {}

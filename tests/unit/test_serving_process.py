@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import stat
+import sys
 
 import pytest
 from serving_fakes import deployment
@@ -124,3 +125,14 @@ def test_a_process_that_cannot_serve_says_why_and_leaves_no_key(tmp_path):
     from llmops_jupyter.deploy.serving.keys import Keys
 
     assert Keys().all() == ()
+
+
+def test_a_server_plays_from_a_cassette_of_its_own_beside_that_of_who_started_it(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("LLMOPS_REPLAY", str(tmp_path / "tour.cassette.json"))
+    log = tmp_path / "log"
+    code = "import os; print(os.environ['LLMOPS_REPLAY'])"
+    child = process._spawn("support", [sys.executable, "-c", code], log, outlive=True, key_id="")
+    assert child.wait(60) == 0
+    assert log.read_text().strip() == str(tmp_path / "tour.cassette.support.json")

@@ -121,7 +121,7 @@ def start(
     command = _command(given, store, host, port, no_auth=no_auth, options=options or {})
     log = folder / f"{name}.log"
     try:
-        child = _spawn(command, log, outlive=outlive, key_id=key.id if key else "")
+        child = _spawn(name, command, log, outlive=outlive, key_id=key.id if key else "")
         found = _begun(name, child, log)
     except BaseException:
         if key is not None:
@@ -262,13 +262,15 @@ def _command(
 
 
 def _spawn(
-    command: Sequence[str], log: Path, *, outlive: bool, key_id: str
+    name: str, command: Sequence[str], log: Path, *, outlive: bool, key_id: str
 ) -> subprocess.Popen[bytes]:
     from llmops_jupyter.deploy.serving.server import own_mark
+    from llmops_jupyter.engine import cassette
 
     root = str(Path(__file__).parents[3])
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), KEY: key_id, LOG: str(log)}
+    env.update(cassette.beside(name, os.environ))
     pid, created = own_mark()
     env[PARENT] = "" if outlive else f"{pid}:{created}"
     log.unlink(missing_ok=True)
