@@ -298,14 +298,16 @@ class Engines:
         return _noted({**facts, "folder": str(states.folder)}, states.notes)
 
     def _replay(self, model: str | None, cassette: Cassette) -> Engine:
+        # Where the model is not installed, the cassette itself says which one answered.
+        if model in cassette.models and not self._models().has(model):
+            return ReplayEngine(cassette, model, cassette.models[model]["digest"])
         try:
             found = self._models().resolve(model)
         except UnknownNameError:
-            # Where the model is not installed, the cassette itself says which one answered.
-            names = [model] if model in cassette.models else [] if model else list(cassette.models)
-            if len(names) != 1 or names[0] is None:
+            if model or len(cassette.models) != 1:
                 raise
-            return ReplayEngine(cassette, names[0], cassette.models[names[0]]["digest"])
+            ((name, facts),) = cassette.models.items()
+            return ReplayEngine(cassette, name, facts["digest"])
         return ReplayEngine(cassette, found.name, found.sha256)
 
     def _here(self, model: Model) -> Engine:

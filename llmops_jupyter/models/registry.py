@@ -63,6 +63,11 @@ class Registry:
             raise self._unknown(name)
         return self._pick(name, selector, versions)
 
+    def has(self, ref: str) -> bool:
+        """Whether there is a model of that name; what else there might be is not looked for."""
+        name, _ = aliases.parse_reference(ref, KIND)
+        return bool(self._versions(name))
+
     def adapter(self, ref: str) -> Model:
         """The adapter that ``name``, ``name@2`` or ``name@alias`` means, its file checked.
 
