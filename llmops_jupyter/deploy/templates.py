@@ -6,9 +6,10 @@ promotes runs on the machine whose store the serving processes look at, and only
 
 from __future__ import annotations
 
+import functools
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,7 +108,9 @@ def job_of(plan: Plan, file: Path, rooms: Rooms, exported: str, documents: Seque
     packages = [f"llmops-jupyter[{','.join(extras)}]"]
     prepare = [_command("llmops", "import", exported)]
     secrets: list[str] = []
-    for model in _models(plan, rooms):
+    models, unknown = _models(plan, rooms)
+    prepare += [f"# {name} is not in this workspace: register it here" for name in unknown]
+    for model in models:
         command, package, key = _obtain(model)
         prepare.append(command)
         packages += [package] if package else []
@@ -127,17 +130,23 @@ def job_of(plan: Plan, file: Path, rooms: Rooms, exported: str, documents: Seque
     )
 
 
-def _models(plan: Plan, rooms: Rooms) -> list[Model]:
-    """The models and adapters of a pipeline, as far as this workspace has them."""
+def _models(plan: Plan, rooms: Rooms) -> tuple[list[Model], list[str]]:
+    """The models and adapters of a pipeline as far as this workspace has them, and the names of the others."""
     models = rooms.models()
-    found = []
-    try:
-        found.append(models.resolve(plan.options.get("model")))
-        for one in plan.options.get("adapters") or ():
-            found.append(models.adapter(str(one).partition(":")[0]))
-    except LLMOpsError:
-        pass  # they are named where the pipeline runs
-    return found
+    found, unknown = [], []
+    name = plan.options.get("model")
+    wanted: list[tuple[str, Callable[[], Model]]] = [
+        (str(name or "the model"), lambda: models.resolve(name))
+    ]
+    for one in plan.options.get("adapters") or ():
+        adapter = str(one).partition(":")[0]
+        wanted.append((adapter, functools.partial(models.adapter, adapter)))
+    for told, get in wanted:
+        try:
+            found.append(get())
+        except LLMOpsError:
+            unknown.append(told)
+    return found, unknown
 
 
 def _obtain(model: Model) -> tuple[str, str, str]:

@@ -115,6 +115,8 @@ def test_several_answers_come_for_one_request(client):
     answer = client.chat.completions.create(model="support", messages=ASKED, n=3, seed=5)
     assert [c.index for c in answer.choices] == [0, 1, 2]
     assert {c.message.content for c in answer.choices} == {"echo good day"}
+    # One prompt was read, as OpenAI counts it.
+    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (7, 9)
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -88,8 +88,10 @@ def serve(
             given,
             log=os.environ.get(process.LOG, ""),
             key_id=os.environ.get(process.KEY, ""),
+            ends_s=own.notice_s + own.drain_s + process.END_S,
         )
         server.log_to_stderr()
+        server.have_files(own.connections)
         try:
             server.run(service, sock, lambda: _begun(word, tell), _parent())
         finally:
