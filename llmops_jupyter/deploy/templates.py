@@ -6,7 +6,6 @@ promotes runs on the machine whose store the serving processes look at, and only
 
 from __future__ import annotations
 
-import functools
 import re
 import shlex
 from collections.abc import Callable, Sequence
@@ -132,21 +131,19 @@ def job_of(plan: Plan, file: Path, rooms: Rooms, exported: str, documents: Seque
 
 def _models(plan: Plan, rooms: Rooms) -> tuple[list[Model], list[str]]:
     """The models and adapters of a pipeline as far as this workspace has them, and the names of the others."""
-    models = rooms.models()
-    found, unknown = [], []
-    name = plan.options.get("model")
-    wanted: list[tuple[str, Callable[[], Model]]] = [
-        (str(name or "the model"), lambda: models.resolve(name))
-    ]
-    for one in plan.options.get("adapters") or ():
-        adapter = str(one).partition(":")[0]
-        wanted.append((adapter, functools.partial(models.adapter, adapter)))
-    for told, get in wanted:
-        try:
-            found.append(get())
-        except LLMOpsError:
-            unknown.append(told)
-    return found, unknown
+    models, name = rooms.models(), plan.options.get("model")
+    adapters = [str(one).partition(":")[0] for one in plan.options.get("adapters") or ()]
+    given = {str(name or "the model"): _known(models.resolve, name)}
+    given |= {adapter: _known(models.adapter, adapter) for adapter in adapters}
+    found = [model for model in given.values() if model is not None]
+    return found, [told for told, model in given.items() if model is None]
+
+
+def _known(get: Callable[[Any], Model], name: Any) -> Model | None:
+    try:
+        return get(name)
+    except LLMOpsError:
+        return None
 
 
 def _obtain(model: Model) -> tuple[str, str, str]:

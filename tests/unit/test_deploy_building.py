@@ -6,15 +6,13 @@ import errno
 import json
 import os
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from deploy_fakes import WHOLE, add_adapter, add_index, plugged, project, whole
+from deploy_fakes import plugged, project, whole
 
 import llmops_jupyter as lo
-from llmops_jupyter.deploy import environment, folders, indexes, manifest
-from llmops_jupyter.deploy.manifest import File, Manifest
+from llmops_jupyter.deploy import folders, manifest
 from llmops_jupyter.deploy.opening import open_bundle
 from llmops_jupyter.errors import DeployError, ModelChangedError, OptionError, UnknownNameError
 

@@ -10,7 +10,7 @@ import threading
 import httpx
 import openai
 import pytest
-from serving_fakes import Mute, Writer, deployment, promoted, served, wait_until
+from serving_fakes import Mute, Writer, deployment, served, wait_until
 
 from llmops_jupyter.deploy.serving.admission import Gate
 from llmops_jupyter.deploy.serving.limits import Limits
@@ -122,10 +122,8 @@ class Filling(Writer):
     """The disk fills up while it writes its second answer."""
 
     def _one(self, request):
-        told = 0
-        for event in super()._one(request):
+        for told, event in enumerate(super()._one(request), 1):
             yield event
-            told += 1
             if len(self.requests) == 2 and told == 2:
                 raise StoreFullError("The disk is full. Make room.")
 

@@ -185,6 +185,4 @@ class Endpoints:
         if len(content) <= SMALL:
             return interface.read(schema, content)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._service.beside, interface.read, schema, content
-        )
+        return await loop.run_in_executor(self._service.beside, interface.read, schema, content)

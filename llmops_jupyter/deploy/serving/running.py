@@ -248,9 +248,7 @@ class Running:
             return End(telling.index, completion, rest=rest)
         end = _checked(telling.index, run, completion, calls)
         denied = end.completion is not completion
-        return replace(
-            end, rest=("" if telling.said else end.completion.text) if denied else rest
-        )
+        return replace(end, rest=("" if telling.said else end.completion.text) if denied else rest)
 
     def _note_first(self) -> None:
         if self.first is None:

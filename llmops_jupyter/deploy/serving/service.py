@@ -54,7 +54,9 @@ class Service:
         self.metrics = Metrics(self.fleet.name, self.gate, self.traces)
         self.writers = ThreadPoolExecutor(self.limits.running, "answer")
         self.beside = ThreadPoolExecutor(BESIDE, "beside")
-        self.probes = ThreadPoolExecutor(1, "probe")  # which are answered also while a model is loaded
+        self.probes = ThreadPoolExecutor(
+            1, "probe"
+        )  # which are answered also while a model is loaded
         self._probed = (0.0, "")
 
     @property

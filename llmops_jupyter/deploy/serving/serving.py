@@ -76,7 +76,7 @@ def serve(
             accepted,
             own,
             aliases,
-            LOOPBACK if no_auth else (),
+            _hosts(host) if no_auth else (),
         )
         pid, created = server.own_mark()
         word = Serving(
@@ -147,6 +147,11 @@ def _accepted(host: str, keys: str | None, *, no_auth: bool) -> Keys | None:
             "--no-auth"
         )
     return found
+
+
+def _hosts(host: str) -> tuple[str, ...]:
+    """The names by which a server is called that listens on this machine only."""
+    return (*LOOPBACK, host.strip("[]").rstrip(".").lower())
 
 
 def _begun(word: Serving, tell: Callable[[str], None]) -> None:

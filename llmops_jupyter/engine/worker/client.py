@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import weakref
 from collections import deque
