@@ -208,6 +208,28 @@ def test_a_client_that_leaves_gives_its_place_back_also_in_the_moment_in_which_i
     assert asyncio.run(left()) == 0
 
 
+def test_a_request_for_many_places_is_not_overtaken_by_those_for_few():
+    async def order():
+        gate, came = Gate(Limits(running=2)), []
+
+        async def enters(places):
+            await gate.enter(places)
+            came.append(places)
+
+        await gate.enter(1)
+        waiting = [asyncio.ensure_future(enters(places)) for places in (2, 1)]
+        await asyncio.sleep(0.01)
+        assert came == []
+        gate.leave(1)
+        await asyncio.sleep(0.01)
+        first = list(came)
+        gate.leave(2)
+        await asyncio.gather(*waiting)
+        return first, came
+
+    assert asyncio.run(order()) == ([2], [2, 1])
+
+
 def test_an_embedding_for_which_nobody_waits_gives_its_place_back_when_it_is_done(tmp_path):
     from deploy_fakes import add_index, plugged, project
 
