@@ -14,7 +14,6 @@ from llmops_jupyter import config
 from llmops_jupyter.config import Settings
 from llmops_jupyter.engine.cassette import RECORD, REPLAY
 from llmops_jupyter.engine.engines import Engines
-from llmops_jupyter.errors import EngineError, UnknownNameError
 from llmops_jupyter.privacy import redactor
 from llmops_jupyter.store import Store, maintenance, open_store
 from llmops_jupyter.tracing import Provenance, Tracer, Traces, retention
@@ -223,7 +222,7 @@ class Workspace:
             self.redact(changes["redact"])
         self.settings = settings
         if "durable" in changes:
-            self._set_durable(settings.durable)
+            self.store.set_durable(settings.durable)
         if {"keep_days", "keep_bytes"} & set(changes) and not self.store.read_only:
             self._forget()
         return settings
@@ -244,50 +243,16 @@ class Workspace:
         return maintenance.check(self.store)
 
     def export(self, folder: str | Path) -> list[Path]:
-        """Write prompts, aliases, data sets, suites and guard policies as reviewable text."""
-        from llmops_jupyter.data import export_dataset
+        """Write prompts, aliases, data sets, suites and guard policies as reviewable text; see `exchange`."""
+        from llmops_jupyter import exchange
 
-        target = Path(folder).expanduser()
-        try:
-            (target / "prompts").mkdir(parents=True, exist_ok=True)
-            written = self.prompts.export(target / "prompts")
-            (target / "data").mkdir(exist_ok=True)
-            for latest in self.data.list():
-                for dataset in self.data.history(latest.name):
-                    written += export_dataset(dataset, target / "data")
-            written += self.evaluation.export_suites(target / "suites")
-            written += self.guard.export(target / "policies")
-        except OSError as e:
-            raise EngineError(f"{str(target)!r} cannot be written: {e.strerror}.") from e
-        return written
+        return exchange.write(self, folder)
 
     def import_(self, folder: str | Path) -> dict[str, int]:
-        """Read what `export` wrote; merges by content. Returns how many were new, by kind.
+        """Read what `export` wrote; merges by content. Returns how many were new, by kind."""
+        from llmops_jupyter import exchange
 
-        Everything is read and checked first; a fault in one file leaves nothing of any of them.
-        """
-        from llmops_jupyter.data import read_exported
-        from llmops_jupyter.evaluation.suites import read_folder
-        from llmops_jupyter.guard.kept import read_folder as read_policies
-        from llmops_jupyter.prompts import read_exported as read_prompts
-
-        source = Path(folder).expanduser()
-        if not source.is_dir():
-            raise UnknownNameError(f"There is no folder {str(source)!r}. Name an exported one.")
-        datasets = [read_exported(path) for path in sorted((source / "data").glob("*.json"))]
-        prompts = read_prompts(source / "prompts")
-        suites = read_folder(source / "suites")
-        policies = read_policies(source / "policies")
-        # Data sets go first: examples of prompts refer to them, by content.
-        new_data = sum(dataset.add_to(self.data) for dataset in datasets)
-        new_prompts = self.prompts.import_(prompts)
-        new_suites = self.evaluation.import_suites(suites)
-        return {
-            "prompts": len(new_prompts),
-            "data": new_data,
-            "suites": new_suites,
-            "policies": self.guard.import_(policies),
-        }
+        return exchange.read(self, folder)
 
     def close(self) -> None:
         """Free models and close the file. Safe to call twice."""
@@ -346,16 +311,6 @@ class Workspace:
             self._stages[name] = make()
         stage: T = self._stages[name]
         return stage
-
-    def _set_durable(self, durable: bool) -> None:
-        store = self.store
-        store.durable = durable
-        if store.read_only:
-            return
-        with store.lock:
-            writer = store.writer()
-            if not writer.in_transaction:
-                writer.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
 
     def _forget(self) -> None:
         days, size = self.settings.keep_days, self.settings.keep_bytes

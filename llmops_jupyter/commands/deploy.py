@@ -147,7 +147,7 @@ def history_(context: Context, values: Mapping[str, Any]) -> Result:
 
 
 def ci_(context: Context, values: Mapping[str, Any]) -> Result:
-    from llmops_jupyter.deploy.plan import read_plan
+    from llmops_jupyter.deploy.planfile import read_plan
     from llmops_jupyter.deploy.templates import EXPORTED, PYTHON, path_of
 
     file = Path(values["pipeline"] or "deploy.yaml")

@@ -154,7 +154,7 @@ def begun(parent: Path, name: str) -> Iterator[Path]:
 
 def settle(part: Path, target: Path) -> None:
     """Give a folder that is filled its name; what was there goes, and comes back if that fails."""
-    old = part.with_suffix(".old")
+    old = target.with_name(f".{target.name}.{part.name.rsplit('.', 2)[1]}.old")
     if target.exists():
         target.replace(old)
     try:
@@ -212,13 +212,22 @@ def _machine() -> str:
 
 
 def _sweep(parent: Path, name: str) -> None:
-    """Delete what processes of this machine that are gone left of the same name."""
+    """Delete what processes of this machine that are gone left of the same name.
+
+    One that was killed between the two steps of `settle` left what was there before: it gets its name back.
+    """
     import psutil
 
-    prefix = f".{name}.{_machine()}-"
     for path in list(parent.iterdir()):
-        if not path.name.startswith(prefix) or path.suffix not in (".part", ".old"):
+        told, _, kind = path.name.rpartition(".")
+        target, _, mark = told.rpartition(".")
+        machine, _, pid = mark.rpartition("-")[0].partition("-")
+        if kind not in ("part", "old") or machine != _machine() or not pid.isdigit():
             continue
-        pid = path.name.removeprefix(prefix).partition("-")[0]
-        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+        if psutil.pid_exists(int(pid)) or (kind == "part" and target != f".{name}"):
+            continue
+        before = parent / target.removeprefix(".")
+        if kind == "old" and not before.exists():
+            path.replace(before)
+        else:
             shutil.rmtree(path, ignore_errors=True)

@@ -258,9 +258,8 @@ class Pipeline:
         slot = next((s for s, one in now.slots().items() if one == release), "")
         if slot:
             return {"summary": f"{release.ref} is {slot} already"}
-        self._moved(
-            promoting.stage(self._store, release.deployment, release.number, self._move(release))
-        )
+        promoting.stage(self._store, release.deployment, release.number, self._move(release))
+        self._moved()
         return {"summary": f"{release.ref} is staged"}
 
     def _canary(self) -> dict[str, Any]:
@@ -275,11 +274,10 @@ class Pipeline:
         if now.canary == release and (now.weight, dict(now.rules)) == (trial.weight, rules):
             return {"summary": f"{release.ref} is the canary already"}
         move = self._move(release)
-        self._moved(
-            promoting.begin_canary(
-                self._store, release.deployment, release.number, trial.weight, rules, move
-            )
+        promoting.begin_canary(
+            self._store, release.deployment, release.number, trial.weight, rules, move
         )
+        self._moved()
         return {"summary": f"{release.ref} gets {trial.weight:.0%} of the units"}
 
     def _promote(self, progress: Progress) -> dict[str, Any]:
@@ -294,7 +292,7 @@ class Pipeline:
                 progress.log(finding.sentence())
             if decision.action == "rollback":
                 move = Move(self._actor, decision.reason, decision.as_dict(), self._changed)
-                self._moved(promoting.end_canary(self._store, release.deployment, move))
+                promoting.end_canary(self._store, release.deployment, move)
                 raise DeployError(
                     f"The canary {release.ref} was taken back, and nothing was promoted: {decision.reason}."
                 )
@@ -305,7 +303,7 @@ class Pipeline:
                 progress, f"a person promotes it: %deploy promote {release.ref}", again=False
             )
         move = self._move(release, {} if decision is None else {"canary": decision.as_dict()})
-        self._moved(promoting.promote(self._store, release.deployment, release.number, move))
+        promoting.promote(self._store, release.deployment, release.number, move)
         return {"summary": f"{release.ref} is live"}
 
     def _wait(self, progress: Progress, why: str, *, again: bool = True) -> dict[str, Any]:
@@ -331,9 +329,9 @@ class Pipeline:
         }
         return Move(self._actor, f"pipeline {self._plan.name}", evidence, self._changed)
 
-    def _moved(self, now: Live) -> None:
-        """Note our own move, so that only those of others are in the way."""
-        self._changed = now.changed
+    def _moved(self) -> None:
+        """Note our own move, so that only those of others are in the way, also of one right after it."""
+        self._changed += 1
 
     def _check_taken_back(self, release: Release) -> None:
         """Refuse what was rolled back before, so that a job that is repeated does not undo a roll-back.

@@ -9,17 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmops_jupyter.deploy import promoting, releases
+from llmops_jupyter.deploy import candidates, promoting, releases
 from llmops_jupyter.deploy.actors import Actor, actor
 from llmops_jupyter.deploy.folders import REFERENCE, Tell, silent
-from llmops_jupyter.deploy.manifest import FILE
 from llmops_jupyter.deploy.promoting import Entry, Move
 from llmops_jupyter.deploy.releases import Live, Release
 from llmops_jupyter.deploy.rooms import Rooms
 from llmops_jupyter.deploy.sizing.stage import Sizing
 from llmops_jupyter.deploy.targets.stage import Targets
 from llmops_jupyter.errors import DeployError
-from llmops_jupyter.store.aliases import NAME
 
 if TYPE_CHECKING:
     from llmops_jupyter.deploy.bundle import Bundle
@@ -97,11 +95,7 @@ class Deploy(Targets, Sizing):
         Raises:
             DeployError: it is no bundle, or not whole.
         """
-        from llmops_jupyter.deploy.opening import open_bundle
-
-        bundle = open_bundle(folder, progress=progress)
-        read = bundle.manifest
-        return releases.add(self._store, read.name, read.digest, bundle.folder, read.as_dict())
+        return candidates.registered(self._store, folder, progress or silent)
 
     def get(self, reference: str) -> Release:
         """A release.
@@ -158,11 +152,11 @@ class Deploy(Targets, Sizing):
         from llmops_jupyter.deploy.watching import read_rules
 
         watched = read_rules(rules).as_dict() if canary is not None or rules else {}
-        release = self._chosen(reference)
+        release = candidates.meant(self._store, reference)
         now = self.status(release.deployment)
-        self._check_expected(now, expected)
+        candidates.check_expected(self._store, now, expected)
         self.open(release.ref)
-        told = self._told(release, anyway=anyway)
+        told = candidates.evidence_of(release, anyway=anyway)
         move = Move(self._actor(), note, {**told, **(evidence or {})}, now.changed)
         if canary is None:
             return promoting.promote(self._store, release.deployment, release.number, move)
@@ -172,9 +166,9 @@ class Deploy(Targets, Sizing):
 
     def stage(self, reference: str, *, note: str = "") -> Live:
         """Put a release where it waits to be promoted."""
-        release = self._chosen(reference)
+        release = candidates.meant(self._store, reference)
         self.open(release.ref)
-        told = self._told(release, anyway=True)
+        told = candidates.evidence_of(release, anyway=True)
         move = Move(self._actor(), note, told, self.status(release.deployment).changed)
         return promoting.stage(self._store, release.deployment, release.number, move)
 
@@ -194,11 +188,11 @@ class Deploy(Targets, Sizing):
         """
         releases.releases(self._store, name)
         now = self.status(name)
-        self._check_expected(now, expected)
+        candidates.check_expected(self._store, now, expected)
         move = Move(self._actor(), note, evidence or {}, now.changed)
         if canary:
             return promoting.end_canary(self._store, name, move)
-        self._check_there(name)
+        candidates.check_there(self._store, name)
         return promoting.rollback(self._store, name, move)
 
     def status(self, name: str) -> Live:
@@ -254,7 +248,7 @@ class Deploy(Targets, Sizing):
         """Run a pipeline; steps that succeeded on the same inputs are not run again.
 
         Args:
-            file: YAML, or its text; see `plan.read_plan`.
+            file: YAML, or its text; see `planfile.read_plan`.
             until: the last step that is run.
             fresh: run every step anew.
             again: promote a release that was rolled back before.
@@ -265,7 +259,7 @@ class Deploy(Targets, Sizing):
             DeployError: a step failed: which, and why. Nothing was promoted.
         """
         from llmops_jupyter.deploy.pipeline import Pipeline
-        from llmops_jupyter.deploy.plan import read_plan
+        from llmops_jupyter.deploy.planfile import read_plan
         from llmops_jupyter.finetune.manifest import target_of
 
         self._check_writable()
@@ -318,7 +312,7 @@ class Deploy(Targets, Sizing):
 
     def ci(self, where: str, file: str | os.PathLike[str] = "deploy.yaml", **options: Any) -> str:
         """A workflow for continuous integration that runs a pipeline from an exported folder; see `templates.template`."""
-        from llmops_jupyter.deploy.plan import read_plan
+        from llmops_jupyter.deploy.planfile import read_plan
         from llmops_jupyter.deploy.templates import template
 
         return template(where, read_plan(file), Path(file), self._rooms, **options)
@@ -334,61 +328,3 @@ class Deploy(Targets, Sizing):
         """
         with self._store.lock:
             self._store.writer()
-
-    def _chosen(self, reference: str) -> Release:
-        """A release by its reference, or by the folder of its bundle; of a bare name the one that is up next."""
-        text = os.fspath(reference)
-        is_name = NAME.fullmatch(text.partition("@")[0]) is not None
-        if not is_name or (Path(text, FILE).is_file() and text not in releases.names(self._store)):
-            return self.add(text)
-        if "@" not in text:
-            now = self.status(text)
-            waiting = now.staged or now.canary
-            if waiting is not None:
-                return waiting
-        return self.get(text)
-
-    def _check_there(self, name: str) -> None:
-        """Refuse to roll back to a bundle that cannot be served; a look at names and sizes, which takes no time.
-
-        Raises:
-            DeployError: files of it are missing, or have another size.
-        """
-        from llmops_jupyter.deploy.opening import open_bundle
-
-        log = promoting.history(self._store, name, limit=-1)
-        target = promoting.before(reversed(log))
-        if target is not None:
-            open_bundle(self.get(f"{name}@{target}").folder, check=False)
-
-    def _check_expected(self, now: Live, expected: str | None) -> None:
-        if expected is None:
-            return
-        there = "" if now.release is None else now.release.ref
-        wanted = self.get(expected).ref if expected else ""
-        if wanted != there:
-            raise DeployError(
-                f"{there or 'Nothing'} is live, not {wanted or 'nothing'}, so nothing was done. Look at it again with "
-                f"%deploy status {now.name}, and repeat it if it still holds."
-            )
-
-    def _told(self, release: Release, *, anyway: bool) -> dict[str, Any]:
-        """What the bundle says for the release.
-
-        Raises:
-            DeployError: a gate of it did not pass.
-        """
-        found = release.manifest.get("evaluation") or {}
-        outcome = found.get("outcome")
-        if outcome in ("failed", "undecided") and not anyway:
-            raise DeployError(
-                f"{release.ref} did not pass its gate, so it is not promoted: {found.get('summary')}. Correct it and build "
-                "it again; or say that it is to go on all the same: --anyway"
-            )
-        kept = {"digest": release.digest, "outcome": outcome or "none"}
-        summary = found.get("summary") or "no evaluation came with it"
-        return {
-            **kept,
-            "summary": summary,
-            **(release.manifest.get("built") or {}).get("store", {}),
-        }

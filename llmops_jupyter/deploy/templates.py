@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,7 +107,9 @@ def job_of(plan: Plan, file: Path, rooms: Rooms, exported: str, documents: Seque
     packages = [f"llmops-jupyter[{','.join(extras)}]"]
     prepare = [_command("llmops", "import", exported)]
     secrets: list[str] = []
-    for model in _models(plan, rooms):
+    models, unknown = _models(plan, rooms)
+    prepare += [f"# {name} is not in this workspace: register it here" for name in unknown]
+    for model in models:
         command, package, key = _obtain(model)
         prepare.append(command)
         packages += [package] if package else []
@@ -127,17 +129,21 @@ def job_of(plan: Plan, file: Path, rooms: Rooms, exported: str, documents: Seque
     )
 
 
-def _models(plan: Plan, rooms: Rooms) -> list[Model]:
-    """The models and adapters of a pipeline, as far as this workspace has them."""
-    models = rooms.models()
-    found = []
+def _models(plan: Plan, rooms: Rooms) -> tuple[list[Model], list[str]]:
+    """The models and adapters of a pipeline as far as this workspace has them, and the names of the others."""
+    models, name = rooms.models(), plan.options.get("model")
+    adapters = [str(one).partition(":")[0] for one in plan.options.get("adapters") or ()]
+    given = {str(name or "the model"): _known(models.resolve, name)}
+    given |= {adapter: _known(models.adapter, adapter) for adapter in adapters}
+    found = [model for model in given.values() if model is not None]
+    return found, [told for told, model in given.items() if model is None]
+
+
+def _known(get: Callable[[Any], Model], name: Any) -> Model | None:
     try:
-        found.append(models.resolve(plan.options.get("model")))
-        for one in plan.options.get("adapters") or ():
-            found.append(models.adapter(str(one).partition(":")[0]))
+        return get(name)
     except LLMOpsError:
-        pass  # they are named where the pipeline runs
-    return found
+        return None
 
 
 def _obtain(model: Model) -> tuple[str, str, str]:

@@ -14,7 +14,7 @@ from llmops_jupyter.prompts.splitting import UNIT
 from llmops_jupyter.store import Store
 from llmops_jupyter.tracing.query import parse_when
 
-DENIED = "content_filter"
+DENIED, LATE = "content_filter", "deadline"
 # Calls that are over: what a user broke off says nothing of a release.
 OVER = ("ok", "error")
 
@@ -65,7 +65,8 @@ def stats(store: Store, release: Release, since: str = "") -> Stats:
         (
             {
                 "unit": row["unit"] or row["trace_id"],
-                "error": row["status"] == "error",
+                # Who waited until the deadline got an error, though the run itself has ended.
+                "error": row["status"] == "error" or LATE in (row["ended"] or ""),
                 "denied": DENIED in (row["ended"] or ""),
                 "seconds": row["seconds"],
                 "scores": {},

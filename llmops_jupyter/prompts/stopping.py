@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
@@ -12,12 +13,12 @@ if TYPE_CHECKING:
 
 
 class Stop:
-    """What ends runs: once it is set they go as if they were interrupted, at once."""
+    """What ends runs: once it is set they go as if they were interrupted, at once, and the model reads on for nobody."""
 
     def __init__(self) -> None:
         self._asked = threading.Event()
         self._lock = threading.Lock()
-        self._waiting: list[queue.SimpleQueue[Any]] = []
+        self._ends: list[Callable[[], None]] = []
 
     @property
     def asked(self) -> bool:
@@ -28,8 +29,9 @@ class Stop:
         """End what runs; from any thread."""
         self._asked.set()
         with self._lock:
-            for inbox in self._waiting:
-                inbox.put(_ENDED)
+            ends = list(self._ends)
+        for end in ends:
+            end()
 
     def check(self) -> None:
         """Raise a KeyboardInterrupt if it was set."""
@@ -41,33 +43,56 @@ class Stop:
         return cast("Engine", _Stoppable(engine, self))
 
     def events(self, engine: Engine, requests: Iterable[Request]) -> Iterator[Event]:
-        """The events of an engine, taken by a thread of their own, which gives up at the next one.
+        """The events of an engine.
+
+        An engine whose events can be cancelled from another thread is told so. Of another one a thread takes them, which
+        gives up at the next one.
 
         Raises:
             KeyboardInterrupt: this was set.
         """
+        self.check()
+        events: Any = iter(engine.generate(requests))
+        cancel = getattr(events, "cancel", None)
+        taken = self._cancelled(events, cancel) if callable(cancel) else self._apart(events)
+        for event in taken:
+            self.check()
+            yield event
+        self.check()
+
+    def _cancelled(self, events: Any, cancel: Callable[[], None]) -> Iterator[Event]:
+        try:
+            with self._ended_by(cancel):
+                yield from events
+        finally:
+            _close(events)
+
+    def _apart(self, events: Any) -> Iterator[Event]:
         inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         left = threading.Event()
-        with self._lock:
-            self._waiting.append(inbox)
         try:
-            self.check()
-            threading.Thread(
-                target=_take,
-                args=(engine, requests, inbox, left),
-                name="llmops-answer",
-                daemon=True,
-            ).start()
-            while (event := inbox.get()) is not _ENDED:
-                self.check()
-                if isinstance(event, _Failed):
-                    raise event.error
-                yield event
-            self.check()
+            with self._ended_by(lambda: inbox.put(_ENDED)):
+                threading.Thread(
+                    target=_take, args=(events, inbox, left), name="llmops-answer", daemon=True
+                ).start()
+                while (event := inbox.get()) is not _ENDED:
+                    if isinstance(event, _Failed):
+                        raise event.error
+                    yield event
         finally:
             left.set()
+
+    @contextmanager
+    def _ended_by(self, end: Callable[[], None]) -> Iterator[None]:
+        """Something that ends what runs here, for as long as it does."""
+        with self._lock:
+            self._ends.append(end)
+        try:
+            self.check()
+            yield
+        finally:
             with self._lock:
-                self._waiting.remove(inbox)
+                self._ends.remove(end)
 
 
 _ENDED = object()
@@ -93,25 +118,23 @@ class _Stoppable:
         return self._stop.events(self._engine, requests)
 
 
-def _take(
-    engine: Engine,
-    requests: Iterable[Request],
-    inbox: queue.SimpleQueue[Any],
-    left: threading.Event,
-) -> None:
-    """Put the events of an engine into a queue until they end, or nobody waits for them any more."""
+def _take(events: Any, inbox: queue.SimpleQueue[Any], left: threading.Event) -> None:
+    """Put events into a queue until they end, or nobody waits for them any more."""
     try:
-        events: Any = iter(engine.generate(requests))
         try:
             for event in events:
                 if left.is_set():
                     return
                 inbox.put(event)
         finally:
-            close = getattr(events, "close", None)
-            if callable(close):
-                close()
+            _close(events)
     except BaseException as e:  # noqa: BLE001 - it is raised on in the thread that waits
         inbox.put(_Failed(e))
     else:
         inbox.put(_ENDED)
+
+
+def _close(events: Any) -> None:
+    close = getattr(events, "close", None)
+    if callable(close):
+        close()

@@ -176,6 +176,16 @@ class Store:
             self._writer = self._connect()
         return self._writer
 
+    def set_durable(self, durable: bool) -> None:
+        """Whether each commit waits for the disk, from now on."""
+        self.durable = durable
+        if self.read_only:
+            return
+        with self.lock:
+            writer = self.writer()
+            if not writer.in_transaction:
+                writer.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+
     def begin(self, connection: sqlite3.Connection) -> None:
         """Take the write lock, waiting in short steps so that an interrupt is served."""
         self.patiently(connection.execute, "BEGIN IMMEDIATE")

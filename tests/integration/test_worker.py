@@ -118,6 +118,28 @@ def test_many_requests_are_taken_as_there_is_room(engine):
     assert sum(isinstance(e, Finished) for e in stream) == 50
 
 
+def test_another_thread_ends_an_answer_while_the_model_still_reads(engine):
+    stream, events = engine.generate([Request("r", text="mute")]), []
+    thread = threading.Thread(target=lambda: events.extend(stream))
+    thread.start()
+    try:
+        assert wait_until(lambda: engine.status()["active"] == 1)
+    finally:
+        stream.cancel()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert events == []
+    assert wait_until(lambda: engine.status()["active"] == 0)
+    assert ask(engine, "words 1 0")[-1].finish_reason == "stop"
+
+
+def test_an_answer_that_was_given_up_before_it_began_is_not_begun(engine):
+    stream = engine.generate([Request("r", text="mute")])
+    stream.cancel()
+    assert list(stream) == []
+    assert wait_until(lambda: engine.status()["active"] == 0)
+
+
 def test_threads_share_the_batches(engine):
     answers = []
     threads = [

@@ -2,7 +2,7 @@
 
 It runs in the worker's process, so a test steers it by text: `words 20 0.05` says twenty words, one each
 0.05 s; `die 3` kills the process by SIGKILL after three; `abort` ends it as a native assertion would;
-`met 2` waits until two requests run at once; `silent` says nothing until it is cancelled; `raise KIND` fails.
+`met 2` waits until two requests run at once; `silent` says one word and `mute` none until they are cancelled; `raise KIND` fails.
 Rows take turns, word by word.
 """
 
@@ -134,6 +134,8 @@ class FakeEngine:
                 yield "."
                 time.sleep(0.01)
             yield "met" if self.most >= int(rest[0]) else "alone"
+        elif verb == "mute":
+            cancelled.wait()
         elif verb == "silent":
             yield "hush"
             cancelled.wait()

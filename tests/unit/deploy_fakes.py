@@ -96,6 +96,17 @@ def add_adapter(workspace, home: Path, name="style"):
     return workspace.models.add_copy(path, name, base, "finetune run")
 
 
+# What a bundle with everything in it is built with.
+WHOLE = {"adapters": ["style:0.5"], "rag": "manual", "guard": "standard", "temperature": 0}
+
+
+def whole(workspace, home: Path, **options):
+    """A release with everything in it."""
+    add_index(workspace, home)
+    add_adapter(workspace, home)
+    return workspace.deploy.build("support", model="tiny", **{**WHOLE, **options})
+
+
 def python(code: str) -> list[str]:
     """A command that runs code in a process of its own, which finds these fakes."""
     return [sys.executable, "-c", f"import sys; sys.path[:0] = {sys.path!r}\n{code}"]

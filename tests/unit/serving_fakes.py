@@ -59,6 +59,35 @@ class Writer(Reader):
         yield Finished(request.id, said, "stop", usage, timing, request.sampling.seed or 7)
 
 
+class Mute(Writer):
+    """Reads what it was asked and says nothing, until it is cancelled from another thread."""
+
+    def __init__(self):
+        super().__init__()
+        self.reading, self.given_up = 0, 0
+
+    def generate(self, requests):
+        return Silence(self, requests)
+
+
+class Silence:
+    """The events of an engine that reads."""
+
+    def __init__(self, engine, requests):
+        self.engine, self.requests, self.over = engine, requests, threading.Event()
+        self.cancel = self.over.set
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        self.engine.requests += list(self.requests)
+        self.engine.reading += 1
+        self.engine.given_up += self.over.wait(60)
+        self.engine.reading -= 1
+        raise StopIteration
+
+
 def opening(engine):
     """Opens workspaces of bundles that answer with one engine, or with what a function makes of the bundle."""
 

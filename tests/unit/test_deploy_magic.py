@@ -175,6 +175,11 @@ def test_a_workflow_of_an_index_needs_its_documents_and_of_an_endpoint_its_key(w
     )
     assert made["env"] == {"LLMOPS_FILE_TINY": "${{ vars.LLMOPS_FILE_TINY }}"}
     assert str(home) not in ws.deploy.ci("gitlab", "deploy.yaml")
+    (home / "deploy.yaml").write_text("name: support\nmodel: elsewhere\nadapter: [tone:0.5]\n")
+    for system in ("github", "gitlab"):
+        told = ws.deploy.ci(system, "deploy.yaml")
+        assert "# elsewhere is not in this workspace: register it here" in told
+        assert "# tone is not in this workspace: register it here" in told
 
 
 def test_serving_is_asked_of_its_own_part(shell, ws, home, monkeypatch, capsys):

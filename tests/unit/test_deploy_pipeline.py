@@ -12,9 +12,9 @@ import pytest
 from deploy_fakes import PIPELINE, project, python
 
 import llmops_jupyter as lo
-from llmops_jupyter.deploy import proving, runs
+from llmops_jupyter.deploy import promoting, proving, runs
 from llmops_jupyter.deploy.opening import open_bundle
-from llmops_jupyter.deploy.plan import read_plan
+from llmops_jupyter.deploy.planfile import read_plan
 from llmops_jupyter.errors import DataError, DeployError, OptionError, UnknownNameError
 
 
@@ -253,6 +253,23 @@ def test_somebody_elses_promotion_meanwhile_wins(ws, home, monkeypatch):
         return real(self, keep)
 
     monkeypatch.setattr(proving.Proving, "gate", meanwhile)
+    with pytest.raises(DeployError, match="changed by somebody else meanwhile"):
+        run(ws, home)
+    assert ws.deploy.status("support").release.manifest["settings"]["temperature"] == 0.9
+
+
+def test_somebody_elses_move_right_after_our_own_is_not_taken_for_ours(ws, home, monkeypatch):
+    run(ws, home)
+    ws.prompts.save("support", "good new {{ q }}")
+    real = promoting.live
+
+    def moved(store, name):
+        monkeypatch.setattr(promoting, "live", real)
+        other = ws.deploy.build("support", model="tiny", temperature=0.9)
+        ws.deploy.promote(other.ref)
+        return real(store, name)
+
+    monkeypatch.setattr(promoting, "live", moved)
     with pytest.raises(DeployError, match="changed by somebody else meanwhile"):
         run(ws, home)
     assert ws.deploy.status("support").release.manifest["settings"]["temperature"] == 0.9

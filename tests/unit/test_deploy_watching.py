@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import random
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from deploy_fakes import plugged, project
+from engine_fakes import FakeEngine
 
 import llmops_jupyter as lo
 from llmops_jupyter.deploy import watching
 from llmops_jupyter.deploy.traffic import of_calls, stats
 from llmops_jupyter.deploy.watching import DEFAULT, Rule, Rules, Stats, decide, read_rules
+from llmops_jupyter.engine.protocol import Finished
 from llmops_jupyter.errors import DataError, DeployError
 
 
@@ -233,6 +236,19 @@ def test_denied_answers_count_as_denials(ws):
     ws.configure(deployment=f"support@{now.canary.short}")
     ws.prompts.run("support", {"q": "hello"}, model="tiny", guard="no-hello")
     assert list(stats(ws.store, now.canary).denials) == [1.0]
+
+
+def test_an_answer_that_came_too_late_is_a_failed_call(ws):
+    class Late(FakeEngine):
+        def generate(self, requests):
+            for event in super().generate(requests):
+                late = isinstance(event, Finished)
+                yield replace(event, finish_reason="deadline") if late else event
+
+    now = ws.deploy.promote("support@2", canary=0.5, rules=RULES)
+    ws.engine.engine = lambda name=None: Late()
+    serve(ws, now.canary, 3)
+    assert list(stats(ws.store, now.canary).errors) == [1.0, 1.0, 1.0]
 
 
 def test_values_beyond_the_most_are_not_looked_at(monkeypatch):

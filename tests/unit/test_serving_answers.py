@@ -7,7 +7,7 @@ import json
 import httpx
 import openai
 import pytest
-from serving_fakes import Writer, deployment, served
+from serving_fakes import Writer, deployment, served, wait_until
 
 TOOL = {
     "type": "function",
@@ -115,6 +115,8 @@ def test_several_answers_come_for_one_request(client):
     answer = client.chat.completions.create(model="support", messages=ASKED, n=3, seed=5)
     assert [c.index for c in answer.choices] == [0, 1, 2]
     assert {c.message.content for c in answer.choices} == {"echo good day"}
+    # One prompt was read, as OpenAI counts it.
+    assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (7, 9)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -212,6 +214,12 @@ def test_without_an_embedder_embeddings_are_refused(client):
     assert caught.value.code == "no_embedder"
 
 
+def logged(service, request):
+    """The lines of a request in the log."""
+    lines = map(json.loads, service.log.getvalue().splitlines())
+    return [line for line in lines if line["request"] == request]
+
+
 def test_each_request_has_an_id_a_trace_and_a_line_in_the_log_without_content(ws, service):
     parent = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
     headers = {"X-Request-ID": "mine-1", "traceparent": parent}
@@ -224,11 +232,8 @@ def test_each_request_has_an_id_a_trace_and_a_line_in_the_log_without_content(ws
     assert attributes["traceparent"] == parent
     assert attributes["llmops.deployment"] == "support"
     assert attributes["llmops.deployment.release"] == ws.deploy.get("support@1").short
-    line = next(
-        found
-        for text in service.log.getvalue().splitlines()
-        if (found := json.loads(text))["request"] == "mine-1"
-    )
+    assert wait_until(lambda: logged(service, "mine-1"))  # it is written once the answer is sent
+    (line,) = logged(service, "mine-1")
     assert (line["status"], line["release"], line["output_tokens"]) == (200, "support@1", 3)
     assert "secret" not in service.log.getvalue()
 

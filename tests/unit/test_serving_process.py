@@ -6,13 +6,16 @@ import json
 import os
 import socket
 import stat
+import subprocess
 import sys
 
 import pytest
+from deploy_fakes import python
 from serving_fakes import deployment
 
 from llmops_jupyter.cli.program import run
 from llmops_jupyter.deploy.serving import process
+from llmops_jupyter.deploy.serving.keys import Keys
 from llmops_jupyter.deploy.serving.places import bound, is_loopback, serving_folder
 from llmops_jupyter.deploy.serving.process import Serving
 from llmops_jupyter.errors import DeployError, OptionError, UnknownNameError
@@ -56,7 +59,7 @@ def test_addresses_that_are_not_of_this_machine_are_refused():
 
 def test_word_of_a_server_that_is_gone_is_taken_away():
     process.remember(Serving("old", "127.0.0.1", 1, 2**22 - 1, 1.0, "old"))
-    path = serving_folder() / "old.json"
+    (path,) = serving_folder().glob("old*.json")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert process.servers() == []
     assert not path.exists()
@@ -122,8 +125,6 @@ def test_a_process_that_cannot_serve_says_why_and_leaves_no_key(tmp_path):
         ws.deploy.get("support").folder.joinpath("more.txt").write_text("")
         with pytest.raises(DeployError, match=r"could not be served.*'more.txt' not of the bundle"):
             ws.deploy.serve("support", port=0)
-    from llmops_jupyter.deploy.serving.keys import Keys
-
     assert Keys().all() == ()
 
 
@@ -136,3 +137,87 @@ def test_a_server_plays_from_a_cassette_of_its_own_beside_that_of_who_started_it
     child = process._spawn("support", [sys.executable, "-c", code], log, outlive=True, key_id="")
     assert child.wait(60) == 0
     assert log.read_text().strip() == str(tmp_path / "tour.cassette.support.json")
+
+
+def test_two_servers_of_one_deployment_are_both_known_and_both_ended(monkeypatch):
+    words = [Serving("support", "127.0.0.1", port, 2**22 + port, 1.0, "support") for port in (1, 2)]
+    there = {one.pid for one in words}
+    monkeypatch.setattr(process, "_is_there", lambda server: server.pid in there)
+    monkeypatch.setattr(process, "_end", there.discard)
+    for one in words:
+        process.remember(one)
+    assert process.servers() == words
+    process.stop("support")
+    assert there == set()
+    assert process.servers() == []
+
+
+class Child:
+    """A process that was begun."""
+
+    pid, ended = 4_000_001, False
+
+    def terminate(self):
+        self.ended = True
+
+
+def test_a_start_that_is_interrupted_leaves_neither_a_server_nor_a_key(tmp_path, monkeypatch):
+    child = Child()
+
+    def pressed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(process, "_spawn", lambda *_, **__: child)
+    monkeypatch.setattr(process, "_begun", pressed)
+    with pytest.raises(KeyboardInterrupt):
+        process.start("support", port=0)
+    assert child.ended
+    assert Keys().all() == ()
+
+
+def test_whoever_names_a_file_of_keys_is_given_none(tmp_path, monkeypatch):
+    commands = []
+
+    def begun(name, command, log, *, outlive, key_id):
+        commands.append(command)
+        assert key_id == ""
+        return Child()
+
+    word = Serving("support", "127.0.0.1", 1, 1, 1.0, "support")
+    monkeypatch.setattr(process, "_spawn", begun)
+    monkeypatch.setattr(process, "_begun", lambda *_: word)
+    options = {"keys": str(tmp_path / "keys.json"), "alias": ["one", "two"], "only_prompt": True}
+    assert process.start("support", port=0, options=options).key == ""
+    assert Keys().all() == ()
+    at = commands[0].index("--alias")
+    assert commands[0][at : at + 5] == ["--alias", "one", "--alias", "two", "--only-prompt"]
+
+
+def test_keys_that_another_process_is_changing_all_the_time_are_left_alone(tmp_path, monkeypatch):
+    from filelock import FileLock
+
+    monkeypatch.setattr("llmops_jupyter.deploy.serving.keys.LOCK_S", 0.05)
+    with FileLock(tmp_path / "keys.lock"), pytest.raises(DeployError, match="another process"):
+        Keys(tmp_path / "keys.json").add("ann")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DeployError, match="Make its folder writable"):
+        Keys(tmp_path / "file" / "keys.json").add("ann")
+
+
+FILES = """
+import resource
+from llmops_jupyter.deploy.serving.server import OTHER_FILES, have_files
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, {hard}))
+have_files(300)
+print(resource.getrlimit(resource.RLIMIT_NOFILE)[0] - OTHER_FILES)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of POSIX")
+@pytest.mark.parametrize(("hard", "left"), [(2_000, 300), (600, 88)])
+def test_a_server_has_files_for_its_connections_as_far_as_it_may(hard, left):
+    done = subprocess.run(
+        python(FILES.format(hard=hard)), capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) == left
+    assert ("ulimit -n" in done.stderr) == (left < 300)

@@ -10,7 +10,7 @@ import pytest
 from serving_fakes import Writer, deployment, promoted, served, wait_until
 
 from llmops_jupyter.deploy.releases import live
-from llmops_jupyter.errors import DeployError, ModelMemoryError, UnknownNameError
+from llmops_jupyter.errors import DataError, DeployError, ModelMemoryError, UnknownNameError
 
 BODY = {"model": "support", "messages": [{"role": "user", "content": "day"}]}
 CHAT = "/v1/chat/completions"
@@ -96,8 +96,12 @@ def test_a_retired_release_ends_with_its_last_request(ws):
             promoted(ws, template="three {{ q }}")
             assert wait_until(lambda: first.retired)
             assert not first.closed
+            closed, real = [], first.workspace.close
+            # Not where requests are answered: to end a worker takes its time.
+            first.workspace.close = lambda: (closed.append(threading.current_thread().name), real())
             assert [line for line in lines if line][-1] == "data: [DONE]"
         assert wait_until(lambda: first.closed)
+        assert wait_until(lambda: closed == ["closing"])
 
 
 def test_a_release_that_cannot_be_loaded_changes_nothing_and_says_so(ws):
@@ -205,3 +209,88 @@ def test_what_only_waits_for_a_roll_back_makes_room_for_a_new_release(ws):
         assert wait_until(lambda: service.fleet.refs() == {"live": "support@3"})
         assert said(service) == "echo three day"
         assert not service.fleet.problem
+
+
+def test_a_canary_that_fails_before_it_answers_is_taken_back_too(ws, monkeypatch):
+    monkeypatch.setattr("llmops_jupyter.deploy.serving.fleet.CHECK_S", 0.3)
+    ws.prompts.save("support", "two {{ q }} {{ more }}")  # a variable that no client sends
+    release = ws.deploy.build("support", model="tiny", max_tokens=64)
+    rules = {"rules": [{"metric": "error_rate", "at_most": 0.2}], "units": 5}
+    ws.deploy.promote(release.ref, canary=0.5, rules=rules)
+    with served(ws) as service:
+        for number in range(400):
+            asked(service, f"user-{number}", variables={"q": "day"})
+            if ws.deploy.status("support").canary is None:
+                break
+        assert wait_until(lambda: service.fleet.refs() == {"live": "support@1"})
+    assert ws.deploy.history("support")[0].action == "rollback"
+
+
+def test_a_roll_back_counts_while_another_release_is_still_loaded(ws):
+    going, slow, late = threading.Event(), [], []
+
+    def opens(bundle):
+        workspace = bundle.workspace()
+        workspace.engine.engine = lambda name=None: Writer()
+        if bundle.digest in slow:
+            assert going.wait(30)
+            late.append(workspace)
+        return workspace
+
+    with served(ws, opens=opens) as service:
+        promoted(ws, template="two {{ q }}")
+        assert wait_until(lambda: service.fleet.refs() == {"live": "support@2"})
+        ws.prompts.save("support", "three {{ q }}")
+        release = ws.deploy.build("support", model="tiny", max_tokens=64)
+        slow.append(release.digest)
+        try:
+            ws.deploy.promote(release.ref, canary=0.5)
+            assert wait_until(lambda: service.fleet._loading)
+            assert said(service) == "echo two day"
+            ws.deploy.rollback("support")
+            assert wait_until(lambda: service.fleet.refs() == {"live": "support@1"})
+            assert said(service) == "echo one day"
+        finally:
+            going.set()
+        # What was loaded for nothing is closed.
+        assert wait_until(lambda: late and late[0].store.closed)
+        assert service.fleet.refs() == {"live": "support@1"}
+
+
+def test_a_roll_back_counts_while_a_canary_is_judged(ws, monkeypatch):
+    monkeypatch.setattr("llmops_jupyter.deploy.serving.fleet.CHECK_S", 0.1)
+    judging, over = threading.Event(), threading.Event()
+
+    def slowly(self, name, *, act=True):
+        judging.set()
+        assert over.wait(30)
+        raise DataError("The rules of the canary cannot be read. Write others.")
+
+    ws.prompts.save("support", "two {{ q }}")
+    ws.deploy.promote(ws.deploy.build("support", model="tiny").ref, canary=0.5)
+    monkeypatch.setattr(type(ws.deploy), "check", slowly)
+    with served(ws) as service:
+        try:
+            assert judging.wait(30)
+            ws.deploy.rollback("support", canary=True)
+            assert wait_until(lambda: service.fleet.refs() == {"live": "support@1"})
+        finally:
+            over.set()
+
+
+def test_rules_that_cannot_be_looked_at_are_told(ws, monkeypatch):
+    monkeypatch.setattr("llmops_jupyter.deploy.serving.fleet.CHECK_S", 0.1)
+    ws.prompts.save("support", "two {{ q }}")
+    ws.deploy.promote(ws.deploy.build("support", model="tiny").ref, canary=0.5)
+    with served(ws) as service:
+        with monkeypatch.context() as patched:
+
+            def damaged(self, name, *, act=True):
+                raise DataError("The rules of the canary cannot be read. Write others.")
+
+            patched.setattr(type(ws.deploy), "check", damaged)
+            assert wait_until(lambda: service.fleet.problem)
+            time.sleep(0.5)  # looks at releases come and go
+            ready = httpx.get(f"{service.url}/ready").json()
+            assert "rules of the canary cannot be read" in ready["warning"]
+        assert wait_until(lambda: not service.fleet.problem)

@@ -43,17 +43,22 @@ class Gate:
         entry = (places, future)
         self._waiting.append(entry)
         try:
-            await asyncio.wait_for(asyncio.shield(future), self._limits.wait_s)
-        except BaseException as e:
-            if future.done() and not future.cancelled():
-                self.leave(places)  # it came in the moment in which nobody waited any more
+            # Not wait_for, which may keep it to itself that it was cancelled.
+            await asyncio.wait({future}, timeout=self._limits.wait_s)
+        except asyncio.CancelledError:
+            if future.done():  # it came in the moment in which nobody waited any more
+                self.leave(places)
             else:
-                future.cancel()
-                self._waiting.remove(entry)
-                self._admit()
-            if isinstance(e, asyncio.TimeoutError):
-                raise self._full() from e
+                self._give_up(entry)
             raise
+        if not future.done():
+            self._give_up(entry)
+            raise self._full()
+
+    def _give_up(self, entry: tuple[int, asyncio.Future[None]]) -> None:
+        entry[1].cancel()
+        self._waiting.remove(entry)
+        self._admit()
 
     def leave(self, places: int, seconds: float | None = None) -> None:
         """Give places back, after so many seconds."""

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from llmops_jupyter.deploy.serving import answers, bodies, faults
+from llmops_jupyter.deploy.serving import answers, faults
 from llmops_jupyter.deploy.serving.answers import Form
 from llmops_jupyter.deploy.serving.asking import Asked
 from llmops_jupyter.deploy.serving.faults import Refusal
@@ -18,11 +18,15 @@ from llmops_jupyter.deploy.serving.preparing import prepared
 from llmops_jupyter.deploy.serving.running import End, Failed, Item, Piece, Running
 from llmops_jupyter.deploy.serving.service import Service, parent_of
 from llmops_jupyter.deploy.serving.streaming import ALIVE, ALIVE_S, DONE, EventStream, event
+from llmops_jupyter.deploy.serving.waiting import leave_after, while_wanted
 from llmops_jupyter.errors import BudgetError, DeadlineError, EngineError, SchemaError
 from llmops_jupyter.records import Usage
 
 if TYPE_CHECKING:
     from starlette.requests import Request
+
+    from llmops_jupyter.deploy.serving.loaded import Loaded
+    from llmops_jupyter.prompts.prepare import Prepared
 
 T = TypeVar("T")
 # How an answer ends that is an error of the interface.
@@ -63,31 +67,28 @@ class Answering:
         Raises:
             Refusal: the request gets an error instead.
         """
-        running = await self._while_there(self._begin())
+        running = await self._wanted(self._begin())
         if self.asked.stream:
             return await self._streamed(running)
         try:
-            ends = await self._while_there(self._all(running))
+            ends = await self._wanted(self._all(running))
         except BaseException:
             running.cancel()
             raise
         from starlette.responses import JSONResponse
 
-        made = self.form.whole(ends, answers.more_of(ends[0], self.ref))
+        usage = self._note(running, ends)
+        made = self.form.whole(ends, usage, answers.more_of(ends[0], self.ref))
         return JSONResponse(made, headers=self._headers)
 
     async def _begin(self) -> Running:
         """Wait for places, take a release, prepare, and have it begin."""
         service, asked = self.service, self.asked
-        places, held = asked.answers, ExitStack()
+        places = asked.answers
         await service.gate.enter(places)
         begun = time.perf_counter()
-
-        def leave() -> None:
-            held.close()
-            service.gate.leave(places, time.perf_counter() - begun)
-
-        try:
+        with ExitStack() as held:
+            held.callback(lambda: service.gate.leave(places, time.perf_counter() - begun))
             service.metrics.waited(begun - self._arrived)
             taken = held.enter_context(service.fleet.take(self._unit(), self._pinned))
             self.ref = self.entry["release"] = taken.loaded.ref
@@ -98,25 +99,28 @@ class Answering:
                 taken.loaded.short,
                 self._chat,
             )
+            attributes = self._attributes(taken.attributes)
             loop = asyncio.get_running_loop()
-            # A thread is not broken off with the task that waits for it, so the release is held until it ends.
-            work = loop.run_in_executor(
-                service.beside, prepared, taken.loaded, asked, self._attributes(taken.attributes)
-            )
+            work = loop.run_in_executor(service.beside, self._prepared, taken.loaded, attributes)
             try:
                 runs = await asyncio.shield(work)
             except asyncio.CancelledError:
-                with contextlib.suppress(Exception):
-                    await work
+                # A thread is not broken off with the task that waits for it, so the release is held until it ends.
+                leave_after(work, held.pop_all().close)
                 raise
             self._how = str(runs[0].attributes["llmops.serving.prompt"])
             streams = asked.stream and not taken.loaded.holds_back
             running = Running(runs, service.traces, streams=streams)
-        except BaseException:
-            leave()
-            raise
-        running.start(service.writers, leave)
+            running.start(service.writers, held.pop_all().close)
         return running
+
+    def _prepared(self, loaded: Loaded, attributes: Mapping[str, str]) -> list[Prepared]:
+        """The runs; where there are none, a trace says of which release that was a failure."""
+        try:
+            return prepared(loaded, self.asked, attributes)
+        except Exception as e:
+            self.service.traces.failed(attributes, e)
+            raise
 
     async def _all(self, running: Running) -> list[End]:
         """All answers.
@@ -132,13 +136,12 @@ class Answering:
             if isinstance(item, End):
                 self._check_end(item)
                 ends.append(item)
-        self._note(running, ends)
         return ends
 
     async def _streamed(self, running: Running) -> EventStream:
         """A stream of the answers; what fails before the first piece is an error with its status."""
         try:
-            first = await self._while_there(self._soon(running))
+            first = await self._wanted(self._soon(running))
             if isinstance(first, Failed):
                 raise self._fault(first.error)
             if isinstance(first, End):
@@ -146,9 +149,14 @@ class Answering:
         except BaseException:
             running.cancel()
             raise
-        limits = self.service.limits
+        service = self.service
         return EventStream(
-            self._events(running, first), running.cancel, limits.send_s, self._headers
+            self._events(running, first),
+            running,
+            service.cut,
+            service.limits.send_s,
+            self._headers,
+            lambda why: self.entry.update(error=why),
         )
 
     @staticmethod
@@ -159,6 +167,14 @@ class Answering:
         return None
 
     async def _events(self, running: Running, first: Item | None) -> AsyncIterator[bytes]:
+        """The events of a stream; one that breaks off ends with an error."""
+        try:
+            async for part in self._told(running, first):
+                yield part
+        except Exception as e:  # noqa: BLE001 - it is told in the stream
+            yield self._broken(e)
+
+    async def _told(self, running: Running, first: Item | None) -> AsyncIterator[bytes]:
         form, ends = self.form, []
         if self._chat:
             for index in range(len(running.runs)):
@@ -168,18 +184,13 @@ class Answering:
             if item is None:
                 yield ALIVE
             elif isinstance(item, Failed):
-                yield self._broken(item.error)
-                return
+                raise item.error
             elif isinstance(item, Piece):
                 if self._chat or not item.reasoning:
                     yield event(form.piece(item))
             else:
-                try:
-                    self._check_end(item)
-                except Exception as e:  # noqa: BLE001 - it is told in the stream
-                    yield self._broken(e)
-                    return
-                for part in self._last(item, running):
+                self._check_end(item)
+                for part in self._last(item):
                     yield event(part)
                 ends.append(item)
                 if len(ends) == len(running.runs):
@@ -190,15 +201,14 @@ class Answering:
             yield event(form.usage(usage))
         yield DONE
 
-    def _last(self, end: End, running: Running) -> list[dict[str, Any]]:
+    def _last(self, end: End) -> list[dict[str, Any]]:
         """The pieces by which one of the answers ends."""
-        del running
         parts = [self.form.piece(Piece(end.index, end.rest))] if end.rest else []
         if end.calls:
             parts.append(self.form.calls(end))
         return [*parts, self.form.ending(end, answers.more_of(end, self.ref))]
 
-    def _broken(self, error: BaseException) -> bytes:
+    def _broken(self, error: Exception) -> bytes:
         """The event by which a stream ends that has failed."""
         refusal = faults.refusal_of(self._fault(error))
         self.entry["error"] = refusal.code or refusal.kind
@@ -206,7 +216,7 @@ class Answering:
         self._failed(refusal)
         return event(refusal.as_dict())
 
-    def _fault(self, error: BaseException) -> BaseException:
+    def _fault(self, error: Exception) -> Exception:
         """The error to tell: a schema of the request that cannot be used is the request's own fault."""
         if isinstance(error, SchemaError) and self.asked.schema is not None:
             return Refusal(400, str(error), code="invalid_schema", param="response_format")
@@ -227,7 +237,7 @@ class Answering:
     def _note(self, running: Running, ends: list[End]) -> Usage:
         """Have the log and the figures say what came of it; the usage of all answers."""
         now, metrics = time.perf_counter(), self.service.metrics
-        usage = sum((e.completion.usage for e in ends), Usage())
+        usage = answers.usage_of_all(ends, self.asked.n)
         first = None if running.first is None else running.first - self._arrived
         for end in ends:
             metrics.answered(answers.reason_of(end), end.completion.usage)
@@ -262,22 +272,5 @@ class Answering:
     def _headers(self) -> dict[str, str]:
         return {"X-LLMOps-Release": self.ref, "X-LLMOps-Prompt": self._how}
 
-    async def _while_there(self, work: Awaitable[T]) -> T:
-        """What comes of it, as long as the client waits.
-
-        Raises:
-            ClientGoneError: it has left.
-        """
-        task = asyncio.ensure_future(work)
-        left = asyncio.ensure_future(bodies.gone(self.request.receive))
-        try:
-            await asyncio.wait({task, left}, return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
-                raise bodies.ClientGoneError
-            return task.result()
-        finally:
-            for one in (task, left):
-                if not one.done():
-                    one.cancel()
-                    with contextlib.suppress(asyncio.CancelledError, Exception):
-                        await one
+    async def _wanted(self, work: Awaitable[T]) -> T:
+        return await while_wanted(work, self.request.receive, self.service.cut)

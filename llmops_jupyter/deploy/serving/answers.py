@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.records import TokenLogprob, ToolCall, Usage
@@ -36,9 +36,8 @@ class Form:
     release: str
     chat: bool
 
-    def whole(self, ends: Sequence[End], more: Mapping[str, Any]) -> dict[str, Any]:
+    def whole(self, ends: Sequence[End], usage: Usage, more: Mapping[str, Any]) -> dict[str, Any]:
         """The answer in one piece."""
-        usage = sum((e.completion.usage for e in ends), Usage())
         return {
             **self._head("chat.completion" if self.chat else "text_completion"),
             "choices": [self._choice(end) for end in sorted(ends, key=lambda e: e.index)],
@@ -137,6 +136,19 @@ def call_of(call: ToolCall) -> dict[str, Any]:
         "type": "function",
         "function": {"name": call.name, "arguments": arguments},
     }
+
+
+def usage_of_all(ends: Sequence[End], n: int) -> Usage:
+    """What all answers took together; a prompt that got `n` answers counts once, as OpenAI has it."""
+    return sum(
+        (
+            e.completion.usage
+            if e.index % n == 0
+            else replace(e.completion.usage, input_tokens=0, cached_tokens=0)
+            for e in ends
+        ),
+        Usage(),
+    )
 
 
 def usage_of(usage: Usage) -> dict[str, Any]:

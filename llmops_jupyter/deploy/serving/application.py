@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TextIO
 
-from llmops_jupyter.deploy.serving import answers, asking, bodies, interface
+from llmops_jupyter.deploy.serving import asking, bodies, interface
 from llmops_jupyter.deploy.serving.answering import Answering
 from llmops_jupyter.deploy.serving.door import Door
+from llmops_jupyter.deploy.serving.embedding import embedded
 from llmops_jupyter.deploy.serving.faults import MISSING, Refusal, refusal_of
-from llmops_jupyter.deploy.serving.loaded import Loaded
 from llmops_jupyter.deploy.serving.service import Service
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Endpoint = Callable[["Request"], Awaitable[Any]]
 OWNER = "llmops-jupyter"
 LEFT = 499  # what logs call a client that has left
+# Bytes of a body that is read in the loop; with a larger one, others would wait.
+SMALL = 32 * 1024
 
 
 def application(service: Service, log: TextIO | None = None) -> Door:
@@ -93,26 +95,12 @@ class Endpoints:
         )
         return await answering.respond()
 
-    async def embeddings(self, request: Request) -> Any:
+    async def embeddings(self, request: Request) -> Response:
         """POST /v1/embeddings."""
         from starlette.responses import JSONResponse
 
-        service = self._service
         body = await self._body(request, "EmbeddingRequest")
-        pinned = service.pinned(body["model"])
-        await service.gate.enter(1)
-        try:
-            with service.fleet.take(request.scope["llmops"]["id"], pinned) as taken:
-                request.scope["llmops"]["release"] = taken.loaded.ref
-                loop = asyncio.get_running_loop()
-                work = loop.run_in_executor(service.writers, _embedded, taken.loaded, body)
-                try:
-                    return JSONResponse(await asyncio.shield(work))
-                except asyncio.CancelledError:
-                    await asyncio.wait([work])
-                    raise
-        finally:
-            service.gate.leave(1)
+        return JSONResponse(await embedded(self._service, request, body))
 
     async def models(self, request: Request) -> Response:
         """GET /v1/models."""
@@ -151,7 +139,7 @@ class Endpoints:
         del request
         service = self._service
         loop = asyncio.get_running_loop()
-        problems = await loop.run_in_executor(service.beside, service.problems)
+        problems = await loop.run_in_executor(service.probes, service.problems)
         facts: dict[str, Any] = {
             "status": "not ready" if problems else "ready",
             "problems": problems,
@@ -194,35 +182,7 @@ class Endpoints:
                 "Send JSON, with Content-Type: application/json.",
                 code="unsupported_media_type",
             )
-        body = interface.read_json(content)
-        interface.check(schema, body)
-        return body
-
-
-def _embedded(loaded: Loaded, body: dict[str, Any]) -> dict[str, Any]:
-    """The vectors of texts."""
-    if loaded.embedder is None:
-        raise Refusal(
-            404,
-            f"{loaded.ref} has no model that embeds. Deploy a prompt with an index that has vectors (--rag).",
-            MISSING,
-            "no_embedder",
-            "model",
-        )
-    engine = loaded.engine(loaded.embedder)
-    texts = [body["input"]] if isinstance(body["input"], str) else list(body["input"])
-    vectors = engine.embed(texts)
-    width = int(vectors.shape[1])
-    wanted = body.get("dimensions") or width
-    if wanted != width:
-        raise Refusal(
-            400, f"The vectors have {width} dimensions. Leave dimensions out.", param="dimensions"
-        )
-    form = body.get("encoding_format") or "float"
-    tokens = sum(engine.count_tokens(text) for text in texts)
-    return {
-        "object": "list",
-        "model": body["model"],
-        "data": [answers.embedding(i, v, form) for i, v in enumerate(vectors)],
-        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
-    }
+        if len(content) <= SMALL:
+            return interface.read(schema, content)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._service.beside, interface.read, schema, content)

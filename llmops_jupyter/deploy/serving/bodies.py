@@ -31,9 +31,11 @@ async def read(receive: Receive, announced: str | None, limits: Limits) -> bytes
     most = limits.body_bytes
     parts: list[bytes] = []
     size, limit = 0, DISCARDED if _is_more(announced, most) else most
+    loop = asyncio.get_running_loop()
+    until = loop.time() + limits.body_s
     try:
         while True:
-            message = await asyncio.wait_for(receive(), limits.body_s)
+            message = await asyncio.wait_for(receive(), max(0.0, until - loop.time()))
             if message["type"] == "http.disconnect":
                 raise ClientGoneError
             part = message.get("body", b"")

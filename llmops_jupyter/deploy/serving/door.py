@@ -78,7 +78,7 @@ class Door:
     def _check(self, scope: Scope, headers: dict[str, str], entry: dict[str, Any]) -> None:
         hosts = self._service.hosts
         host = headers.get("host", "").rpartition(":")[0] or headers.get("host", "")
-        if hosts and host.strip("[]").lower() not in hosts:
+        if hosts and host.strip("[]").rstrip(".").lower() not in hosts:
             raise Refusal(
                 421, "This server answers without a key, and only to its own name.", INVALID, "host"
             )

@@ -98,3 +98,14 @@ def refusal_of(error: BaseException) -> Refusal:
         SERVER,
         "internal_error",
     )
+
+
+def ending() -> Refusal:
+    """What a request is told that the end of the server breaks off."""
+    return Refusal(
+        503,
+        "The server ends, and could not wait for this answer any longer. Send it again.",
+        SERVER,
+        "server_ending",
+        headers={"Retry-After": "1"},
+    )

@@ -46,9 +46,20 @@ def _read() -> dict[str, Any]:
 def _validator(name: str) -> Any:
     import jsonschema
 
-    read = _read()
-    schema = {"$ref": f"#/components/schemas/{name}", "components": read["components"]}
+    whole = _read()
+    schema = {"$ref": f"#/components/schemas/{name}", "components": whole["components"]}
     return jsonschema.Draft202012Validator(schema)
+
+
+def read(name: str, content: bytes) -> dict[str, Any]:
+    """The object that a body holds, as the document says of a schema.
+
+    Raises:
+        Refusal: it is none, or another one.
+    """
+    body = read_json(content)
+    check(name, body)
+    return body
 
 
 def read_json(content: bytes) -> dict[str, Any]:

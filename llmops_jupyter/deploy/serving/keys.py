@@ -9,6 +9,8 @@ import os
 import secrets
 import stat
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -21,6 +23,7 @@ from llmops_jupyter.store.aliases import NAME
 PREFIX = "llmops-"
 FILE = "keys.json"
 MOST_A_MINUTE = 1_000_000
+LOCK_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -169,11 +172,31 @@ def _check_owner(status: os.stat_result, path: Path) -> None:
         )
 
 
-def _locked(path: Path) -> Any:
-    from filelock import FileLock
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One change of a file of keys at a time.
 
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return FileLock(path.with_suffix(".lock"), timeout=10, mode=0o600)
+    Raises:
+        DeployError: another one does not end, or the folder cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = FileLock(path.with_suffix(".lock"), timeout=LOCK_S, mode=0o600)
+        lock.acquire()
+    except Timeout as e:
+        raise DeployError(
+            f"{str(path)!r} is being changed by another process all the time. Try again."
+        ) from e
+    except OSError as e:
+        raise DeployError(
+            f"{str(path)!r} cannot be written: {e.strerror or e}. Make its folder writable."
+        ) from e
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _hash(text: str) -> str:

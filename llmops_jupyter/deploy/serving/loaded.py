@@ -126,13 +126,13 @@ class Loaded:
             self.requests += 1
 
     def leave(self) -> None:
-        """A request has ended; the last one of a retired release closes it."""
+        """A request has ended; the last one of a retired release closes it, in a thread, for others go on meanwhile."""
         with self.lock:
             self.requests -= 1
             last = self.retired and self.requests == 0 and not self.closed
             self.closed = self.closed or last
         if last:
-            self.workspace.close()
+            threading.Thread(target=self.workspace.close, name="closing").start()
 
     def retire(self) -> None:
         """Take no more requests; it is closed once the last one has ended."""

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ class Serving:
         what: it serves: a reference, or the folder of a bundle.
         log: file of its log; '' where it writes to a terminal.
         key_id: of the key that was made for it; '' for none.
+        ends_s: seconds within which it ends once it is asked to.
         key: itself, for whoever started it; never written.
     """
 
@@ -47,6 +49,7 @@ class Serving:
     what: str
     log: str = ""
     key_id: str = ""
+    ends_s: float = END_S
     key: str = field(default="", repr=False)
 
     @property
@@ -68,7 +71,8 @@ class Serving:
         import httpx
 
         try:
-            found: dict[str, Any] = httpx.get(f"{self._root}/ready", timeout=10).json()
+            asked = httpx.get(f"{self._root}/ready", timeout=10, trust_env=False)
+            found: dict[str, Any] = asked.json()
         except (httpx.HTTPError, ValueError) as e:
             raise DeployError(
                 f"{self.name} does not answer at {self._root}: {e}. Its log: {self.log or 'its terminal'}"
@@ -76,8 +80,12 @@ class Serving:
         return found
 
     def stop(self) -> None:
-        """End it, once the requests that run have their answers."""
-        stop(self.name)
+        """End it, once the requests that run have their answers.
+
+        Raises:
+            DeployError: it does not end.
+        """
+        _stop([self])
 
     def __str__(self) -> str:
         key = f" · key {self.key} (shown once)" if self.key else ""
@@ -117,13 +125,19 @@ def start(
     _check_port(port)
     bound(host, port).close()  # says who has it, before anything is loaded
     folder = serving_folder()
-    key, text = (None, "") if no_auth else Keys().add(f"served-{name}")
-    command = _command(given, store, host, port, no_auth=no_auth, options=options or {})
+    more = dict(options or {})
+    # Whoever names a file of keys has a key; else one is made, in the user's own file.
+    makes = not (no_auth or more.get("keys"))
+    key, text = Keys().add(f"served-{name}") if makes else (None, "")
+    command = _command(given, store, host, port, no_auth=no_auth, options=more)
     log = folder / f"{name}.log"
+    child = None
     try:
         child = _spawn(name, command, log, outlive=outlive, key_id=key.id if key else "")
         found = _begun(name, child, log)
     except BaseException:
+        if child is not None:
+            child.terminate()  # nobody else knows of it
         if key is not None:
             Keys().remove(key.id)
         raise
@@ -137,19 +151,27 @@ def stop(name: str) -> None:
         UnknownNameError: nothing of that name is served.
         DeployError: it does not end.
     """
-    every = {one.name: one for one in servers()}
-    server = every.get(name)
-    if server is None:
-        raise unknown_name("server", name, every, "Serve something: %deploy serve NAME")
-    _end(server.pid)
-    until = time.monotonic() + END_S
-    while _is_there(server):
-        if time.monotonic() > until:
-            raise DeployError(
-                f"{name} does not end (process {server.pid}). Its log: {server.log or 'its terminal'}"
-            )
-        time.sleep(STEP_S)
-    forget(server)
+    every = servers()
+    found = [one for one in every if one.name == name]
+    if not found:
+        known = [one.name for one in every]
+        raise unknown_name("server", name, known, "Serve something: %deploy serve NAME")
+    _stop(found)
+
+
+def _stop(found: Sequence[Serving]) -> None:
+    for server in found:
+        if _is_there(server):
+            _end(server.pid)
+    began = time.monotonic()
+    for server in found:
+        while _is_there(server):
+            if time.monotonic() - began > server.ends_s:
+                raise DeployError(
+                    f"{server.name} does not end (process {server.pid}). Its log: {server.log or 'its terminal'}"
+                )
+            time.sleep(STEP_S)
+        forget(server)
 
 
 def servers() -> list[Serving]:
@@ -173,8 +195,8 @@ def servers() -> list[Serving]:
 
 def remember(server: Serving) -> None:
     """Leave word of a server that runs."""
-    path = _file(server.name)
-    part = path.with_suffix(f".{os.getpid()}.part")
+    path = _file(server)
+    part = path.with_suffix(".part")
     values = asdict(server)
     del values["key"]
     handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -187,12 +209,8 @@ def forget(server: Serving) -> None:
     """Take the word back, and the key that was made for it."""
     from llmops_jupyter.deploy.serving.keys import Keys
 
-    path = _file(server.name)
-    try:
-        if json.loads(path.read_text("utf-8"))["pid"] == server.pid:
-            path.unlink(missing_ok=True)
-    except (OSError, ValueError, KeyError):
-        pass
+    with suppress(OSError):  # then it is the word of a process that is gone, which nobody believes
+        _file(server).unlink(missing_ok=True)
     if server.key_id:
         Keys().remove(server.key_id)
 
@@ -256,7 +274,8 @@ def _command(
         words.append("--no-auth")
     for name, value in options.items():
         flag = f"--{name.replace('_', '-')}"
-        words += [flag] if value is True else [] if value in (None, False) else [flag, str(value)]
+        for one in value if isinstance(value, list | tuple) else [value]:
+            words += [flag] if one is True else [] if one in (None, False) else [flag, str(one)]
     what = str(Path(given).expanduser().absolute()) if is_folder(given) else os.fspath(given)
     return [*words, "--", what]
 
@@ -293,13 +312,12 @@ def _begun(name: str, child: subprocess.Popen[bytes], log: Path) -> Serving:
     """The server, once it accepts requests."""
     until = time.monotonic() + BEGIN_S
     while True:
-        found = next((one for one in servers() if one.name == name and one.pid == child.pid), None)
+        found = next((one for one in servers() if one.pid == child.pid), None)
         if found is not None:
             return found
         if child.poll() is not None:
             raise DeployError(f"{name} could not be served: {_last_line(log)}")
         if time.monotonic() > until:
-            child.terminate()
             raise DeployError(
                 f"{name} was not ready within {BEGIN_S:g} s and was ended. Its log: {log}"
             )
@@ -334,7 +352,8 @@ def _is_there(server: Serving) -> bool:
     return is_running(server.pid, server.created)
 
 
-def _file(name: str) -> Path:
+def _file(server: Serving) -> Path:
+    """Where word of a server lies; of two that serve one deployment each has its own."""
     from llmops_jupyter.deploy.serving.places import serving_folder
 
-    return serving_folder() / f"{name}.json"
+    return serving_folder() / f"{server.name}.{server.pid}.json"

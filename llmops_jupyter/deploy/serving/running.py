@@ -7,16 +7,18 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from llmops_jupyter.errors import SchemaError, StoreError
+from llmops_jupyter.errors import EngineError, SchemaError, StoreError
 from llmops_jupyter.prompts.run import Run
+from llmops_jupyter.prompts.stopping import Stop
 from llmops_jupyter.records import Completion, ToolCall
 from llmops_jupyter.tracing import Tracer
+from llmops_jupyter.tracing.search import WORKFLOW
 
 if TYPE_CHECKING:
     from llmops_jupyter.prompts.prepare import Prepared
@@ -25,10 +27,6 @@ LOG = logging.getLogger(__name__)
 # Pieces that wait for a slow client; an answer is seldom longer, so that the model is not held up.
 MOST_PIECES = 8192
 STEP_S = 0.2
-
-
-class _NobodyWaitsError(KeyboardInterrupt):
-    """Breaks a run off as a person would: its trace says that it was interrupted."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Failed:
     """One of the answers has failed."""
 
     index: int
-    error: BaseException
+    error: Exception
 
 
 Item = Piece | End | Failed
@@ -84,6 +82,15 @@ class Traces:
         """A trace was written."""
         self.fault = ""
 
+    def failed(self, attributes: Mapping[str, Any], error: Exception) -> None:
+        """Keep that a request failed before its run began: of that, too, a release is judged."""
+        try:
+            span = self.tracer.span("prompt", op=WORKFLOW, attributes=attributes).begin()
+        except StoreError as e:
+            self.note(e)
+        else:
+            span.finish(error)
+
     @contextmanager
     def spare(self) -> Iterator[Tracer]:
         """A tracer that keeps nothing."""
@@ -91,6 +98,39 @@ class Traces:
 
         with open_store(":memory:") as store:
             yield Tracer(store)
+
+
+class Telling:
+    """How much of one answer was told before its end.
+
+    Args:
+        index: of the answer.
+        put: hands a piece on.
+    """
+
+    def __init__(self, index: int, put: Callable[[Piece], None]) -> None:
+        self.index, self._put = index, put
+        self.said = self.thought = ""
+
+    @property
+    def begun(self) -> bool:
+        """Whether somebody has read something of it."""
+        return bool(self.said or self.thought)
+
+    def tell(self, text: str, reasoning: str) -> None:
+        """Hand on what has come since."""
+        if len(reasoning) > len(self.thought) and reasoning.startswith(self.thought):
+            piece = Piece(self.index, reasoning[len(self.thought) :], reasoning=True)
+            self.thought = reasoning
+            self._put(piece)
+        if len(text) > len(self.said) and text.startswith(self.said):
+            piece = Piece(self.index, text[len(self.said) :])
+            self.said = text
+            self._put(piece)
+
+    def rest(self, text: str) -> str:
+        """What of a text was not told."""
+        return text[len(self.said) :] if text.startswith(self.said) else ""
 
 
 class Running:
@@ -106,7 +146,7 @@ class Running:
         self.runs, self._traces, self._streams = runs, traces, streams
         self.begun = time.perf_counter()
         self.first: float | None = None
-        self._gone = threading.Event()
+        self._stop = Stop()
         self._room = threading.Semaphore(MOST_PIECES)
         self._loop = asyncio.get_running_loop()
         self._items: asyncio.Queue[Item] = asyncio.Queue()
@@ -120,8 +160,13 @@ class Running:
             pool.submit(self._work, index, prepared)
 
     def cancel(self) -> None:
-        """Nobody waits any more: each run ends at its next token."""
-        self._gone.set()
+        """Nobody waits any more: each run ends at once, also where the model still reads its prompt."""
+        self._stop.set()
+
+    def break_off(self, error: Exception) -> None:
+        """End each run, and tell whoever reads why; in the loop."""
+        self._items.put_nowait(Failed(0, error))
+        self._stop.set()
 
     async def next(self) -> Item:
         """What comes next."""
@@ -131,23 +176,23 @@ class Running:
 
     def _put(self, item: Item) -> None:
         while not self._room.acquire(timeout=STEP_S):
-            if self._gone.is_set():
-                raise _NobodyWaitsError
+            self._stop.check()
         self._call(self._items.put_nowait, item)
 
     def _call(self, what: Callable[..., Any], *arguments: Any) -> None:
         try:
             self._loop.call_soon_threadsafe(what, *arguments)
         except RuntimeError:
-            self._gone.set()  # the loop has ended
+            self._stop.set()  # the loop has ended
 
     def _work(self, index: int, prepared: Prepared) -> None:
         try:
             self._put(self._traced(index, prepared))
-        except _NobodyWaitsError:
+        except KeyboardInterrupt:  # of `Stop`; that of a person is raised in the main thread
             self._call(self._items.put_nowait, Failed(index, ConnectionError("nobody waits")))
-        except BaseException as e:  # noqa: BLE001 - whoever asked is told
-            self._call(self._items.put_nowait, Failed(index, e))
+        except BaseException as e:  # noqa: BLE001 - whoever asked is told, and would wait for ever otherwise
+            told = e if isinstance(e, Exception) else EngineError(type(e).__name__)
+            self._call(self._items.put_nowait, Failed(index, told))
         finally:
             with self._lock:
                 self._left -= 1
@@ -157,71 +202,53 @@ class Running:
 
     def _traced(self, index: int, prepared: Prepared) -> Item:
         """The run with its trace; without one where the store cannot be written and nothing was told yet."""
-        told_before = self.first
+        telling = Telling(index, self._put)
         try:
-            found = self._run(index, prepared, self._traces.tracer)
+            found = self._run(telling, prepared, self._traces.tracer)
         except StoreError as e:
             self._traces.note(e)
-            if self._streams and self.first != told_before:
+            if telling.begun:
                 raise
             with self._traces.spare() as tracer:
-                return self._run(index, prepared, tracer)
+                return self._run(telling, prepared, tracer)
         if self._traces.tracer.unsaved:
             self._traces.note(StoreError("the end of a trace could not be written"))
         else:
             self._traces.written()
         return found
 
-    def _run(self, index: int, prepared: Prepared, tracer: Tracer) -> Item:
-        run, said, thought = Run(tracer, prepared), "", ""
+    def _run(self, telling: Telling, prepared: Prepared, tracer: Tracer) -> Item:
+        run = Run(tracer, prepared)
+        run.obey(self._stop)
         try:
             with run:
                 for _ in run:
-                    if self._gone.is_set():
-                        raise _NobodyWaitsError
-                    if not self._streams:
-                        self._note_first()
-                        continue
-                    said, thought = self._tell(index, run, said, thought)
+                    self._stop.check()
+                    self._note_first()
+                    if self._streams:
+                        telling.tell(run.answer.text, run.answer.reasoning)
         except SchemaError:
             finished = run.answer.finished
             if finished is None or finished.finish_reason != "length":
                 raise
             # It was cut, so that it cannot be valid: whoever asked is told that by the finish reason.
-            shown = run.completion.text
+            shown = run.completion
             return End(
-                index,
-                replace(run.completion, finish_reason="length"),
-                rest=shown[len(said) :] if shown.startswith(said) else "",
+                telling.index,
+                replace(shown, finish_reason="length"),
+                rest=telling.rest(shown.text),
             )
         completion = run.completion
         self._note_first()
-        if completion.reasoning != thought and completion.reasoning.startswith(thought):
-            self._put(Piece(index, completion.reasoning[len(thought) :], reasoning=True))
-        rest = completion.text[len(said) :] if completion.text.startswith(said) else ""
+        telling.tell(telling.said, completion.reasoning)
+        rest = telling.rest(completion.text)
         finished = run.answer.finished
         calls = finished.tool_calls if finished is not None else ()
         if completion.finish_reason == "content_filter" or not calls:
-            return End(index, completion, rest=rest)
-        end = _checked(index, run, completion, calls)
+            return End(telling.index, completion, rest=rest)
+        end = _checked(telling.index, run, completion, calls)
         denied = end.completion is not completion
-        return replace(end, rest=("" if said else end.completion.text) if denied else rest)
-
-    def _tell(self, index: int, run: Run, said: str, thought: str) -> tuple[str, str]:
-        """Tell what has come since; how much of the answer and of its reasoning is told then."""
-        answer = run.answer
-        for now, before, reasoning in (
-            (answer.reasoning, thought, True),
-            (answer.text, said, False),
-        ):
-            if len(now) > len(before) and now.startswith(before):
-                self._note_first()
-                self._put(Piece(index, now[len(before) :], reasoning))
-                if reasoning:
-                    thought = now
-                else:
-                    said = now
-        return said, thought
+        return replace(end, rest=("" if telling.said else end.completion.text) if denied else rest)
 
     def _note_first(self) -> None:
         if self.first is None:

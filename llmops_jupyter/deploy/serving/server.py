@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 WATCH_S = 1.0
+# The store, the worker, libraries, and what is opened for a moment.
+OTHER_FILES = 512
+# Beyond the time of the drain, for telling those that still wait that it is over.
+SPARE_S = 5
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -33,18 +39,25 @@ def make(service: Service, began: Callable[[], None], log: TextIO | None = None)
     limits = service.limits
 
     class Protocol(H11Protocol):
-        """Closes a connection on which no request comes."""
+        """Closes a connection on which no request comes, be it the first one or a later one."""
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            self._first = self.loop.call_later(limits.header_s, self._late)
+            self._late = self.loop.call_later(limits.header_s, self._expected, None)
 
-        def _late(self) -> None:
-            if getattr(self, "cycle", None) is None and not self.transport.is_closing():
+        def on_response_complete(self) -> None:
+            last = self.cycle
+            super().on_response_complete()  # where the next request may begin already
+            self._late.cancel()
+            seconds = limits.keep_alive_s + limits.header_s
+            self._late = self.loop.call_later(seconds, self._expected, last)
+
+        def _expected(self, last: Any) -> None:
+            if self.cycle is last and not self.transport.is_closing():
                 self.transport.close()
 
         def connection_lost(self, exc: Exception | None) -> None:
-            self._first.cancel()
+            self._late.cancel()
             super().connection_lost(exc)
 
     class Server(uvicorn.Server):
@@ -71,6 +84,7 @@ def make(service: Service, began: Callable[[], None], log: TextIO | None = None)
 
         def _end(self) -> None:
             self.should_exit = True
+            self._loop.call_later(limits.drain_s, service.cut.set)
 
         @contextlib.contextmanager
         def capture_signals(self) -> Iterator[None]:
@@ -96,8 +110,8 @@ def make(service: Service, began: Callable[[], None], log: TextIO | None = None)
         backlog=2048,
         limit_concurrency=limits.connections,
         h11_max_incomplete_event_size=limits.header_bytes,
-        timeout_keep_alive=int(limits.keep_alive_s),
-        timeout_graceful_shutdown=int(limits.drain_s),
+        timeout_keep_alive=math.ceil(limits.keep_alive_s),
+        timeout_graceful_shutdown=math.ceil(limits.drain_s) + SPARE_S,
     )
     return Server(config)
 
@@ -117,6 +131,29 @@ def run(
     finally:
         sock.close()
         service.close()
+
+
+def have_files(connections: int) -> None:
+    """Have this process be allowed so many connections beside its other files, as far as it may decide that itself."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + OTHER_FILES
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    except (OSError, ValueError):
+        most = soft
+    if most < wanted:
+        LOG.warning(
+            "this process may have %d files open, too few for %d connections; raise it with ulimit -n, or lower "
+            "--max-connections",
+            *(most, connections),
+        )
 
 
 def log_to_stderr() -> None:

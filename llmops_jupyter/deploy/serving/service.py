@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from llmops_jupyter.errors import did_you_mean
 
 PROBE = "serving.probe"
 PROBED_S = 2.0
-# Threads beside those that write answers: they prepare runs, and look whether the store can be written.
+# Threads beside those that write answers: they read large bodies and prepare runs.
 BESIDE = 4
 _PARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.{0,200})?")
 
@@ -48,10 +49,14 @@ class Service:
     def __post_init__(self) -> None:
         self.started = int(time.time())
         self.draining = False
+        self.cut = asyncio.Event()  # set in the loop when nothing is waited for any more
         self.gate, self.rates = Gate(self.limits), Rates()
         self.metrics = Metrics(self.fleet.name, self.gate, self.traces)
         self.writers = ThreadPoolExecutor(self.limits.running, "answer")
         self.beside = ThreadPoolExecutor(BESIDE, "beside")
+        self.probes = ThreadPoolExecutor(
+            1, "probe"
+        )  # which are answered also while a model is loaded
         self._probed = (0.0, "")
 
     @property
@@ -127,8 +132,8 @@ class Service:
     def close(self) -> None:
         """End what runs beside, and close the releases."""
         self.fleet.close()
-        self.writers.shutdown(wait=False, cancel_futures=True)
-        self.beside.shutdown(wait=False, cancel_futures=True)
+        for pool in (self.writers, self.beside, self.probes):
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def parent_of(header: str | None) -> str:

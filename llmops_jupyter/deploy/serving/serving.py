@@ -76,7 +76,7 @@ def serve(
             accepted,
             own,
             aliases,
-            LOOPBACK if no_auth else (),
+            _hosts(host) if no_auth else (),
         )
         pid, created = server.own_mark()
         word = Serving(
@@ -88,8 +88,10 @@ def serve(
             given,
             log=os.environ.get(process.LOG, ""),
             key_id=os.environ.get(process.KEY, ""),
+            ends_s=own.notice_s + own.drain_s + process.END_S,
         )
         server.log_to_stderr()
+        server.have_files(own.connections)
         try:
             server.run(service, sock, lambda: _begun(word, tell), _parent())
         finally:
@@ -145,6 +147,11 @@ def _accepted(host: str, keys: str | None, *, no_auth: bool) -> Keys | None:
             "--no-auth"
         )
     return found
+
+
+def _hosts(host: str) -> tuple[str, ...]:
+    """The names by which a server is called that listens on this machine only."""
+    return (*LOOPBACK, host.strip("[]").rstrip(".").lower())
 
 
 def _begun(word: Serving, tell: Callable[[str], None]) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.deploy.serving.bodies import gone
+from llmops_jupyter.deploy.serving.faults import ending
+from llmops_jupyter.deploy.serving.running import Running
+from llmops_jupyter.deploy.serving.waiting import end
 
 if TYPE_CHECKING:
     from llmops_jupyter.deploy.serving.door import Receive, Scope, Send
@@ -21,6 +23,8 @@ HEADERS = [
     (b"cache-control", b"no-store"),
     (b"x-accel-buffering", b"no"),
 ]
+# Why a stream ended before its end, for the log.
+LEFT, SLOW = "client_left", "client_too_slow"
 
 
 def event(value: Mapping[str, Any]) -> bytes:
@@ -33,35 +37,42 @@ class EventStream:
 
     Args:
         events: as bytes.
-        leave: called when the client has left or does not read.
-        send_s: seconds that it may leave an event unread.
+        running: what they are of: cancelled when the client has left or does not read.
+        cut: is set when the server waits for nothing any more; the last event then says so.
+        send_s: seconds that the client may leave an event unread.
         headers: further ones.
+        note: gets the reason where nobody takes the end.
     """
 
     def __init__(
         self,
         events: AsyncIterator[bytes],
-        leave: Callable[[], None],
+        running: Running,
+        cut: asyncio.Event,
         send_s: float,
         headers: Mapping[str, str],
+        note: Callable[[str], None],
     ) -> None:
-        self._events, self._leave, self._send_s = events, leave, send_s
+        self._events, self._running, self._cut = events, running, cut
+        self._send_s, self._note = send_s, note
         self._headers = [(k.lower().encode(), v.encode()) for k, v in headers.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         del scope
-        left = asyncio.ensure_future(gone(receive))
+        left, cut = asyncio.ensure_future(gone(receive)), asyncio.ensure_future(self._cut.wait())
         work = asyncio.ensure_future(self._work(send))
         try:
-            await asyncio.wait({left, work}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({left, cut, work}, return_when=asyncio.FIRST_COMPLETED)
+            if not (left.done() or work.done()):
+                self._running.break_off(ending())
+                await asyncio.wait({left, work}, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
                 work.result()
+            else:
+                self._note(LEFT)
         finally:
-            self._leave()
-            for task in (left, work):
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError, Exception):
-                    await task
+            self._running.cancel()
+            await end(left, cut, work)
 
     async def _work(self, send: Send) -> None:
         try:
@@ -76,7 +87,7 @@ class EventStream:
                 await asyncio.wait_for(self._body(send, part, more=True), self._send_s)
             await asyncio.wait_for(self._body(send, b"", more=False), self._send_s)
         except asyncio.TimeoutError:
-            return  # it does not read; the connection is closed
+            self._note(SLOW)  # the connection is closed
 
     @staticmethod
     async def _body(send: Send, part: bytes, *, more: bool) -> None:

@@ -30,6 +30,7 @@ STEP_S = 0.1
 
 Message = dict[str, Any]
 _LOST: Message = {"lost": True}
+_GIVEN_UP: Message = {"given up": True}
 
 
 class Channel:
@@ -169,12 +170,13 @@ class Call:
         self.number = number
         self._inbox = inbox
         self._ended = False
+        self.given_up = False
 
     def receive(self) -> Message | None:
-        """The next message; None once the worker has gone. Waits as long as it takes."""
+        """The next message; None once the worker has gone, or the call was given up. Waits as long as it takes."""
         message = wait(self._inbox)
-        if message is _LOST:
-            self._ended = True
+        if message is _LOST or message is _GIVEN_UP:
+            self._ended = message is _LOST
             return None
         self._ended = "result" in message or "done" in message or "error" in message
         return message
@@ -191,6 +193,11 @@ class Call:
     def send(self, op: str, **more: Any) -> None:
         """Tell the worker something about this call."""
         self.channel.send({"op": op, "id": self.number, **more})
+
+    def give_up(self) -> None:
+        """Have whoever waits for the next message go on at once; from any thread. `close` is still theirs to call."""
+        self.given_up = True
+        self._inbox.put(_GIVEN_UP)
 
     def close(self) -> None:
         """Cancel it, if it has not ended."""

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import queue
-import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmops_jupyter.config import check_sampling
-from llmops_jupyter.engine.protocol import Event, Finished, Prompt, Request, Token
+from llmops_jupyter.engine.protocol import Event, Prompt, Request
 from llmops_jupyter.engine.worker import wire
+from llmops_jupyter.engine.worker.answers import Answers
 from llmops_jupyter.engine.worker.channel import Call, Channel, wait
 from llmops_jupyter.engine.worker.folder import DoubtError
 from llmops_jupyter.engine.worker.link import HANDSHAKE_S
 from llmops_jupyter.engine.worker.process import Process, death
 from llmops_jupyter.engine.worker.spec import Spec
-from llmops_jupyter.engine.worker.wire import WireError
-from llmops_jupyter.errors import EngineError, LLMOpsError, OptionError
-from llmops_jupyter.records import Timing, Usage
+from llmops_jupyter.errors import LLMOpsError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -123,12 +118,7 @@ class WorkerEngine:
 
     def generate(self, requests: Iterable[Request]) -> Iterator[Event]:
         """See the protocol. If the worker dies, each open request ends with what there is of it."""
-        self._channel.check()
-        call = self._channel.open("generate", {})
-        try:
-            yield from _Stream(call, requests, 2 * self._rows).events()
-        finally:
-            call.close()
+        return Answers(self._channel, requests, 2 * self._rows)
 
     def score(
         self, items: Sequence[tuple[Prompt, Sequence[str]]], adapters: Adapters = ()
@@ -222,115 +212,3 @@ def _parts(values: Sequence[Any]) -> Iterator[list[Any]]:
     """Slices; an empty sequence is one, as the engine says what it makes of it."""
     for begin in range(0, max(1, len(values)), PART):
         yield list(values[begin : begin + PART])
-
-
-class _Open:
-    """A request that has not ended, and what has come of it."""
-
-    def __init__(self, request: Request) -> None:
-        self.request = request
-        self.pieces: list[str] = []
-        self.began = time.perf_counter()
-        self.first: float | None = None
-
-    def token(self, text: str) -> Token:
-        if self.first is None:
-            self.first = time.perf_counter() - self.began
-        self.pieces.append(text)
-        return Token(self.request.id, text)
-
-    def failed(self, error: LLMOpsError) -> Finished:
-        """The end of a request that the worker did not bring to one."""
-        total = time.perf_counter() - self.began
-        return Finished(
-            self.request.id,
-            "".join(self.pieces),
-            "error",
-            Usage(output_tokens=len(self.pieces)),
-            Timing(total, self.first),
-            self.request.sampling.seed or 0,
-            error=error,
-        )
-
-
-class _Stream:
-    """The client's side of a generate: at most `ahead` requests are out, unless the engine wants more."""
-
-    def __init__(self, call: Call, requests: Iterable[Request], ahead: int) -> None:
-        self._call = call
-        self._requests = iter(requests)
-        self._ahead = ahead
-        self._open: dict[str, _Open] = {}
-        # Ids of our own making: a caller's may be equal to each other, or to another client's.
-        self._prefix = f"{os.getpid()}.{call.number}."
-        self._sent = 0
-        self._exhausted = False
-
-    def events(self) -> Iterator[Event]:
-        yield from self._fill()
-        while True:
-            message = self._call.receive()
-            if message is None:
-                yield from self._lost()
-                return
-            if "error" in message:
-                raise wire.read_error(message["error"])
-            if "done" in message:
-                return
-            if "want" in message:
-                yield from self._send_next()
-            else:
-                yield self._event(message["event"])
-            yield from self._fill()
-
-    def _fill(self) -> Iterator[Event]:
-        while not self._exhausted and len(self._open) < self._ahead:
-            yield from self._send_next()
-
-    def _send_next(self) -> Iterator[Event]:
-        """Send a request; one that has no form on the wire ends here."""
-        opened = self._take()
-        if opened is None:
-            return
-        number = f"{self._prefix}{self._sent}"
-        self._sent += 1
-        try:
-            request = opened.request
-            # Here too: what it accepts besides the plain kinds has no form of its own on the wire.
-            request = replace(request, sampling=check_sampling(request.sampling))
-            self._call.send("request", request=wire.request_value(request, number))
-        except OptionError as e:
-            yield opened.failed(e)
-            return
-        self._open[number] = opened
-
-    def _take(self) -> _Open | None:
-        if self._exhausted:
-            return None
-        request = next(self._requests, None)
-        if request is None:
-            self._exhausted = True
-            self._call.send("end")
-            return None
-        return _Open(request)
-
-    def _event(self, value: Any) -> Event:
-        try:
-            event = wire.read_event(value)
-            if isinstance(event, Token):
-                return self._open[event.request_id].token(event.text)
-            opened = self._open.pop(event.request_id)
-        except (WireError, KeyError) as e:
-            raise EngineError(f"The worker's answer cannot be read: {e}. Run again.") from e
-        fields = {**vars(event), "request_id": opened.request.id}
-        return Finished(**fields)
-
-    def _lost(self) -> Iterator[Event]:
-        """End what is open with what there is of it; raise if more was to come."""
-        error = self._call.channel.error
-        for opened in list(self._open.values()):
-            yield opened.failed(self._call.channel.error)
-        extra = self._take()
-        if extra is not None:
-            yield extra.failed(self._call.channel.error)
-            raise error

@@ -88,14 +88,18 @@ def _equal_length(decided: Sequence[tuple[int, int, bool]]) -> Estimate | None:
 
     import numpy as np
     import statsmodels.api as sm
+    from statsmodels.tools.sm_exceptions import ModelWarning, PerfectSeparationError
 
     ratio = np.array([math.log((second + 1) / (first + 1)) for second, first, _ in decided])
     won = np.array([float(w) for _, _, w in decided])
+    # Where length alone decides there is no such model, which it says in one of these ways.
+    nowhere = (ModelWarning, PerfectSeparationError, RuntimeWarning, np.linalg.LinAlgError)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        for kind in (ModelWarning, RuntimeWarning):
+            warnings.simplefilter("error", kind)
         try:
             found = sm.Logit(won, np.column_stack([np.ones_like(ratio), ratio])).fit(disp=0)
-        except Exception:  # noqa: BLE001 - length alone decides: there is no such model
+        except nowhere:
             return None
     half = normal_quantile(CONFIDENCE) * float(found.bse[0])
     middle = float(found.params[0])
