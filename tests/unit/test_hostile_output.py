@@ -48,18 +48,13 @@ CALLS = ({"name": HOSTILE, "arguments": {HOSTILE: HOSTILE}, "result": HOSTILE, "
 ROW = {HOSTILE: HOSTILE, "question": HOSTILE}
 
 
-def is_abstract(cls):
-    """Whether a class is only there for others to be made from it."""
-    return cls.__name__ in ("Picture", "Panel", "LookingPanel")
-
-
 def shown():
     """Names of all classes of which a notebook shows more than a text."""
     found = []
     for name, cls in classes().items():
         own = any(SHOWS.fullmatch(attribute) for attribute in vars(cls))
         above = {base.__name__ for base in cls.__mro__[1:]}
-        if (own or above & {"Picture", "Panel"}) and not is_abstract(cls):
+        if (own or above & {"Picture", "Panel"}) and not inspect.isabstract(cls):
             found.append(name.removeprefix("llmops_jupyter."))
     return sorted(found)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.finetune.curves import MOST_POINTS, thinned
 from llmops_jupyter.finetune.runs import RUNNING
+from llmops_jupyter.render.lengths import beginning
 from llmops_jupyter.server.handles import Handle
 
 if TYPE_CHECKING:
@@ -42,12 +43,9 @@ def _training(run: Run) -> dict[str, Any]:
         "train": [[step, smoothed] for step, _, smoothed in thinned(run.losses)],
         "evaluation": [list(pair) for pair in run.evals[:: 1 + len(run.evals) // MOST_POINTS]],
         "samples": [
-            {"prompt": _cut(s.prompt), "before": _cut(s.before), "after": _cut(s.after)}
+            {"prompt": beginning(s.prompt, CUT), "before": beginning(s.before, CUT), "after": beginning(s.after, CUT)}
             for s in run.samples
         ],
         "words": run.line(),
     }
 
-
-def _cut(text: str) -> str:
-    return text if len(text) <= CUT else f"{text[:CUT]}…"
