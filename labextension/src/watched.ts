@@ -112,8 +112,9 @@ export class Watched implements IDisposable {
     }
   }
 
-  /** Ask now. */
+  /** Ask now, also which workspaces there are. */
   async refresh(): Promise<void> {
+    this._rounds = 0;
     await this._poll.refresh();
     await this._poll.tick;
   }

@@ -124,8 +124,13 @@ class LookingPanel(Panel):
             self._wake.clear()
             began = time.monotonic()
             with self._lock:
-                if self._closed.is_set() or not self._look():
-                    self._thread = None
+                goes_on = False
+                try:
+                    goes_on = not self._closed.is_set() and self._look()
+                finally:  # whatever happened: the next one who follows begins anew
+                    if not goes_on:
+                        self._thread = None
+                if not goes_on:
                     return
             pause = max(self._every_s(), SHARE * (time.monotonic() - began))
 

@@ -9,7 +9,7 @@ import {
 } from '@testing-library/react';
 import * as React from 'react';
 
-import { ITrace } from '../../api';
+import { ITrace, Topic } from '../../api';
 import { IHost } from '../../host';
 import { ApiError } from '../../request';
 import { NONE } from '../annotation';
@@ -87,7 +87,7 @@ it('asks for a trace that has ended again no more often than every few seconds',
   const { client, watched } = await shown();
   const asked = client.trace.mock.calls.length;
   for (let i = 0; i < 4; i++) {
-    act(() => watched.tell('traces'));
+    act(() => watched.news.emit(new Set<Topic>(['traces'])));
     await pass(500);
   }
   expect(client.trace).toHaveBeenCalledTimes(asked);
