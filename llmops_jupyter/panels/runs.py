@@ -6,7 +6,7 @@ from typing import Any
 
 from llmops_jupyter.commands.finetune import facts_of
 from llmops_jupyter.finetune import job
-from llmops_jupyter.finetune.curves import MOST_POINTS, thinned
+from llmops_jupyter.finetune.curves import thinned, thinned_evals
 from llmops_jupyter.finetune.planning import spoken
 from llmops_jupyter.finetune.runs import FAILED, INTERRUPTED, RUNNING, Run
 from llmops_jupyter.render import table_html, text_table
@@ -51,7 +51,7 @@ def curve_of(run: Run) -> dict[str, Any]:
         "id": run.id,
         "steps": max(run.steps, run.step),
         "losses": [list(point) for point in thinned(run.losses)],
-        "evals": [list(point) for point in run.evals[:: 1 + len(run.evals) // MOST_POINTS]],
+        "evals": [list(point) for point in thinned_evals(run.evals)],
         "best": list(run.best) if run.best else None,
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmops_jupyter.finetune.curves import MOST_POINTS, thinned
+from llmops_jupyter.finetune.curves import thinned, thinned_evals
 from llmops_jupyter.finetune.runs import RUNNING
 from llmops_jupyter.render.lengths import beginning
 from llmops_jupyter.server.handles import Handle
@@ -41,7 +41,7 @@ def _training(run: Run) -> dict[str, Any]:
         "left_s": run.remaining_s if running else None,
         "tokens_per_s": run.tokens_per_s or None,
         "train": [[step, smoothed] for step, _, smoothed in thinned(run.losses)],
-        "evaluation": [list(pair) for pair in run.evals[:: 1 + len(run.evals) // MOST_POINTS]],
+        "evaluation": [list(pair) for pair in thinned_evals(run.evals)],
         "samples": [
             {"prompt": beginning(s.prompt, CUT), "before": beginning(s.before, CUT), "after": beginning(s.after, CUT)}
             for s in run.samples
