@@ -151,7 +151,9 @@ def round_of(made: Round) -> dict[str, Any]:
     return {
         "number": made.number,
         "at": time.strftime("%H:%M:%S", time.localtime(made.began)),
-        "values": beginning(", ".join(f"{k}={cut(v, 40)}" for k, v in made.values.items()), PREVIEW),
+        "values": beginning(
+            ", ".join(f"{k}={cut(v, 40)}" for k, v in made.values.items()), PREVIEW
+        ),
         "trials": [
             {
                 "key": trial.candidate.key,
@@ -212,9 +214,7 @@ def bundle_of(playground: Playground, last: Round | None) -> dict[str, str]:
 
 
 def _heading(trial: Trial) -> str:
-    settings = ", ".join(
-        f"{k}={cut(v, 60)}" for k, v in written(trial.candidate.settings).items()
-    )
+    settings = ", ".join(f"{k}={cut(v, 60)}" for k, v in written(trial.candidate.settings).items())
     parts = [
         trial.candidate.key,
         trial.ref,

@@ -35,8 +35,6 @@ def test_what_is_older_than_the_time_that_was_asked_for_is_left_out(alarmed, tab
 
 
 def test_the_place_of_what_a_rule_watches_holds_spaces_too(own):
-    own.ws.monitor.alerts.add(
-        name="errors", metric="error_rate", alert=0.1, session="100% of Ann"
-    )
+    own.ws.monitor.alerts.add(name="errors", metric="error_rate", alert=0.1, session="100% of Ann")
     (rule,) = own.server.get("monitor").json()["rules"]
     assert rule["traces"] == "session:100%25%20of%20Ann status:error"

@@ -136,7 +136,9 @@ def test_without_rules_it_says_how_to_add_some(ws):
     assert (made.rules, made.shown["rule"], made.timeline) == ([], "", {})
     assert made.shown["title"] == "no rules yet"
     assert press(made, "look")["said"] == ""
-    assert soon(lambda: "no rules yet" in made.shown["said"].casefold() or not made.shown["looking"])
+    assert soon(
+        lambda: "no rules yet" in made.shown["said"].casefold() or not made.shown["looking"]
+    )
     made.close()
     with pytest.raises(UnknownNameError):
         panels.MonitorPanel(ws.monitor, "gone")

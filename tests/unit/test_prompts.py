@@ -215,7 +215,9 @@ def test_a_difference_names_both_sides(ws):
     assert "46,160,67" in difference._repr_mimebundle_()["text/html"]
 
 
-def test_versions_that_differ_in_a_setting_only_have_a_difference_that_names_it_with_both_values(ws):
+def test_versions_that_differ_in_a_setting_only_have_a_difference_that_names_it_with_both_values(
+    ws,
+):
     ws.prompts.save("p", "user: x")
     ws.prompts.save("p", "user: x", cot=True)
     ws.prompts.save("p", "user: x", examples=[{"x": "cat", "output": "Katze"}])

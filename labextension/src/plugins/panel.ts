@@ -117,7 +117,8 @@ export const panel: JupyterFrontEndPlugin<void> = {
             },
             workspace: {
               type: 'string',
-              description: 'The id of the workspace that has it, if it is known.'
+              description:
+                'The id of the workspace that has it, if it is known.'
             },
             restoring: {
               type: 'boolean',

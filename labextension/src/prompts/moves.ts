@@ -203,7 +203,8 @@ async function changes(
       // A line of the template speaks for itself; "yes" has to say of what.
       .map(line => ({
         ...line,
-        said: part.title === TEMPLATE ? line.text : `${part.title}: ${line.text}`
+        said:
+          part.title === TEMPLATE ? line.text : `${part.title}: ${line.text}`
       }))
   );
   const { added, removed } = counts(lines);

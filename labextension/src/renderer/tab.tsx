@@ -4,14 +4,13 @@ import { IDisposable } from '@lumino/disposable';
 import { Message } from '@lumino/messaging';
 import * as React from 'react';
 
-import { Client, ITrace, Topic } from '../api';
-import { useClient } from '../shared/asked';
+import { ITrace } from '../api';
 import { Boundary } from '../shared/boundary';
 import { Failure, Loading } from '../shared/states';
-import { visible } from '../shared/visible';
+import { beginning, visible } from '../shared/visible';
 import { Watched } from '../watched';
+import { useTrace } from './followed';
 import { Opening, OpenCell } from './output';
-
 import { TraceView } from './view';
 
 const NAME_MOST = 40;

@@ -139,7 +139,6 @@ def _row(row: ChangedRow, *, higher_is_better: bool) -> dict[str, Any]:
     }
 
 
-
 def _number(text: str, name: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 15):
         raise OptionError(f"{name} is the number of a run, not {text!r:.60}.")

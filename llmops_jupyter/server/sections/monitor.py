@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from llmops_jupyter.monitor.cost.lines import CostLine
 
 MOST_EVENTS, MOST_REPORTS = 100, 20
+_SPACED = re.compile(r"[%\s]")
 # The longest time that is looked at, in seconds, and how often what ends now is worked out anew.
 LONGEST_S, FRESH_S = 10 * 366 * 86_400, 60
 
@@ -88,9 +89,11 @@ def _watched(rule: Rule) -> str:
     filters = dict(rule.filters)
     if rule.measure.name == "error_rate":
         filters["status"] = "error"
-    return " ".join(
-        f"{key}:{re.sub(r'[%\s]', lambda sign: quote(sign[0]), value)}" for key, value in filters.items()
-    )
+    return " ".join(f"{key}:{_SPACED.sub(_escaped, value)}" for key, value in filters.items())
+
+
+def _escaped(sign: re.Match[str]) -> str:
+    return quote(sign[0])
 
 
 def _report(report: dict[str, Any]) -> dict[str, Any]:

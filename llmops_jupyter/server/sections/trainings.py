@@ -43,9 +43,12 @@ def _training(run: Run) -> dict[str, Any]:
         "train": [[step, smoothed] for step, _, smoothed in thinned(run.losses)],
         "evaluation": [list(pair) for pair in thinned_evals(run.evals)],
         "samples": [
-            {"prompt": beginning(s.prompt, CUT), "before": beginning(s.before, CUT), "after": beginning(s.after, CUT)}
+            {
+                "prompt": beginning(s.prompt, CUT),
+                "before": beginning(s.before, CUT),
+                "after": beginning(s.after, CUT),
+            }
             for s in run.samples
         ],
         "words": run.line(),
     }
-

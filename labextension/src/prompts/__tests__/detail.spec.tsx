@@ -580,29 +580,32 @@ describe('a promotion', () => {
     expect(facts[facts.length - 1]).toBe('and 14 more');
     expect(Math.max(...facts.map(fact => fact.length))).toBeLessThan(120);
   });
-});
 
-it('a promotion to a version that differs in a setting only says in which', async () => {
-  const { host } = await show({
-    diff: async () => ({
-      a: 'support-reply@2',
-      b: 'support-reply@3',
-      parts: [
-        {
-          title: 'chain of thought',
-          lines: [
-            { kind: 'removed', text: 'no', a: 1, b: null },
-            { kind: 'added', text: 'yes', a: null, b: 1 }
-          ]
-        }
-      ]
-    })
+  it('to a version that differs in a setting only says in which', async () => {
+    const { host } = await show({
+      diff: async () => ({
+        a: 'support-reply@2',
+        b: 'support-reply@3',
+        parts: [
+          {
+            title: 'chain of thought',
+            lines: [
+              { kind: 'removed', text: 'no', a: 1, b: null },
+              { kind: 'added', text: 'yes', a: null, b: 1 }
+            ]
+          }
+        ]
+      })
+    });
+    await promote();
+    const facts = host.confirm.mock.calls[0][1];
+    expect(facts).toEqual(
+      expect.arrayContaining([
+        '− chain of thought: no',
+        '+ chain of thought: yes'
+      ])
+    );
   });
-  await promote();
-  const facts = host.confirm.mock.calls[0][1];
-  expect(facts).toEqual(
-    expect.arrayContaining(['− chain of thought: no', '+ chain of thought: yes'])
-  );
 });
 
 describe('a roll-back', () => {

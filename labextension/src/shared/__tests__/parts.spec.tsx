@@ -11,7 +11,7 @@ import { Bounded } from '../bounded';
 import { Fold } from '../fold';
 import { magicLine, word } from '../magicline';
 import { Standing } from '../standing';
-import { complaintsFail, dangerous, HOSTILE, Stage, trans } from './stage';
+import { complaintsFail, Stage, trans } from './stage';
 
 complaintsFail();
 
