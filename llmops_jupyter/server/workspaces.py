@@ -95,8 +95,8 @@ class Workspaces:
             UnknownNameError: there is none, or no more.
         """
         # One that is known needs no walk, which may take a while where there are many folders.
-        for files in (self._walked, self._nearest(), self._below()):
-            for file in files:
+        for files in (lambda: self._walked, self._nearest, self._below):
+            for file in files():
                 found = self._made(file)
                 if found.id == workspace and self._still(file):
                     return found

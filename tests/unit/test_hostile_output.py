@@ -338,6 +338,7 @@ def pages(builder):
         "calls.calls_tree": None,
         "clock.local": None,
         "controls.visible": ("text", render.visible(HOSTILE)),
+        "difference.text_of": None,  # a part of the difference
         "grounded.after_stream": None,
         "grounded.mark_of": None,
         "grounded.marked": None,
@@ -356,6 +357,7 @@ def pages(builder):
         "html.table_bundle": ("bundle", render.table_bundle(table(builder, None))[0]),
         "html.table_html": ("page", render.table_html(rows)),
         "html.text_table": ("text", render.text_table(rows)),
+        "lengths.beginning": None,  # values for a browser, which shows them as text
         "markdown.code_block": ("markdown", render.markdown.code_block(HOSTILE)),
         "markdown.inert": ("markdown", render.markdown.inert(HOSTILE)),
         "markdown.quote": ("markdown", render.markdown.quote(HOSTILE)),

@@ -220,7 +220,7 @@ def test_versions_that_differ_in_a_setting_only_have_a_difference_that_names_it_
 ):
     ws.prompts.save("p", "user: x")
     ws.prompts.save("p", "user: x", cot=True)
-    ws.prompts.save("p", "user: x", examples=[{"x": "cat", "output": "Katze"}])
+    ws.prompts.save("p", "user: x", examples=[{"input": "cat", "output": "Katze"}])
     difference = ws.prompts.diff("p@1", "p@2")
     (lines,) = difference.lines().values()
     assert list(difference.lines()) == ["chain of thought"]

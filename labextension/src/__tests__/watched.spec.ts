@@ -35,5 +35,6 @@ test('one that is gone is not waited for', async () => {
   expect(watched.client?.workspace).toBe('w1');
   watched.prefer('w2');
   expect(watched.client?.workspace).toBe('w2');
+  await watched.refresh();
   watched.dispose();
 });

@@ -105,11 +105,6 @@ test('an error is told in words, and a button goes to it', () => {
   expect(details()).toHaveTextContent('"number": 17');
 });
 
-test('the caller may keep which span is selected', () => {
-  show(answered(), { selected: 'guard' });
-  expect(active()).toHaveTextContent('guard');
-});
-
 test('the cell is opened where it is known how, else only named', () => {
   const onOpenCell = jest.fn();
   const { unmount } = show(answered(), { onOpenCell });

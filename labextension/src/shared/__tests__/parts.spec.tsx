@@ -60,8 +60,19 @@ describe('Action', () => {
     fireEvent.click(screen.getByRole('button', { name: 'Go' }));
     await waitFor(() =>
       expect(stage.host.notify).toHaveBeenCalledWith(
-        expect.stringContaining('Open a notebook first')
+        expect.stringContaining('Open a notebook first'),
+        'error'
       )
+    );
+  });
+
+  it('says why where the cell could not be put there', async () => {
+    const stage = new Stage({});
+    stage.host.insertCell.mockRejectedValue(new Error('no room'));
+    render(<Action {...stage.props} label="Go" source="%model status" />);
+    fireEvent.click(screen.getByRole('button', { name: 'Go' }));
+    await waitFor(() =>
+      expect(stage.host.notify).toHaveBeenCalledWith('no room', 'error')
     );
   });
 
