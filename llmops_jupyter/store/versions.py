@@ -70,14 +70,13 @@ class Versions(ABC, Generic[V]):
         else:
             before, after = self.get(a), self.get(b)
         old, new = self._parts(before), self._parts(after)
-        sides = [
-            {title: side.get(title, self.ABSENT.get(title, "")) for title in {**old, **new}}
-            for side in (old, new)
-        ]
+        absent = {title: self.ABSENT.get(title, "") for title in {**old, **new}}
+        old, new = {**absent, **old}, {**absent, **new}
         return Difference(
-            *map(text_of, sides),
+            text_of(old),
+            text_of(new),
             (before.ref, after.ref),
-            {title: (text, sides[1][title]) for title, text in sides[0].items()},
+            {title: (text, new[title]) for title, text in old.items()},
         )
 
     def alias(
