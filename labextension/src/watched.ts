@@ -93,6 +93,14 @@ export class Watched implements IDisposable {
     };
   }
 
+  /** Show this workspace once it is known that there is one, if nobody has chosen another by then. */
+  prefer(id: string): void {
+    this._preferred = id;
+    if (this._workspaces.some(workspace => workspace.id === id)) {
+      this.use(id);
+    }
+  }
+
   /** Show another workspace. */
   use(id: string): void {
     if (id !== this._client?.workspace) {
@@ -104,8 +112,9 @@ export class Watched implements IDisposable {
     }
   }
 
-  /** Ask now. */
+  /** Ask now, also which workspaces there are. */
   async refresh(): Promise<void> {
+    this._rounds = 0;
     await this._poll.refresh();
     await this._poll.tick;
   }
@@ -138,9 +147,8 @@ export class Watched implements IDisposable {
       JSON.stringify(this._workspaces.map(w => w.id));
     this._workspaces = found;
     if (!found.some(w => w.id === this._client?.workspace)) {
-      this._client = found.length
-        ? new Client(this.settings, found[0].id)
-        : null;
+      const first = found.find(w => w.id === this._preferred) ?? found[0];
+      this._client = first ? new Client(this.settings, first.id) : null;
       this._versions = null;
       this._etag = '';
       this._changed.emit();
@@ -186,6 +194,7 @@ export class Watched implements IDisposable {
   private readonly _news = new Signal<this, ReadonlySet<Topic>>(this);
   private _workspaces: readonly IWorkspace[] = [];
   private _client: Client | null = null;
+  private _preferred = '';
   private _versions: Versions | null = null;
   private _etag = '';
   private _fault: ApiError | null = null;

@@ -26,6 +26,15 @@ def thinned(losses: Sequence[tuple[int, float, float]]) -> list[tuple[int, float
     return [(g[-1][0], statistics.fmean(loss for _, loss, _ in g), g[-1][2]) for g in groups]
 
 
+def thinned_evals(evals: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+    """Fewer looks at the eval rows: the base, the best one after it and the last one are always among them."""
+    if len(evals) <= MOST_POINTS:
+        return list(evals)
+    best = min(range(1, len(evals)), key=lambda place: evals[place][1])
+    places = {best, len(evals) - 1, *range(0, len(evals), 1 + len(evals) // MOST_POINTS)}
+    return [evals[place] for place in sorted(places)]
+
+
 class Curves(Picture):
     """Training loss, its running mean, and the loss on the eval examples with the best look marked."""
 

@@ -142,8 +142,8 @@ class Policies(Versions[PolicyVersion]):
     def _load(self, conn: sqlite3.Connection, name: str, version: int) -> PolicyVersion:
         return _load(conn, name, version)
 
-    def _readable(self, version: PolicyVersion) -> str:
-        return version.text
+    def _parts(self, version: PolicyVersion) -> Mapping[str, str]:
+        return {"": version.text}
 
 
 @dataclass(frozen=True)

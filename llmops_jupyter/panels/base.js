@@ -55,7 +55,7 @@ const makeNotice = (element) => {
   const said = element("p", "said llmops-panel-notice");
   said.setAttribute("role", "status");
   const say = (text) => {
-    said.textContent = text;
+    if (said.textContent !== text) said.textContent = text; // what was said already is not spoken again
     said.hidden = !text;
   };
   return { said, say };

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import anywidget
+from traitlets import MetaHasTraits
 
 # Looking takes at most a tenth of the time.
 SHARE = 10
 
 
-class Panel(anywidget.AnyWidget):
+class _Kind(ABCMeta, MetaHasTraits):
+    """Of widgets that are only there for others to be made from them."""
+
+
+class Panel(anywidget.AnyWidget, metaclass=_Kind):
     """A widget that is a view of an object of a stage, which does the work.
 
     The browser sends a mapping with an `action` and the name of the question, `ask`; an answer that others than the
@@ -37,9 +43,9 @@ class Panel(anywidget.AnyWidget):
         self._lock, self._closed = threading.RLock(), threading.Event()
         self.on_msg(self._received)
 
+    @abstractmethod
     def bundle(self) -> dict[str, str]:
         """What a saved notebook keeps, as text and HTML."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """Take the panel away; what it shows is left as it is."""
@@ -52,9 +58,9 @@ class Panel(anywidget.AnyWidget):
         found = content if isinstance(content, Mapping) else {}
         self._take(text_of(found.get("action")), found)
 
+    @abstractmethod
     def _take(self, action: str, content: Mapping[str, Any]) -> None:
         """Do what was asked for, and answer whatever happens, since the browser waits for it."""
-        raise NotImplementedError
 
     def _keep(self, state: Hashable, every_s: float, make: Callable[[], Any]) -> None:
         """Tell what a saved notebook keeps if the state is another one, or so many seconds have passed."""
@@ -93,13 +99,13 @@ class LookingPanel(Panel):
         if hasattr(self, "_wake"):
             self._wake.set()
 
+    @abstractmethod
     def _every_s(self) -> float:
         """Seconds between two looks."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _look(self) -> bool:
         """Show what there is now; whether there will be more to see."""
-        raise NotImplementedError
 
     def _follow(self, name: str) -> None:
         """Have a thread of this name look; nothing happens if one does already."""
@@ -118,8 +124,13 @@ class LookingPanel(Panel):
             self._wake.clear()
             began = time.monotonic()
             with self._lock:
-                if self._closed.is_set() or not self._look():
-                    self._thread = None
+                goes_on = False
+                try:
+                    goes_on = not self._closed.is_set() and self._look()
+                finally:  # whatever happened: the next one who follows begins anew
+                    if not goes_on:
+                        self._thread = None
+                if not goes_on:
                     return
             pause = max(self._every_s(), SHARE * (time.monotonic() - began))
 
@@ -134,11 +145,3 @@ def text_of(value: Any, most: int | None = None) -> str:
 def number_of(value: Any, otherwise: int) -> int:
     """A whole number of the browser's."""
     return value if isinstance(value, int) and not isinstance(value, bool) else otherwise
-
-
-def cut(text: str, most: int, *, count: bool = False) -> str:
-    """The beginning of a text, without halves of characters, which no message can hold; with `count`, how long it is."""
-    whole = text.encode("utf-8", "replace").decode()
-    if len(whole) <= most:
-        return whole
-    return f"{whole[:most]}…" + (f" ({len(whole):,} characters)" if count else "")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from llmops_jupyter.errors import LLMOpsError
 from llmops_jupyter.monitor.alerts.board import Board, Entry
 from llmops_jupyter.monitor.alerts.timelines import Timeline, thinned
-from llmops_jupyter.panels.base import cut
 from llmops_jupyter.render.clock import local
 from llmops_jupyter.render.html import escaped
+from llmops_jupyter.render.lengths import beginning
 
 if TYPE_CHECKING:
     from llmops_jupyter.monitor import Monitor
@@ -30,10 +30,10 @@ def rule_of(entry: Entry) -> dict[str, Any]:
         "value": rule.measure.text(standing.value),
         "n": standing.n,
         "looked": local(standing.looked_ns) if standing.looked_ns else "never",
-        "watches": cut(rule.words(), CUT),
+        "watches": beginning(rule.words(), CUT),
         "promise": rule.promise(),
-        "note": cut(rule.note, CUT),
-        "remarks": cut(entry.remarks(), CUT),
+        "note": beginning(rule.note, CUT),
+        "remarks": beginning(entry.remarks(), CUT),
         "severity": rule.severity,
         "silenced": entry.silence is not None,
         "acknowledged": entry.acknowledged is not None,
@@ -73,8 +73,8 @@ def traces_of(monitor: Monitor, looks: Sequence[Mapping[str, Any]]) -> list[dict
                 "prompt": root.prompt or root.name,
                 "status": root.status,
                 "took": "" if root.duration_s is None else f"{root.duration_s:.2f} s",
-                "error": cut(root.error_message or "", CUT),
-                "text": cut(trace.text, CUT),
+                "error": beginning(root.error_message or "", CUT),
+                "text": beginning(trace.text, CUT),
             }
         )
     return found

@@ -10,16 +10,24 @@ const block = (title, text, className) => {
   return part;
 };
 
-const head = (task) => {
-  const made = element("div", "head");
+// How far it is. It stays while tasks come and go, and is spoken: who does not see the next one hears that it is there.
+const makeHead = () => {
+  const root = element("div", "head");
   const bar = element("progress");
-  bar.max = task.total;
-  bar.value = task.done;
-  const said = `${task.done} of ${task.total} labelled`;
-  bar.setAttribute("aria-label", said);
-  made.append(bar, element("span", "", said));
-  if (!task.over) made.append(element("span", "number", `no. ${task.number}`));
-  return made;
+  const told = element("span", "told");
+  told.setAttribute("role", "status");
+  const done = element("span");
+  const number = element("span", "number");
+  told.append(done, number);
+  root.append(bar, told);
+  const show = (task) => {
+    bar.max = task.total;
+    bar.value = task.done;
+    done.textContent = `${task.done} of ${task.total} labelled`;
+    bar.setAttribute("aria-label", done.textContent);
+    number.textContent = task.over ? "" : `no. ${task.number}`;
+  };
+  return { root, show };
 };
 
 const body = (task) => {
@@ -54,12 +62,11 @@ function render({ model, el }) {
   const root = labelled(rootOf("llmops-label"), "Labelling");
   root.tabIndex = 0;
   root.setAttribute("role", "group");
+  const head = makeHead();
+  const content = element("div");
+  const { said, say } = makeNotice(element);
+  root.append(head.root, content, said);
   el.append(root);
-  const status = element("p", "said");
-  status.setAttribute("role", "status");
-  const say = (text) => {
-    status.textContent = text;
-  };
   const busy = makeBusy(root, say);
   let waiting = false;
   let shown = 0;
@@ -106,7 +113,8 @@ function render({ model, el }) {
     const hadFocus = root.contains(document.activeElement);
     waiting = false;
     busy.rest();
-    root.replaceChildren(head(task), body(task), buttons(task), status);
+    head.show(task);
+    content.replaceChildren(body(task), buttons(task));
     say(task.said || "");
     if (hadFocus) root.focus({ preventScroll: true });
   };

@@ -10,8 +10,9 @@ import traitlets
 from llmops_jupyter.errors import LLMOpsError
 from llmops_jupyter.evaluation.metrics.arguments import as_text
 from llmops_jupyter.panels.assets import script, style
-from llmops_jupyter.panels.base import Panel, cut, number_of, text_of
+from llmops_jupyter.panels.base import Panel, number_of, text_of
 from llmops_jupyter.render.html import bundle, escaped
+from llmops_jupyter.render.lengths import beginning
 
 if TYPE_CHECKING:
     from llmops_jupyter.evaluation.labels import Queue
@@ -101,12 +102,12 @@ class Labelling(Panel):
             **facts,
             "number": shown.number,
             "over": False,
-            "input": cut(shown.input, MOST, count=True),
-            "outputs": [cut(text, MOST, count=True) for text in shown.outputs],
+            "input": beginning(shown.input, MOST, count=True),
+            "outputs": [beginning(text, MOST, count=True) for text in shown.outputs],
             "expected": ""
             if shown.expected is None
-            else cut(as_text(shown.expected), MOST, count=True),
-            "context": cut(shown.context, MOST, count=True),
+            else beginning(as_text(shown.expected), MOST, count=True),
+            "context": beginning(shown.context, MOST, count=True),
             "given": shown.given,
             "note": shown.note,
         }

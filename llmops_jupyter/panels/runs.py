@@ -6,12 +6,12 @@ from typing import Any
 
 from llmops_jupyter.commands.finetune import facts_of
 from llmops_jupyter.finetune import job
-from llmops_jupyter.finetune.curves import MOST_POINTS, thinned
+from llmops_jupyter.finetune.curves import thinned, thinned_evals
 from llmops_jupyter.finetune.planning import spoken
 from llmops_jupyter.finetune.runs import FAILED, INTERRUPTED, RUNNING, Run
-from llmops_jupyter.panels.base import cut
 from llmops_jupyter.render import table_html, text_table
 from llmops_jupyter.render.html import bundle, escaped
+from llmops_jupyter.render.lengths import beginning
 
 # Characters of a sample that are sent to the browser at most.
 CUT = 4000
@@ -37,7 +37,7 @@ def state_of(run: Run) -> dict[str, Any]:
         "best": list(run.best) if run.best else None,
         "speed": round(run.tokens_per_s),
         "left": spoken(left) if running and left is not None and run.step < run.steps else "",
-        "message": cut(run.message, CUT, count=True),
+        "message": beginning(run.message, CUT, count=True),
         "facts": [str(fact) for fact in facts_of(run)],
         "samples": samples_of(run),
         "can_stop": running and not stopping,
@@ -51,7 +51,7 @@ def curve_of(run: Run) -> dict[str, Any]:
         "id": run.id,
         "steps": max(run.steps, run.step),
         "losses": [list(point) for point in thinned(run.losses)],
-        "evals": [list(point) for point in run.evals[:: 1 + len(run.evals) // MOST_POINTS]],
+        "evals": [list(point) for point in thinned_evals(run.evals)],
         "best": list(run.best) if run.best else None,
     }
 
@@ -60,10 +60,10 @@ def samples_of(run: Run) -> list[dict[str, str]]:
     """What was asked and wanted, and what the model said before and after."""
     return [
         {
-            "asked": cut(sample.prompt, CUT, count=True),
-            "wanted": cut(sample.wanted, CUT, count=True),
-            "before": cut(sample.before, CUT, count=True),
-            "after": cut(sample.after, CUT, count=True),
+            "asked": beginning(sample.prompt, CUT, count=True),
+            "wanted": beginning(sample.wanted, CUT, count=True),
+            "before": beginning(sample.before, CUT, count=True),
+            "after": beginning(sample.after, CUT, count=True),
         }
         for sample in run.samples
     ]

@@ -244,7 +244,7 @@ function render({ model, el }) {
   const titles = () => [...list.querySelectorAll(".llmops-search-title")];
   const say = (text, failed = false) => {
     status.textContent = text;
-    status.classList.toggle("llmops-search-failed", failed);
+    status.classList.toggle("llmops-panel-notice", failed);
   };
   const busy = makeBusy(root, say);
   const wait = (text) => {

@@ -85,7 +85,7 @@ const makeSettings = (given, choices, edited) => {
   const values = () =>
     Object.fromEntries(Object.entries(controls).map(([name, control]) => [name, control.value]).filter(([, v]) => v));
   const tell = () => {
-    const said = Object.entries(values()).map(([name, value]) => `${LABELS[name].split(",")[0]} ${value.replace(/\n/g, " | ")}`);
+    const said = Object.entries(values()).map(([name, value]) => `${(LABELS[name] || name).split(",")[0]} ${value.replace(/\n/g, " | ")}`);
     line.textContent = said.length ? said.join(" · ") : "settings: the usual ones";
   };
   parts.oninput = () => {

@@ -10,13 +10,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.errors import LLMOpsError
-from llmops_jupyter.panels.base import cut
 from llmops_jupyter.prompts.candidates import READERS, Candidate, written
 from llmops_jupyter.prompts.playground import Value
 from llmops_jupyter.render import quiet_line
 from llmops_jupyter.render.grounded import shown_text, sources_text
-from llmops_jupyter.render.html import bundle, escaped
-from llmops_jupyter.render.html import cut as line_of
+from llmops_jupyter.render.html import bundle, cut, escaped
+from llmops_jupyter.render.lengths import beginning
 
 if TYPE_CHECKING:
     from llmops_jupyter.prompts.playground import Playground
@@ -104,9 +103,9 @@ def variables_of(playground: Playground) -> list[dict[str, str]]:
 def _preview(value: Any) -> str:
     """The beginning of a value on a line; of other objects than plain ones, which may do anything, their kind."""
     if isinstance(value, str):
-        return cut(line_of(value[: 2 * PREVIEW], PREVIEW), PREVIEW)
+        return beginning(cut(value[: 2 * PREVIEW], PREVIEW), PREVIEW)
     if isinstance(value, PLAIN):
-        return cut(reprlib.repr(value), PREVIEW)
+        return beginning(reprlib.repr(value), PREVIEW)
     return f"({type(value).__name__})"
 
 
@@ -127,14 +126,14 @@ def answer_of(trial: Trial) -> dict[str, Any]:
         "key": trial.candidate.key,
         "stamp": _stamp(trial.candidate),
         "status": trial.status,
-        "text": "" if done is None else cut(shown_text(done), CUT, count=True),
-        "reasoning": "" if done is None else cut(done.reasoning, CUT, count=True),
+        "text": "" if done is None else beginning(shown_text(done), CUT, count=True),
+        "reasoning": "" if done is None else beginning(done.reasoning, CUT, count=True),
         "line": _line(trial),
-        "notes": [] if done is None else [cut(note, CELL) for note in done.notes],
+        "notes": [] if done is None else [beginning(note, CELL) for note in done.notes],
         "sources": []
         if done is None or done.grounding is None
-        else [cut(source, CELL) for source in sources_text(done.grounding)],
-        "error": cut(trial.error, CELL),
+        else [beginning(source, CELL) for source in sources_text(done.grounding)],
+        "error": beginning(trial.error, CELL),
         "trace": trial.trace_id[:8],
     }
 
@@ -144,7 +143,7 @@ def _line(trial: Trial) -> str:
     done = trial.completion
     if done is None or trial.status not in ("done", "stopped"):
         return ""
-    return cut(quiet_line(done), CELL)
+    return beginning(quiet_line(done), CELL)
 
 
 def round_of(made: Round) -> dict[str, Any]:
@@ -152,14 +151,16 @@ def round_of(made: Round) -> dict[str, Any]:
     return {
         "number": made.number,
         "at": time.strftime("%H:%M:%S", time.localtime(made.began)),
-        "values": cut(", ".join(f"{k}={line_of(v, 40)}" for k, v in made.values.items()), PREVIEW),
+        "values": beginning(
+            ", ".join(f"{k}={cut(v, 40)}" for k, v in made.values.items()), PREVIEW
+        ),
         "trials": [
             {
                 "key": trial.candidate.key,
                 "status": trial.status,
                 "ref": trial.ref,
                 "trace": trial.trace_id[:8],
-                "line": cut(line_of(trial.error or trial.text, 120), 120),
+                "line": beginning(cut(trial.error or trial.text, 120), 120),
             }
             for trial in made.trials
         ],
@@ -177,13 +178,13 @@ def sample_of(sample: Sample | None) -> dict[str, Any]:
         "data": sample.data,
         "status": sample.status,
         "progress": sample.progress,
-        "error": cut(sample.error, CELL),
+        "error": beginning(sample.error, CELL),
         "keys": keys,
         "rows": [
             {
-                "id": cut(row_id, PREVIEW),
-                "values": [f"{k}: {cut(line_of(row[k]), CELL)}" for k in row if k in names],
-                "answers": [cut(answers[key].get(row_id, ""), CELL) for key in keys],
+                "id": beginning(row_id, PREVIEW),
+                "values": [f"{k}: {beginning(cut(row[k]), CELL)}" for k in row if k in names],
+                "answers": [beginning(answers[key].get(row_id, ""), CELL) for key in keys],
             }
             for row_id, row in sample.rows
         ],
@@ -213,9 +214,7 @@ def bundle_of(playground: Playground, last: Round | None) -> dict[str, str]:
 
 
 def _heading(trial: Trial) -> str:
-    settings = ", ".join(
-        f"{k}={line_of(v, 60)}" for k, v in written(trial.candidate.settings).items()
-    )
+    settings = ", ".join(f"{k}={cut(v, 60)}" for k, v in written(trial.candidate.settings).items())
     parts = [
         trial.candidate.key,
         trial.ref,
@@ -226,7 +225,7 @@ def _heading(trial: Trial) -> str:
 
 
 def _body(trial: Trial) -> str:
-    return cut(trial.error or answer_of(trial)["text"] or "(no answer)", CUT, count=True)
+    return beginning(trial.error or answer_of(trial)["text"] or "(no answer)", CUT, count=True)
 
 
 def _pre(text: str) -> str:

@@ -9,6 +9,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from llmops_jupyter.errors import SchemaError
+from llmops_jupyter.render.difference import text_of
+
+THOUGHT, EXAMPLES = "chain of thought", "examples"
+# What is said of a content that has no such part.
+ABSENT = {THOUGHT: "no", EXAMPLES: "none"}
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,14 @@ class Examples:
     dataset_hash: str = ""
     pick: str = "first"
     count: int | None = None
+
+    def readable(self) -> str:
+        """How they are chosen and from what, then the rows that were given in place, each on a line."""
+        chosen = f"{self.count if self.count is not None else 'all'}, {self.pick}"
+        if self.dataset:
+            chosen += f", from {self.dataset} as of {self.dataset_hash[:8]}"
+        rows = [json.dumps(dict(row), ensure_ascii=False, default=str) for row in self.rows]
+        return "\n".join([chosen, *rows])
 
 
 @dataclass(frozen=True)
@@ -72,13 +85,9 @@ class Content:
         """What there is of it as text for people, by what it is; the template comes first."""
         found = {"template": self.template.rstrip()}
         if self.cot:
-            found["chain of thought"] = ""
+            found[THOUGHT] = "yes"
         if self.examples is not None:
-            e = self.examples
-            how = f"{e.count if e.count is not None else 'all'}, {e.pick}"
-            rows = [json.dumps(dict(r), ensure_ascii=False, default=str) for r in e.rows]
-            title = f"examples: {how}{', from ' + e.dataset if e.dataset else ''}"
-            found[title] = "\n".join(rows)
+            found[EXAMPLES] = self.examples.readable()
         if self.schema is not None:
             found["schema"] = json.dumps(self.schema, ensure_ascii=False, indent=2)
         if self.tools:
@@ -87,11 +96,7 @@ class Content:
 
     def readable(self) -> str:
         """The content as text for people, for show and diff."""
-        (_, template), *others = self.parts().items()
-        blocks = [template]
-        for title, text in others:
-            blocks += [f"[{title}]", *([text] if text else [])]
-        return "\n".join(blocks)
+        return text_of(self.parts())
 
 
 def from_json(text: str) -> Content:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from llmops_jupyter.errors import OptionError, PromptError, unknown_name
-from llmops_jupyter.prompts.content import Content, from_json, lost_order
+from llmops_jupyter.prompts.content import ABSENT, Content, from_json, lost_order
 from llmops_jupyter.prompts.splitting import end_running
 from llmops_jupyter.prompts.template import variables_of
 from llmops_jupyter.store import aliases
@@ -70,6 +70,7 @@ class Registry(Versions[PromptVersion]):
     """The prompt versions of a store. A split of an alias's traffic ends when the alias is moved."""
 
     KIND = KIND
+    ABSENT = ABSENT
 
     def save(
         self,
@@ -236,9 +237,6 @@ class Registry(Versions[PromptVersion]):
 
     def _load(self, conn: sqlite3.Connection, name: str, version: int) -> PromptVersion:
         return _load(conn, name, version)
-
-    def _readable(self, version: PromptVersion) -> str:
-        return version.content.readable()
 
     def _parts(self, version: PromptVersion) -> Mapping[str, str]:
         return version.content.parts()

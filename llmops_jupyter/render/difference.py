@@ -8,6 +8,12 @@ from dataclasses import dataclass, field
 from llmops_jupyter.render.html import DiffLine, bundle, diff_html, diff_lines, diff_text
 
 
+def text_of(parts: Mapping[str, str]) -> str:
+    """Parts by what they are as one text: the first as it is, the others below their headings, none without a word."""
+    (_, first), *others = parts.items()
+    return "\n".join([first, *(f"[{title}]\n{text}" for title, text in others if text)])
+
+
 @dataclass(frozen=True)
 class Difference:
     """Two versions side by side; shows coloured in a notebook. `parts` are texts before and after, by what they are."""

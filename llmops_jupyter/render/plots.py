@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -19,14 +20,14 @@ INK, GOOD, NEUTRAL, BAD = "#7b7b7b", "#1a9850", "#4c78c8", "#c8553d"
 DOTS_PER_INCH = 144
 
 
-class Picture:
+class Picture(ABC):
     """A picture, as a notebook shows it; in a terminal it is nothing."""
 
     description = "a picture"
 
+    @abstractmethod
     def figure(self) -> Figure:
         """The figure, made anew."""
-        raise NotImplementedError
 
     def _repr_png_(self) -> bytes:
         with plain_texts():

@@ -94,9 +94,12 @@ class Workspaces:
         Raises:
             UnknownNameError: there is none, or no more.
         """
-        for found in self.found():
-            if found.id == workspace and found.file.is_file():
-                return found
+        # One that is known needs no walk, which may take a while where there are many folders.
+        for files in (lambda: self._walked, self._nearest, self._below):
+            for file in files():
+                found = self._made(file)
+                if found.id == workspace and self._still(file):
+                    return found
         raise UnknownNameError(
             "There is no such workspace below the server's folder any more. Choose another one, or run a "
             "%%prompt cell to make one."
@@ -113,6 +116,10 @@ class Workspaces:
             return
         if used.is_file() and (self.enclosing or used.is_relative_to(self._resolved)):
             yield used
+
+    def _still(self, file: Path) -> bool:
+        """Whether a store that was found is there, and has not become a way out of the root."""
+        return self._checked(file) == file or file in self._nearest()
 
     def _below(self) -> tuple[Path, ...]:
         with self._lock:

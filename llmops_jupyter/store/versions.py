@@ -33,6 +33,8 @@ class Versions(ABC, Generic[V]):
     """The versions of one kind of thing in a store. A kind says how they are read and what may move."""
 
     KIND: ClassVar[str]
+    # What is said of a version that has no such part; '' where nothing is said.
+    ABSENT: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -57,7 +59,7 @@ class Versions(ABC, Generic[V]):
 
     def diff(self, a: str, b: str | None = None) -> Difference:
         """What changed from `a` to `b`; with one name only, from the version before to the highest."""
-        from llmops_jupyter.render.difference import Difference
+        from llmops_jupyter.render.difference import Difference, text_of
 
         if b is None:
             after = self.get(a)
@@ -68,11 +70,13 @@ class Versions(ABC, Generic[V]):
         else:
             before, after = self.get(a), self.get(b)
         old, new = self._parts(before), self._parts(after)
+        absent = {title: self.ABSENT.get(title, "") for title in {**old, **new}}
+        old, new = {**absent, **old}, {**absent, **new}
         return Difference(
-            self._readable(before),
-            self._readable(after),
+            text_of(old),
+            text_of(new),
             (before.ref, after.ref),
-            {title: (old.get(title, ""), new.get(title, "")) for title in {**old, **new}},
+            {title: (text, new[title]) for title, text in old.items()},
         )
 
     def alias(
@@ -121,12 +125,8 @@ class Versions(ABC, Generic[V]):
         """A version that is there."""
 
     @abstractmethod
-    def _readable(self, version: V) -> str:
-        """A version as text, for people to compare."""
-
     def _parts(self, version: V) -> Mapping[str, str]:
-        """The same part by part, where it has parts."""
-        return {"": self._readable(version)}
+        """A version as text for people to compare, by what it is; the first part is what it is mainly."""
 
     def _moved(self, conn: sqlite3.Connection, name: str, alias: str) -> None:
         """An alias is about to point elsewhere, in the same transaction."""

@@ -15,7 +15,8 @@ from llmops_jupyter.server import arguments, routes
 from llmops_jupyter.server.arguments import read_body, read_query
 from llmops_jupyter.server.handler import encoded
 
-API = Path(__file__).parents[2] / "labextension" / "src" / "api.ts"
+FOLDER = Path(__file__).parents[2] / "labextension" / "src" / "api"
+API = "\n".join(file.read_text("utf-8") for file in sorted(FOLDER.glob("*.ts")))
 # Interfaces whose schemas are called otherwise, and those that are no answer.
 NAMED = {"TraceFilters": None, "Page": None}
 # Answers that the client writes out in place.
@@ -24,7 +25,7 @@ INLINE = {"Dataset", "Collected"}
 
 def interfaces() -> dict[str, set[str]]:
     """The interfaces of the client with the names of their members; an index signature is none."""
-    text = re.sub(r"/\*.*?\*/|//[^\n]*", "", API.read_text("utf-8"), flags=re.DOTALL)
+    text = re.sub(r"/\*.*?\*/|//[^\n]*", "", API, flags=re.DOTALL)
     found = {}
     pattern = r"export interface I(\w+)(?:<T>)?(?: extends I(\w+))? \{\n(.*?)\n\}"
     for name, base, body in re.findall(pattern, text, re.DOTALL):
@@ -65,7 +66,7 @@ def test_every_schema_that_is_answered_is_an_interface_or_a_page():
 
 
 def test_topics_and_filters_are_the_same_for_both():
-    text = API.read_text("utf-8")
+    text = API
     topics = re.search(r"export type Topic =(.*?);", text, re.DOTALL)[1]
     assert set(re.findall(r"'(\w+)'", topics)) == set(schemas.SCHEMAS["Versions"]["properties"])
     assert interfaces()["TraceFilters"] == set(routes.FILTERS)
@@ -85,7 +86,7 @@ def test_every_route_is_described_with_its_verbs_and_no_other():
 
 
 def test_every_address_that_the_client_asks_for_is_described():
-    text = API.read_text("utf-8")
+    text = API
     asked = set()
     for found in re.findall(r"this\.(?:get|send|ask)\(\s*(?:'[A-Z]+',\s*)?[`']([^`']+)[`']", text):
         asked.add(re.sub(r"\$\{encodeURIComponent\(\w+\)\}", "{}", found))

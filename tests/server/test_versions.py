@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -179,9 +180,11 @@ def test_strings_of_another_opening_are_never_taken_for_these(watched):
 
 
 def test_every_table_that_is_compared_is_there(ws):
-    for queries in TABLES.values():
-        for sql in queries:
-            ws.store.rows(sql)
+    there = {row[0] for row in ws.store.rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    queries = [sql for some in TABLES.values() for sql in some]
+    assert {re.search(r"FROM (\w+)", sql)[1] for sql in queries} <= there
+    read = [ws.store.rows(f"EXPLAIN {sql}") for sql in queries]  # with all its columns
+    assert all(read)
 
 
 def test_a_new_trace_is_told_of_over_the_server_at_once(own):

@@ -103,6 +103,28 @@ def test_a_new_store_is_found_soon_and_an_id_stays(tmp_path, monkeypatch):
     assert Workspaces(tmp_path).get(before.id).file == before.file
 
 
+def test_a_workspace_that_is_known_is_found_without_a_walk(tmp_path, monkeypatch):
+    """A walk through many folders takes a while, and all that is asked meanwhile would wait for it."""
+    monkeypatch.setattr("llmops_jupyter.server.workspaces.FRESH_S", 0.0)
+    monkeypatch.setattr("llmops_jupyter.server.workspaces.SHARE", 0)
+    file, walks = make(tmp_path / "a"), []
+    found = Workspaces(tmp_path)
+    (known,) = found.found()
+    walk = found._walk
+    monkeypatch.setattr(found, "_walk", lambda: walks.append(1) or walk())
+    assert found.get(known.id).file == file
+    assert walks == []
+    with pytest.raises(UnknownNameError):
+        found.get("another")
+    assert walks == [1]
+    # Nor is it taken for one where it has become a way out.
+    outside = make(tmp_path.parent / f"{tmp_path.name}-beside")
+    shutil.rmtree(file.parent)
+    file.parent.symlink_to(outside.parent)
+    with pytest.raises(UnknownNameError):
+        found.get(known.id)
+
+
 def test_two_workspaces_are_kept_apart(tmp_path, quiet):
     from servers import Server
 

@@ -131,12 +131,9 @@ def test_it_is_used_with_keys_and_shows_what_others_do(board, page, watched):
 def test_it_is_refreshed_only_while_it_can_be_seen(board, page, watched, tmp_path):
     widget = board(COUNTING, "%monitor panel", *(["pass\n" * 30] * 6))
     wait_for(widget, "3 rules")
-    scroll(page, 0)
-    until(tmp_path, "1")
-    scroll(page, 100_000)
-    until(tmp_path, "0")
-    scroll(page, 0)
-    until(tmp_path, "1")
+    for place, number in ((0, 1), (100_000, 0), (0, 1)):
+        scroll(page, place)
+        assert threads(tmp_path, number) == number
 
 
 def scroll(page, place):
@@ -145,12 +142,12 @@ def scroll(page, place):
     notebook.evaluate("(made, place) => { made.scrollTop = place; }", place)
 
 
-def until(folder, number):
-    """Wait until so many threads of the kernel refresh panels."""
+def threads(folder, wanted):
+    """How many threads of the kernel refresh panels, as soon as it is the wanted number; else after a while."""
     end = time.monotonic() + 30
-    while (folder / "threads.txt").read_text() != number:
-        assert time.monotonic() < end
+    while (found := int((folder / "threads.txt").read_text())) != wanted and time.monotonic() < end:
         time.sleep(0.1)
+    return found
 
 
 def test_the_panel_is_read_in_the_dark_and_in_a_narrow_window(board, page, watched):

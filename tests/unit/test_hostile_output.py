@@ -48,18 +48,13 @@ CALLS = ({"name": HOSTILE, "arguments": {HOSTILE: HOSTILE}, "result": HOSTILE, "
 ROW = {HOSTILE: HOSTILE, "question": HOSTILE}
 
 
-def is_abstract(cls):
-    """Whether a class is only there for others to be made from it."""
-    return cls.__name__ in ("Picture", "Panel", "LookingPanel")
-
-
 def shown():
     """Names of all classes of which a notebook shows more than a text."""
     found = []
     for name, cls in classes().items():
         own = any(SHOWS.fullmatch(attribute) for attribute in vars(cls))
         above = {base.__name__ for base in cls.__mro__[1:]}
-        if (own or above & {"Picture", "Panel"}) and not is_abstract(cls):
+        if (own or above & {"Picture", "Panel"}) and not inspect.isabstract(cls):
             found.append(name.removeprefix("llmops_jupyter."))
     return sorted(found)
 
@@ -343,6 +338,7 @@ def pages(builder):
         "calls.calls_tree": None,
         "clock.local": None,
         "controls.visible": ("text", render.visible(HOSTILE)),
+        "difference.text_of": None,  # a part of the difference
         "grounded.after_stream": None,
         "grounded.mark_of": None,
         "grounded.marked": None,
@@ -361,6 +357,7 @@ def pages(builder):
         "html.table_bundle": ("bundle", render.table_bundle(table(builder, None))[0]),
         "html.table_html": ("page", render.table_html(rows)),
         "html.text_table": ("text", render.text_table(rows)),
+        "lengths.beginning": None,  # values for a browser, which shows them as text
         "markdown.code_block": ("markdown", render.markdown.code_block(HOSTILE)),
         "markdown.inert": ("markdown", render.markdown.inert(HOSTILE)),
         "markdown.quote": ("markdown", render.markdown.quote(HOSTILE)),

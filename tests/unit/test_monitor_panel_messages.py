@@ -38,11 +38,12 @@ def press(panel, action, rule="errors", ask="me-1"):
     return panel.shown
 
 
-def until(condition):
+def soon(condition):
+    """Whether it comes to hold within a while."""
     end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end
+    while not (holds := condition()) and time.monotonic() < end:
         time.sleep(0.01)
+    return holds
 
 
 def threads():
@@ -99,7 +100,7 @@ def test_what_cannot_be_done_is_said_and_a_strange_message_harms_nothing(panel, 
 def test_look_now_looks_beside_the_kernel(panel, ws, traffic):
     traffic.add(4000)
     press(panel, "look")
-    until(lambda: not panel.shown["looking"] and panel.rules[1]["state"] == "ok")
+    assert soon(lambda: not panel.shown["looking"] and panel.rules[1]["state"] == "ok")
 
 
 def test_it_is_refreshed_only_while_it_is_seen(panel, ws):
@@ -109,24 +110,24 @@ def test_it_is_refreshed_only_while_it_is_seen(panel, ws):
     panel._received(panel, {"action": "seen", "on": True}, [])
     assert len(threads()) == 1
     ws.monitor.alerts.silence("calm", "1h")
-    until(lambda: panel.rules[0]["silenced"])
+    assert soon(lambda: panel.rules[0]["silenced"])
     panel._received(panel, {"action": "seen", "on": False}, [])
-    until(lambda: not threads())
+    assert soon(lambda: not threads())
     panel._received(panel, {"action": "seen", "on": True}, [])
     panel.close()
-    until(lambda: not threads())
+    assert soon(lambda: not threads())
 
 
 def test_a_browser_that_went_away_without_a_word_ends_it(panel, monkeypatch):
     monkeypatch.setattr(panels, "SEEN_S", 0.1)
     panel._received(panel, {"action": "seen", "on": True}, [])
-    until(lambda: not threads())
+    assert soon(lambda: not threads())
 
 
 def test_a_closed_workspace_is_said_and_ends_it(panel, ws):
     panel._received(panel, {"action": "seen", "on": True}, [])
     ws.close()
-    until(lambda: not threads())
+    assert soon(lambda: not threads())
     assert "closed" in panel.shown["said"]
 
 
@@ -135,7 +136,9 @@ def test_without_rules_it_says_how_to_add_some(ws):
     assert (made.rules, made.shown["rule"], made.timeline) == ([], "", {})
     assert made.shown["title"] == "no rules yet"
     assert press(made, "look")["said"] == ""
-    until(lambda: "no rules yet" in made.shown["said"].casefold() or not made.shown["looking"])
+    assert soon(
+        lambda: "no rules yet" in made.shown["said"].casefold() or not made.shown["looking"]
+    )
     made.close()
     with pytest.raises(UnknownNameError):
         panels.MonitorPanel(ws.monitor, "gone")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import llmops_jupyter as lo
 from llmops_jupyter.errors import ConflictError, OptionError, StoreBusyError
-from llmops_jupyter.finetune.curves import MOST_POINTS, thinned
+from llmops_jupyter.finetune.curves import MOST_POINTS, thinned, thinned_evals
 from llmops_jupyter.monitor.cost.traffic import MOST_HELD, step_for
 from llmops_jupyter.rag.highlighting import highlighted, places
 from llmops_jupyter.render import diff_lines, diff_text
@@ -338,3 +338,13 @@ def test_what_tuning_measured_is_kept_for_lists(ws):
         "a" * 64: {"candidates": [{"kind": "Q8_0"}]},
         "b" * 64: {"candidates": []},
     }
+
+
+def test_of_many_looks_the_base_the_best_and_the_last_one_are_kept():
+    looks = [(step, 5.0) for step in range(1_001)]
+    looks[0], looks[700], looks[-1] = (0, 1.0), (700, 2.0), (1_000, 3.0)
+    made = thinned_evals(looks)
+    assert len(made) <= MOST_POINTS
+    assert {(0, 1.0), (700, 2.0), (1_000, 3.0)} <= set(made)
+    assert made == sorted(made)
+    assert thinned_evals(looks[:3]) == looks[:3]

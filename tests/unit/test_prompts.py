@@ -215,6 +215,24 @@ def test_a_difference_names_both_sides(ws):
     assert "46,160,67" in difference._repr_mimebundle_()["text/html"]
 
 
+def test_versions_that_differ_in_a_setting_only_have_a_difference_that_names_it_with_both_values(
+    ws,
+):
+    ws.prompts.save("p", "user: x")
+    ws.prompts.save("p", "user: x", cot=True)
+    ws.prompts.save("p", "user: x", examples=[{"input": "cat", "output": "Katze"}])
+    difference = ws.prompts.diff("p@1", "p@2")
+    (lines,) = difference.lines().values()
+    assert list(difference.lines()) == ["chain of thought"]
+    assert [(line.kind, line.text) for line in lines] == [("removed", "no"), ("added", "yes")]
+    for line in ("[chain of thought]", "-no", "+yes"):
+        assert line in str(difference)
+    assert "[chain of thought]" not in str(ws.prompts.diff("p@1", "p@3"))
+    changed = ws.prompts.diff("p@2", "p@3").lines()
+    assert [line.text for line in changed["chain of thought"]] == ["yes", "no"]
+    assert [line.text for line in changed["examples"]][:2] == ["none", "all, first"]
+
+
 def test_examples_fill_the_template_or_stand_as_they_are():
     template = "system: s\nuser: Translate: {{ word }}"
     made = examples.as_examples([{"word": "cat", "output": "Katze"}, ("dog", "Hund")])

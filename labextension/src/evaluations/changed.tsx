@@ -215,6 +215,7 @@ function Texts(props: ITableProps & { row: IChangedRow }): React.JSX.Element {
             <LongText
               trans={trans}
               text={text}
+              code
               draw={shown => <Marked text={shown} pieces={pieces} />}
             />
           ) : (

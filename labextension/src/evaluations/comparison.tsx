@@ -3,12 +3,13 @@ import * as React from 'react';
 
 import { IComparison, IRunSummary } from '../api';
 import { IHost } from '../host';
+import { Answer } from '../shared/answer';
 import { useArrival } from '../shared/arrival';
 import { useAsked } from '../shared/asked';
+import { Facts } from '../shared/facts';
 import { Forest, IForestRow, interval, Tone } from '../shared/forest';
 import { own } from '../shared/own';
 import { number, percent } from '../shared/quantities';
-import { Failure, Loading } from '../shared/states';
 import { visible } from '../shared/visible';
 import { Watched } from '../watched';
 import { Changed } from './changed';
@@ -171,34 +172,38 @@ function Found(props: IFoundProps): React.JSX.Element {
         value={slices}
         onSlices={setSlices}
       />
-      <Answer key={slices} {...props} slices={slices} onColumns={setColumns} />
+      <Compared
+        key={slices}
+        {...props}
+        slices={slices}
+        onColumns={setColumns}
+      />
     </>
   );
 }
 
-function Answer(
+function Compared(
   props: IFoundProps & {
     slices: string;
     onColumns: (columns: readonly string[]) => void;
   }
 ): React.JSX.Element {
   const { watched, host, trans, a, b, metric, slices, onColumns } = props;
-  const { body, fault, again } = useAsked(
+  const asked = useAsked(
     watched,
     ['evaluations'],
     client => client.compare(a, b, metric, slices || undefined),
     [a, b, metric, slices]
   );
+  const columns = asked.body?.columns;
   React.useEffect(() => {
-    if (body !== null) {
-      onColumns(body.columns);
+    if (columns) {
+      onColumns(columns);
     }
-  }, [body, onColumns]);
+  }, [columns, onColumns]);
   return (
-    <>
-      {fault !== null && <Failure trans={trans} fault={fault} again={again} />}
-      {body === null && fault === null && <Loading trans={trans} />}
-      {body !== null && (
+    <Answer trans={trans} asked={asked}>
+      {body => (
         <>
           <Verdict trans={trans} comparison={body} />
           <Forest
@@ -210,7 +215,7 @@ function Answer(
             bare={value => bareText(value, body, true)}
             tick={value => tickText(value, body)}
           />
-          <Facts trans={trans} comparison={body} />
+          <Beside trans={trans} comparison={body} />
           <Changed
             trans={trans}
             host={host}
@@ -221,7 +226,7 @@ function Answer(
           />
         </>
       )}
-    </>
+    </Answer>
   );
 }
 
@@ -338,7 +343,7 @@ function Slices(props: {
 }
 
 /** What a careful reader wants to know beside it. */
-function Facts(props: {
+function Beside(props: {
   trans: TranslationBundle;
   comparison: IComparison;
 }): React.JSX.Element {
@@ -347,11 +352,11 @@ function Facts(props: {
   const figures: [string, string][] = [
     [
       trans.__('A'),
-      `${valueText(comparison.a_value, comparison)} · ${visible(comparison.a)}`
+      `${valueText(comparison.a_value, comparison)} · ${comparison.a}`
     ],
     [
       trans.__('B'),
-      `${valueText(comparison.b_value, comparison)} · ${visible(comparison.b)}`
+      `${valueText(comparison.b_value, comparison)} · ${comparison.b}`
     ],
     [
       trans.__('Difference'),
@@ -372,14 +377,7 @@ function Facts(props: {
   ];
   return (
     <>
-      <dl className="jp-LLMOps-results">
-        {figures.map(([name, text]) => (
-          <div key={name}>
-            <dt>{name}</dt>
-            <dd dir="auto">{text}</dd>
-          </div>
-        ))}
-      </dl>
+      <Facts facts={figures} />
       {comparison.notes.length > 0 && (
         <ul className="jp-LLMOps-remarks" aria-label={trans.__('Notes')}>
           {comparison.notes.map((note, i) => (

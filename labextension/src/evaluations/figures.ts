@@ -1,7 +1,7 @@
 import { TranslationBundle } from '@jupyterlab/translation';
 
-import { finite } from '../shared/intervals';
-import { NONE } from '../shared/quantities';
+import { isNumber } from '../shared/points';
+import { language, NONE } from '../shared/quantities';
 import { visible } from '../shared/visible';
 
 /** What a metric's values are: shares of 1 or numbers of a unit. */
@@ -11,7 +11,7 @@ export interface IMeasure {
 }
 
 function digits(value: number, decimals: number, signed: boolean): string {
-  return new Intl.NumberFormat(document.documentElement.lang || undefined, {
+  return new Intl.NumberFormat(language(), {
     minimumFractionDigits: decimals,
     maximumFractionDigits: decimals,
     signDisplay: signed ? 'always' : 'auto'
@@ -22,7 +22,7 @@ function digits(value: number, decimals: number, signed: boolean): string {
 function mean(value: number, signed: boolean): string {
   const size = Math.abs(value);
   if (size !== 0 && size < 0.001) {
-    return new Intl.NumberFormat(document.documentElement.lang || undefined, {
+    return new Intl.NumberFormat(language(), {
       maximumSignificantDigits: 2,
       signDisplay: signed ? 'always' : 'auto'
     }).format(value);
@@ -36,7 +36,7 @@ export function valueText(
   value: number | null | undefined,
   measure: IMeasure
 ): string {
-  if (!finite(value)) {
+  if (!isNumber(value)) {
     return NONE;
   }
   return measure.drawn === 'rate'
@@ -50,7 +50,7 @@ export function differenceText(
   value: number | null | undefined,
   measure: IMeasure
 ): string {
-  if (!finite(value)) {
+  if (!isNumber(value)) {
     return NONE;
   }
   return measure.drawn === 'rate'
@@ -71,7 +71,7 @@ export function bareText(
 
 /** A difference on an axis that names the unit itself. */
 export function tickText(value: number, measure: IMeasure): string {
-  return new Intl.NumberFormat(document.documentElement.lang || undefined, {
+  return new Intl.NumberFormat(language(), {
     maximumSignificantDigits: 4,
     signDisplay: 'exceptZero'
   }).format(measure.drawn === 'rate' ? 100 * value : value);
@@ -79,7 +79,7 @@ export function tickText(value: number, measure: IMeasure): string {
 
 /** A p-value for people. */
 export function probabilityText(value: number | null): string {
-  if (!finite(value)) {
+  if (!isNumber(value)) {
     return NONE;
   }
   return value < 0.001

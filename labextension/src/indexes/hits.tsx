@@ -23,7 +23,7 @@ export function Hits(props: {
           : trans.__('Nothing was searched.')}{' '}
         <Name text={found.note} />
       </p>
-      <ol className="jp-LLMOps-hits" aria-label={label}>
+      <ol className="jp-LLMOps-passages" aria-label={label}>
         {found.hits.map((hit, i) => (
           <li key={`${i} ${hit.source} ${hit.locator}`}>
             <Hit trans={trans} hit={hit} />
@@ -63,7 +63,7 @@ function Hit(props: {
           }
         />
       )}
-      <p className="jp-LLMOps-quiet jp-LLMOps-scores">
+      <p className="jp-LLMOps-quiet jp-LLMOps-legs">
         <span>{trans.__('score %1', number(hit.score, 3))}</span>
         <span>{trans.__('words (BM25) %1', number(hit.words, 2))}</span>
         <span>{trans.__('vectors (cosine) %1', number(hit.vectors, 2))}</span>

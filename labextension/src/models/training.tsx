@@ -10,8 +10,9 @@ import { Bar } from '../shared/bars';
 import { Facts } from '../shared/facts';
 import { Fold } from '../shared/fold';
 import { Chart } from '../shared/line';
+import { LongText } from '../shared/long';
 import { magicLine } from '../shared/magicline';
-import { Name, Plain } from '../shared/plain';
+import { Name } from '../shared/plain';
 import { ago, NONE, number, seconds, when } from '../shared/quantities';
 import { Standing } from '../shared/standing';
 
@@ -72,10 +73,10 @@ function Detail(props: ITrainingProps): React.JSX.Element {
       {whole => (
         <>
           <Progress trans={trans} run={whole} bare={true} />
-          <Plain
+          <LongText
             trans={trans}
             text={whole.words}
-            className="jp-LLMOps-plain jp-LLMOps-quiet"
+            className="jp-LLMOps-quiet"
           />
           <Facts facts={factsOf(trans, whole)} />
           <Curve trans={trans} run={whole} />
@@ -262,11 +263,11 @@ function Samples(props: {
       {run.samples.map((sample, i) => (
         <div className="jp-LLMOps-sample" key={i}>
           <h5>{trans.__('Asked')}</h5>
-          <Plain trans={trans} text={sample.prompt} />
+          <LongText trans={trans} text={sample.prompt} />
           <h5>{trans.__('Before')}</h5>
-          <Plain trans={trans} text={sample.before || NONE} />
+          <LongText trans={trans} text={sample.before || NONE} />
           <h5>{trans.__('After')}</h5>
-          <Plain trans={trans} text={sample.after || NONE} />
+          <LongText trans={trans} text={sample.after || NONE} />
         </div>
       ))}
     </Fold>

@@ -3,8 +3,9 @@ import * as React from 'react';
 import { IAlarm, IRule } from '../api';
 import { ISectionProps } from '../panel/sections';
 import { Bounded } from '../shared/bounded';
+import { LongText } from '../shared/long';
 import { placeOf } from '../shared/place';
-import { Name, Plain } from '../shared/plain';
+import { Name } from '../shared/plain';
 import { Ago, Row } from '../shared/row';
 import { Standing } from '../shared/standing';
 import { stateWords } from './rules';
@@ -75,7 +76,7 @@ function Alarm(
         )
       }
     >
-      <Plain trans={trans} text={event.words} most={200} />
+      <LongText trans={trans} text={event.words} characters={200} />
     </Row>
   );
 }

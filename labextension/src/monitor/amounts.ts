@@ -1,42 +1,14 @@
 import { TranslationBundle } from '@jupyterlab/translation';
 
 import { ICost } from '../api';
-import { language, NONE, number, percent, seconds } from '../shared/quantities';
+import {
+  dollars,
+  energy,
+  number,
+  quantity,
+  seconds
+} from '../shared/quantities';
 import { visible } from '../shared/visible';
-
-/** A value with its unit; shares in per cent, others with three digits that count. */
-export function measured(value: number | null, unit = ''): string {
-  if (value === null || !Number.isFinite(value)) {
-    return NONE;
-  }
-  if (unit === '%') {
-    return percent(value);
-  }
-  if (unit === '$') {
-    return dollars(value);
-  }
-  if (unit === 's') {
-    return seconds(value);
-  }
-  const text = number(value, decimals(value));
-  return unit ? `${text} ${visible(unit)}` : text;
-}
-
-/** Dollars: cents from a dollar on, two digits that count below it. */
-export function dollars(value: number | null): string {
-  if (value === null || !Number.isFinite(value)) {
-    return NONE;
-  }
-  const small = value > 0 && value < 1;
-  return new Intl.NumberFormat(language(), {
-    style: 'currency',
-    currency: 'USD',
-    currencyDisplay: 'narrowSymbol',
-    ...(small
-      ? { minimumSignificantDigits: 2, maximumSignificantDigits: 2 }
-      : { maximumFractionDigits: 2 })
-  }).format(value);
-}
 
 /** An amount of a budget with its unit, which `%monitor budget` calls by the same names. */
 export function amount(
@@ -62,7 +34,7 @@ export function amount(
     case 'calls':
       return trans.__('%1 calls', number(value));
     default:
-      return measured(value, unit);
+      return quantity(value, unit);
   }
 }
 
@@ -102,20 +74,4 @@ export function sourceWords(
     : source === 'assumed'
       ? trans.__('? assumed')
       : trans.__('measured');
-}
-
-function energy(value: number): string {
-  return value >= 3.6e6
-    ? `${number(value / 3.6e6, 3)} kWh`
-    : value >= 1000
-      ? `${number(value / 1000, 1)} kJ`
-      : `${number(value, 2)} J`;
-}
-
-function decimals(value: number): number {
-  const size = Math.abs(value);
-  if (size > 0 && size < 0.001) {
-    return Math.min(12, 1 - Math.floor(Math.log10(size)));
-  }
-  return size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3;
 }

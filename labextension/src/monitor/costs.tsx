@@ -5,21 +5,15 @@ import { IBudget, ICost } from '../api';
 import { ISectionProps } from '../panel/sections';
 import { Action } from '../shared/action';
 import { Bar } from '../shared/bars';
-import { Bounded } from '../shared/bounded';
+import { Bounded, Further, useFirst } from '../shared/bounded';
 import { magicLine } from '../shared/magicline';
 import { placeOf } from '../shared/place';
 import { Name } from '../shared/plain';
-import { number, percent } from '../shared/quantities';
+import { dollars, number, percent } from '../shared/quantities';
 import { Row } from '../shared/row';
 import { Scroll } from '../shared/scroll';
 import { Standing } from '../shared/standing';
-import {
-  amount,
-  dollars,
-  sourceWords,
-  used as usedOf,
-  window
-} from './amounts';
+import { amount, sourceWords, used as usedOf, window } from './amounts';
 
 /** Rows of the table at first, and more at a time. */
 const ROWS = 20;
@@ -33,8 +27,8 @@ export function Costs(
   props: ISectionProps & { costs: readonly ICost[]; since: string }
 ): React.JSX.Element {
   const { host, trans, go, costs, since } = props;
-  const [shown, setShown] = React.useState(ROWS);
   const ordered = React.useMemo(() => dearestFirst(costs), [costs]);
+  const some = useFirst(ordered, ROWS, ROWS);
   if (costs.length === 0) {
     return (
       <p className="jp-LLMOps-quiet">
@@ -42,7 +36,6 @@ export function Costs(
       </p>
     );
   }
-  const more = Math.min(ROWS, ordered.length - shown);
   return (
     <>
       <Scroll label={trans.__('Costs')}>
@@ -58,7 +51,7 @@ export function Costs(
             </tr>
           </thead>
           <tbody>
-            {ordered.slice(0, shown).map((cost, i) => (
+            {some.shown.map((cost, i) => (
               <Line
                 key={i}
                 trans={trans}
@@ -69,14 +62,7 @@ export function Costs(
           </tbody>
         </table>
       </Scroll>
-      {more > 0 && (
-        <button
-          className="jp-LLMOps-button jp-LLMOps-further"
-          onClick={() => setShown(shown + ROWS)}
-        >
-          {trans._n('%1 more row', '%1 more rows', more)}
-        </button>
-      )}
+      <Further trans={trans} of={some} />
       <Uncosted trans={trans} costs={costs} />
       <div className="jp-LLMOps-actions">
         <Action
@@ -117,7 +103,7 @@ function Line(props: {
       <th scope="row">
         {PROMPT.test(cost.name) ? (
           <button
-            className="jp-LLMOps-toggle"
+            className="jp-LLMOps-link"
             title={trans.__('Show its traces')}
             onClick={() => onShow(cost.name)}
           >

@@ -5,8 +5,9 @@ import { IDrift } from '../api';
 import { ISectionProps } from '../panel/sections';
 import { Action } from '../shared/action';
 import { Bounded } from '../shared/bounded';
+import { LongText } from '../shared/long';
 import { magicLine } from '../shared/magicline';
-import { Name, Plain, Toggle } from '../shared/plain';
+import { Name, Toggle } from '../shared/plain';
 import { NONE, number } from '../shared/quantities';
 import { Ago, Row } from '../shared/row';
 import { Scroll } from '../shared/scroll';
@@ -72,7 +73,7 @@ function Report(props: ISectionProps & { report: IDrift }): React.JSX.Element {
         />
       }
     >
-      <Plain trans={trans} text={report.words} />
+      <LongText trans={trans} text={report.words} />
       {shown.length > 0 && <Features trans={trans} features={shown} />}
       {others > 0 && (
         <Toggle

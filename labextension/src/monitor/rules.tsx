@@ -6,13 +6,13 @@ import { ISectionProps } from '../panel/sections';
 import { Action } from '../shared/action';
 import { Bounded } from '../shared/bounded';
 import { Fold, useOpened } from '../shared/fold';
+import { LongText } from '../shared/long';
 import { magicLine } from '../shared/magicline';
-import { Name, Plain } from '../shared/plain';
-import { ago, when } from '../shared/quantities';
+import { Name } from '../shared/plain';
+import { ago, quantity, when } from '../shared/quantities';
 import { Standing } from '../shared/standing';
 import { Empty } from '../shared/states';
 import { visible } from '../shared/visible';
-import { measured } from './amounts';
 
 /** States from the worst to the best, as `%monitor status` orders them. */
 const ORDER = ['alert', 'warning', 'no data', 'ok'];
@@ -102,7 +102,7 @@ export function stateWords(trans: TranslationBundle, state: string): string {
 }
 
 /** Whether a silence holds now. */
-export function isSilenced(rule: IRule, now = Date.now()): boolean {
+function isSilenced(rule: IRule, now = Date.now()): boolean {
   return rule.silenced_until !== null && Date.parse(rule.silenced_until) > now;
 }
 
@@ -135,10 +135,10 @@ function Beside(props: {
 
 /** The value, and the threshold that it is compared with. */
 function against(trans: TranslationBundle, rule: IRule): string {
-  const value = measured(rule.value, rule.unit);
+  const value = quantity(rule.value, rule.unit);
   return rule.threshold === null
     ? value
-    : trans.__('%1, limit %2', value, measured(rule.threshold, rule.unit));
+    : trans.__('%1, limit %2', value, quantity(rule.threshold, rule.unit));
 }
 
 function Rule(props: ISectionProps & { rule: IRule }): React.JSX.Element {
@@ -147,7 +147,7 @@ function Rule(props: ISectionProps & { rule: IRule }): React.JSX.Element {
   const { traces, name } = rule;
   return (
     <>
-      <Plain trans={trans} text={rule.words} />
+      <LongText trans={trans} text={rule.words} />
       <p className="jp-LLMOps-quiet">
         {rule.since !== null && (
           <time dateTime={rule.since} title={when(rule.since)}>

@@ -6,8 +6,7 @@ import { Fold } from '../shared/fold';
 import { Chart } from '../shared/line';
 import { placeOf } from '../shared/place';
 import { IPoint } from '../shared/points';
-import { number, seconds } from '../shared/quantities';
-import { dollars } from './amounts';
+import { dollars, number, seconds } from '../shared/quantities';
 
 /** Looks of series that mean the same in every chart: those of `chart.css`. */
 const LOOK = { first: 0, second: 1, bad: 5 };

@@ -1,8 +1,13 @@
 /** How many folders above a notebook are tried as the server's root. */
 const MOST = 12;
 
+/** The last part of a path, which may come from any system. */
+export function fileName(path: string): string {
+  return path.split(/[/\\]/).filter(Boolean).pop() ?? path;
+}
+
 /** A path with one kind of separator, and without a drive. */
-export function slashed(path: string): string {
+function slashed(path: string): string {
   return path.replace(/\\/g, '/').replace(/^[A-Za-z]:(?=\/)/, '');
 }
 

@@ -5,6 +5,7 @@ import { Topic } from '../api';
 import { IHost } from '../host';
 import { Boundary } from '../shared/boundary';
 import { Empty, Failure, Loading } from '../shared/states';
+import { visible } from '../shared/visible';
 import { Watched } from '../watched';
 import { SECTIONS } from './sections';
 
@@ -36,7 +37,14 @@ export function Panel(props: {
 
   return (
     <div className="jp-LLMOps-panel">
-      <Workspaces watched={watched} trans={trans} />
+      <Workspaces
+        watched={watched}
+        trans={trans}
+        onUse={id => {
+          watched.use(id);
+          go(shown.id); // What was shown there is another workspace's.
+        }}
+      />
       <Tabs trans={trans} shown={shown.id} onShow={go} />
       {watched.fault && watched.client && (
         <Failure
@@ -104,8 +112,9 @@ function Nothing(props: {
 function Workspaces(props: {
   watched: Watched;
   trans: TranslationBundle;
+  onUse: (id: string) => void;
 }): React.JSX.Element | null {
-  const { watched, trans } = props;
+  const { watched, trans, onUse } = props;
   if (watched.workspaces.length < 2) {
     return null;
   }
@@ -114,11 +123,11 @@ function Workspaces(props: {
       <span>{trans.__('Workspace')}</span>
       <select
         value={watched.client?.workspace}
-        onChange={event => watched.use(event.target.value)}
+        onChange={event => onUse(event.target.value)}
       >
         {watched.workspaces.map(workspace => (
           <option key={workspace.id} value={workspace.id}>
-            {workspace.path}
+            {visible(workspace.path)}
           </option>
         ))}
       </select>

@@ -1,6 +1,7 @@
 import { JupyterFrontEnd } from '@jupyterlab/application';
 import { TranslationBundle } from '@jupyterlab/translation';
 
+import { notShown } from '../shared/errands';
 import { CommandIDs } from '../tokens';
 
 /** Goes to the cell that made something; answers a sentence where that cannot be done, else ''. */
@@ -9,11 +10,7 @@ export function openCell(
   trans: TranslationBundle
 ): (notebook: string, cellId: string) => Promise<string> {
   return async (notebook, cellId) => {
-    const name = notebook.split(/[/\\]/).pop() ?? notebook;
-    const sentence = trans.__(
-      'The cell cannot be shown: it was deleted, or the notebook %1 has moved or lies outside the folder of this server.',
-      name
-    );
+    const sentence = notShown(trans, notebook);
     if (!app.commands.hasCommand(CommandIDs.openCell)) {
       return sentence;
     }

@@ -23,22 +23,34 @@ const TOPICS: readonly Topic[] = [
 
 /** A light widget in the side area; what it shows is fetched when it is first seen. */
 class Shell extends Widget {
-  constructor(readonly open: (shell: Shell) => Promise<Widget>) {
+  constructor(
+    readonly open: (shell: Shell) => Promise<Widget>,
+    readonly sentence: string
+  ) {
     super();
     this.layout = new PanelLayout();
     this.addClass('jp-LLMOps-shell');
   }
 
+  /** What it shows. Where that cannot be fetched it says so, and tries again when it is shown again. */
   content(): Promise<Widget> {
-    this._content ??= this.open(this).then(widget => {
-      (this.layout as PanelLayout).addWidget(widget);
-      return widget;
-    });
+    this._content ??= this.open(this).then(
+      widget => {
+        this.node.textContent = '';
+        (this.layout as PanelLayout).addWidget(widget);
+        return widget;
+      },
+      fault => {
+        this._content = null;
+        this.node.textContent = this.sentence;
+        throw fault;
+      }
+    );
     return this._content;
   }
 
   protected onBeforeShow(): void {
-    void this.content();
+    this.content().catch(fault => console.warn('llmops-jupyter:', fault));
   }
 
   private _content: Promise<Widget> | null = null;
@@ -66,6 +78,7 @@ export const panel: JupyterFrontEndPlugin<void> = {
       section: 'traces',
       item: ''
     };
+    let workspace = '';
     const shell = new Shell(async () => {
       const { PanelWidget } = await import('../panel/widget');
       const { host } = await import('./host');
@@ -75,7 +88,7 @@ export const panel: JupyterFrontEndPlugin<void> = {
         void tracker.save(shell);
       });
       return widget;
-    });
+    }, trans.__('The panel could not be fetched from the server. Reload the page.'));
     shell.id = 'llmops-jupyter-panel';
     shell.title.icon = icon;
     shell.title.caption = trans.__('LLM operations');
@@ -102,6 +115,11 @@ export const panel: JupyterFrontEndPlugin<void> = {
               type: 'string',
               description: 'What to show there: the id of a trace, a name.'
             },
+            workspace: {
+              type: 'string',
+              description:
+                'The id of the workspace that has it, if it is known.'
+            },
             restoring: {
               type: 'boolean',
               description: 'Whether only to remember it, and not to show it.'
@@ -117,8 +135,13 @@ export const panel: JupyterFrontEndPlugin<void> = {
         }
         const item = typeof args.item === 'string' ? args.item : '';
         place = { section, item };
+        if (typeof args.workspace === 'string' && args.workspace) {
+          workspace = args.workspace;
+          watched.prefer(workspace);
+        }
         if (args.restoring === true) {
-          return;
+          // Else the next page would begin with what was kept when this one had not been told yet.
+          return tracker.save(shell);
         }
         const { PanelWidget } = await import('../panel/widget');
         const content = await shell.content();
@@ -132,11 +155,17 @@ export const panel: JupyterFrontEndPlugin<void> = {
     if (restorer) {
       void restorer.restore(tracker, {
         command: CommandIDs.showSection,
-        args: () => ({ ...place, restoring: true }),
+        args: () => ({
+          ...{ ...place, restoring: true },
+          workspace: watched.client?.workspace ?? workspace
+        }),
         name: () => 'panel'
       });
     }
     void tracker.add(shell);
+    watched.changed.connect(() => {
+      void tracker.save(shell); // It may be another workspace.
+    });
 
     const category = trans.__('LLM Operations');
     palette?.addItem({ command: CommandIDs.openPanel, category });

@@ -2,9 +2,9 @@ import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
 import { IPrompt } from '../api';
+import { Answer } from '../shared/answer';
 import { useAsked } from '../shared/asked';
 import { Diff } from '../shared/diff';
-import { Failure, Loading } from '../shared/states';
 import { visible } from '../shared/visible';
 import { Watched } from '../watched';
 
@@ -89,19 +89,16 @@ function Found(props: {
   b: number;
 }): React.JSX.Element {
   const { watched, trans, prompt, a, b } = props;
-  const { body, fault, again } = useAsked(
+  const asked = useAsked(
     watched,
     [], // Versions never change.
     client => client.diff(prompt.name, a, b),
     [prompt.name, a, b]
   );
   const whole = prompt.versions.find(v => v.version === b)?.template;
-  if (fault !== null) {
-    return <Failure trans={trans} fault={fault} again={again} />;
-  }
-  return body === null ? (
-    <Loading trans={trans} />
-  ) : (
-    <Diff trans={trans} diff={body} whole={whole} />
+  return (
+    <Answer trans={trans} asked={asked}>
+      {diff => <Diff trans={trans} diff={diff} whole={whole} />}
+    </Answer>
   );
 }

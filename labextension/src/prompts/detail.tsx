@@ -4,9 +4,9 @@ import * as React from 'react';
 import { IPrompt } from '../api';
 import { IHost } from '../host';
 import { ISectionProps } from '../panel/sections';
+import { Answer } from '../shared/answer';
 import { useArrival } from '../shared/arrival';
 import { useAsked, useClient } from '../shared/asked';
-import { Failure, Loading } from '../shared/states';
 import { visible } from '../shared/visible';
 import { Watched } from '../watched';
 import { Aliases } from './aliases';
@@ -31,12 +31,9 @@ interface IDetailProps {
 export function Detail(props: IDetailProps): React.JSX.Element {
   const { watched, trans, place, focus, onBack } = props;
   const { name } = place;
-  const { body, fault, again } = useAsked(
-    watched,
-    ['prompts'],
-    client => client.prompt(name),
-    [name]
-  );
+  const asked = useAsked(watched, ['prompts'], client => client.prompt(name), [
+    name
+  ]);
   const heading = useArrival<HTMLHeadingElement>(focus);
   return (
     <article className="jp-LLMOps-prompt">
@@ -46,9 +43,9 @@ export function Detail(props: IDetailProps): React.JSX.Element {
       <h3 ref={heading} tabIndex={-1}>
         {visible(name)}
       </h3>
-      {fault !== null && <Failure trans={trans} fault={fault} again={again} />}
-      {body === null && fault === null && <Loading trans={trans} />}
-      {body !== null && <Shown {...props} prompt={body} again={again} />}
+      <Answer trans={trans} asked={asked}>
+        {prompt => <Shown {...props} prompt={prompt} again={asked.again} />}
+      </Answer>
     </article>
   );
 }

@@ -12,6 +12,7 @@ import { beginning, visible } from '../shared/visible';
 
 /** How much of a difference a confirmation shows. */
 const LINES = 6;
+const TEMPLATE = 'template';
 const CHARACTERS = 90;
 
 /** Moving aliases, with everything that is asked and said about it. */
@@ -196,15 +197,22 @@ async function changes(
       trans.__('The difference could not be read: %1', words(trans, fault))
     ];
   }
-  const lines = diff.parts
-    .flatMap(part => part.lines)
-    .filter(line => line.kind === 'added' || line.kind === 'removed');
+  const lines = diff.parts.flatMap(part =>
+    part.lines
+      .filter(line => line.kind === 'added' || line.kind === 'removed')
+      // A line of the template speaks for itself; "yes" has to say of what.
+      .map(line => ({
+        ...line,
+        said:
+          part.title === TEMPLATE ? line.text : `${part.title}: ${line.text}`
+      }))
+  );
   const { added, removed } = counts(lines);
   const shown = lines
     .slice(0, LINES)
     .map(
       line =>
-        `${line.kind === 'added' ? '+' : '−'} ${beginning(visible(line.text), CHARACTERS)}`
+        `${line.kind === 'added' ? '+' : '−'} ${beginning(visible(line.said), CHARACTERS)}`
     );
   const rest = lines.length - shown.length;
   return [

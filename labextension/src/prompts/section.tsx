@@ -1,8 +1,8 @@
 import * as React from 'react';
 
 import { ISectionProps } from '../panel/sections';
+import { Answer } from '../shared/answer';
 import { useAsked } from '../shared/asked';
-import { Failure, Loading } from '../shared/states';
 import { Detail } from './detail';
 import { IListState, List } from './list';
 import { placeOf } from './place';
@@ -60,23 +60,19 @@ function All(
   }
 ): React.JSX.Element {
   const { watched, trans, state, onState, onOpen, focus } = props;
-  const { body, fault, again } = useAsked(watched, ['prompts'], client =>
-    client.prompts()
-  );
+  const asked = useAsked(watched, ['prompts'], client => client.prompts());
   return (
-    <>
-      {fault !== null && <Failure trans={trans} fault={fault} again={again} />}
-      {body === null && fault === null && <Loading trans={trans} />}
-      {body !== null && (
+    <Answer trans={trans} asked={asked}>
+      {page => (
         <List
           trans={trans}
-          prompts={body.items}
+          prompts={page.items}
           state={state}
           onState={onState}
           onOpen={onOpen}
           focus={focus}
         />
       )}
-    </>
+    </Answer>
   );
 }

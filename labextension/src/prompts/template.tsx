@@ -22,6 +22,7 @@ export function Template(props: {
         text={text}
         lines={40}
         characters={6000}
+        code
         draw={shown =>
           messagesOf(shown).map((message, i) => (
             <span key={i} className="jp-LLMOps-template-message">

@@ -3,8 +3,8 @@ import * as React from 'react';
 
 import { IPrompt, IPromptVersion } from '../api';
 import { IHost } from '../host';
+import { copy, insert } from '../shared/errands';
 import { number, when } from '../shared/quantities';
-import { words } from '../shared/states';
 import { beginning, visible } from '../shared/visible';
 import { IMoves } from './moves';
 import { Promotion } from './promotion';
@@ -56,7 +56,7 @@ export function Version(props: {
           title={trans.__(
             'Put the cell of this version below the active one. It runs as this version as long as its text is not changed.'
           )}
-          onClick={() => void insert(host, trans, version)}
+          onClick={() => void insert(host, trans, version.cell)}
         >
           {isNewest
             ? trans.__('Insert into notebook')
@@ -94,36 +94,6 @@ export function Version(props: {
       <Settings trans={trans} settings={version.settings} />
     </section>
   );
-}
-
-async function insert(
-  host: IHost,
-  trans: TranslationBundle,
-  version: IPromptVersion
-): Promise<void> {
-  try {
-    if (!(await host.insertCell(version.cell))) {
-      host.notify(
-        trans.__('Open a notebook first: the cell goes below its active one.'),
-        'error'
-      );
-    }
-  } catch (fault) {
-    host.notify(words(trans, fault), 'error');
-  }
-}
-
-async function copy(
-  host: IHost,
-  trans: TranslationBundle,
-  text: string
-): Promise<void> {
-  try {
-    await host.copy(text);
-    host.notify(trans.__('Copied %1 characters.', number(text.length)));
-  } catch (fault) {
-    host.notify(words(trans, fault), 'error');
-  }
 }
 
 /** The settings of a version's last run that say something. */

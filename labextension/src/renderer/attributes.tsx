@@ -3,8 +3,8 @@ import * as React from 'react';
 
 import { ISpan } from '../api';
 import { number } from '../shared/quantities';
-import { json } from './read';
 import { visible } from '../shared/visible';
+import { json } from './read';
 import { Value } from './text';
 
 /** Rows that are shown at once; a search finds the others. */

@@ -2,11 +2,14 @@ import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
 import { IFigure, ISpan } from '../api';
-import { number } from '../shared/quantities';
-import { visible } from '../shared/visible';
+import { number, quantity } from '../shared/quantities';
+import { beginning, visible } from '../shared/visible';
 
 import { lasted, waited } from './tree';
-import { figureName, quantity, sourceWord, time } from './words';
+import { figureName, sourceWord, time } from './words';
+
+/** Characters of a name, which may be as long as a text. */
+const NAME_MOST = 200;
 
 interface IFact {
   name: string;
@@ -52,7 +55,11 @@ function known(span: ISpan, trans: TranslationBundle): IFact[] {
   ];
   return facts
     .filter((fact): fact is [string, string] => Boolean(fact[1]))
-    .map(([name, value]) => ({ name, value: visible(value), source: '' }));
+    .map(([name, value]) => ({
+      name,
+      value: beginning(visible(value), NAME_MOST),
+      source: ''
+    }));
 }
 
 /** What it took. */

@@ -2,11 +2,16 @@ import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
 import { ITrace } from '../api';
-import { number, when } from '../shared/quantities';
-import { visible } from '../shared/visible';
+import { fileName } from '../notebooks/place';
+import { number, quantity, when } from '../shared/quantities';
+import { StatusBadge } from '../shared/standing';
+import { beginning, visible } from '../shared/visible';
 
 import { INode, lasted, scaleOf, total } from './tree';
-import { quantity, statusWord, time } from './words';
+import { time } from './words';
+
+/** Characters of the notebook's name that are shown; all of it is told where one points at it. */
+const NAME_MOST = 60;
 
 /** What the whole trace is: state, time, tokens, cost, where it was made; and the way to its errors. */
 export function Head(props: {
@@ -28,9 +33,7 @@ export function Head(props: {
   );
   return (
     <div className="jp-LLMOps-trace-head">
-      <span className="jp-LLMOps-badge" data-state={trace.status}>
-        {statusWord(trace.status, trans)}
-      </span>
+      <StatusBadge trans={trans} status={trace.status} />
       {facts.map((fact, at) => (
         <bdi key={at}>{fact}</bdi>
       ))}
@@ -92,7 +95,7 @@ function Origin(props: {
   if (!notebook) {
     return null;
   }
-  const name = visible(notebook.split(/[/\\]/).pop() ?? notebook).slice(0, 120);
+  const name = beginning(visible(fileName(notebook)), NAME_MOST);
   const place =
     count === null ? name : trans.__('%1, cell [%2]', name, number(count));
   return onOpenCell && cell ? (

@@ -2,10 +2,11 @@ import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
 import { IMessage } from '../api';
+import { LongText } from '../shared/long';
 import { number } from '../shared/quantities';
-import { isObject, text } from './read';
 import { visible } from '../shared/visible';
-import { LongText, Part, Value } from './text';
+import { isObject, text } from './read';
+import { Part, Value } from './text';
 
 /** Messages that are shown before the rest is asked for: a long conversation is read from its end. */
 const MOST = 20;
@@ -28,7 +29,7 @@ export function Messages(props: {
   return (
     <Part title={title}>
       {from > 0 && (
-        <button className="jp-LLMOps-more" onClick={() => setAll(true)}>
+        <button className="jp-LLMOps-link" onClick={() => setAll(true)}>
           {trans._n(
             'Show %1 earlier message',
             'Show %1 earlier messages',
@@ -93,7 +94,7 @@ function Message(props: {
 }
 
 /** What a model thought before it answered: apart from the answer, and closed at first. */
-export function Reasoning(props: {
+function Reasoning(props: {
   text: string;
   trans: TranslationBundle;
 }): React.JSX.Element {

@@ -1,10 +1,11 @@
 import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
+import { LongText } from '../shared/long';
 import { number } from '../shared/quantities';
-import { IFound, ISearch } from './gathered';
 import { visible } from '../shared/visible';
-import { LongText, Part } from './text';
+import { IFound, ISearch } from './gathered';
+import { Part } from './text';
 
 /** Searches in documents: what was looked for, and each passage with its scores, source and place in it. */
 export function Retrieval(props: {

@@ -2,9 +2,10 @@ import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
 import { IScore } from '../api';
+import { LongText } from '../shared/long';
 import { number, when } from '../shared/quantities';
 import { visible } from '../shared/visible';
-import { LongText, Part } from './text';
+import { Part } from './text';
 
 /** Judgements by code, judges and people. */
 export function Scores(props: {

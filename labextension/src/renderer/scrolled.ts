@@ -61,28 +61,3 @@ export function useWindow(
     reveal
   };
 }
-
-/** Whether an element is narrower than so many pixels; false where that is not known. */
-export function useNarrow(
-  box: React.RefObject<HTMLElement>,
-  below: number
-): boolean {
-  const [narrow, setNarrow] = React.useState(false);
-  React.useLayoutEffect(() => {
-    const element = box.current;
-    if (!element || typeof ResizeObserver === 'undefined') {
-      return;
-    }
-    const measure = () => {
-      const width = element.clientWidth; // 0 while it is hidden
-      if (width > 0) {
-        setNarrow(width < below);
-      }
-    };
-    measure();
-    const observer = new ResizeObserver(measure);
-    observer.observe(element);
-    return () => observer.disconnect();
-  }, [box, below]);
-  return narrow;
-}

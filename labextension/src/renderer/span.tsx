@@ -2,6 +2,9 @@ import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
 import { IScore, ISpan } from '../api';
+import { LongText } from '../shared/long';
+import { StatusBadge } from '../shared/standing';
+import { beginning, visible } from '../shared/visible';
 import { Attributes } from './attributes';
 import { Figures } from './figures';
 import { gathered } from './gathered';
@@ -10,11 +13,13 @@ import { text } from './read';
 import { Retrieval } from './retrieval';
 import { Scores } from './scores';
 import { Support } from './support';
-import { visible } from '../shared/visible';
-import { LongText, Part, Value } from './text';
+import { Part, Value } from './text';
 import { INode, subtree } from './tree';
 import { Verdicts } from './verdicts';
-import { statusWord } from './words';
+
+/** Characters of a name, which may be as long as a text, in the heading, and where one points at it. */
+const NAME_MOST = 120;
+const TITLE_MOST = 1000;
 
 /** The details of a span: what went in, what came out, what it rests on, what it took. */
 export const SpanDetails = React.forwardRef<
@@ -28,6 +33,8 @@ export const SpanDetails = React.forwardRef<
 >((props, ref) => {
   const { node, nodes, scores, trans } = props;
   const { span } = node;
+  const name = visible(span.name);
+  const long = name.length > NAME_MOST;
   const found = React.useMemo(
     () => gathered(subtree(nodes, node)),
     [nodes, node]
@@ -46,10 +53,10 @@ export const SpanDetails = React.forwardRef<
       ref={ref}
     >
       <h3>
-        <bdi>{visible(span.name) || trans.__('(no name)')}</bdi>{' '}
-        <span className="jp-LLMOps-badge" data-state={span.status}>
-          {statusWord(span.status, trans)}
-        </span>
+        <bdi title={long ? beginning(name, TITLE_MOST) : undefined}>
+          {beginning(name, NAME_MOST) || trans.__('(no name)')}
+        </bdi>{' '}
+        <StatusBadge trans={trans} status={span.status} />
       </h3>
       <Fault span={span} trans={trans} />
       <Figures span={span} trans={trans} />

@@ -1,10 +1,11 @@
 import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
+import { LongText } from '../shared/long';
 import { number } from '../shared/quantities';
-import { IClaim, IPlaceOfWords } from './gathered';
 import { visible } from '../shared/visible';
-import { LongText, Part } from './text';
+import { IClaim, IPlaceOfWords } from './gathered';
+import { Part } from './text';
 
 /** The sentences of an answer: which of them the passages support, and with which words. */
 export function Support(props: {

@@ -1,10 +1,11 @@
 import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
+import { LongText } from '../shared/long';
 import { number } from '../shared/quantities';
-import { IVerdict } from './gathered';
 import { visible } from '../shared/visible';
-import { LongText, Part } from './text';
+import { IVerdict } from './gathered';
+import { Part } from './text';
 
 /** What the checks of a guard policy decided; those that found nothing are counted and can be opened. */
 export function Verdicts(props: {

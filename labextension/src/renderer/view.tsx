@@ -21,9 +21,6 @@ export interface ITraceViewProps {
   compact?: boolean;
   /** Go to the cell that made the trace; without it the place is only named. */
   onOpenCell?: (notebook: string, cellId: string) => void;
-  /** The id of the span whose details are shown, where the caller keeps it. */
-  selected?: string;
-  onSelect?: (spanId: string) => void;
 }
 
 /**
@@ -32,24 +29,18 @@ export interface ITraceViewProps {
  * The trace may come from anywhere: what is malformed in it is left out, and all of it is shown as text.
  */
 export function TraceView(props: ITraceViewProps): React.JSX.Element {
-  const { trans, compact = false, onOpenCell, onSelect } = props;
+  const { trans, compact = false, onOpenCell } = props;
   const trace = React.useMemo(() => readTrace(props.trace), [props.trace]);
   const nodes = React.useMemo(() => forest(trace?.spans ?? []), [trace]);
   const [chosen, setChosen] = React.useState('');
   const [asked, setAsked] = React.useState('');
   const details = React.useRef<HTMLDivElement>(null);
-  const selected = React.useMemo(
-    () => pick(nodes, props.selected ?? chosen),
-    [nodes, props.selected, chosen]
-  );
+  const selected = React.useMemo(() => pick(nodes, chosen), [nodes, chosen]);
   const only = React.useMemo(() => matching(nodes, asked), [nodes, asked]);
   if (!trace || !selected) {
     return <Empty text={trans.__('This trace has no spans.')} />;
   }
-  const select = (node: INode) => {
-    setChosen(node.span.span_id);
-    onSelect?.(node.span.span_id);
-  };
+  const select = (node: INode) => setChosen(node.span.span_id);
   return (
     <div className="jp-LLMOps-trace" data-compact={compact || undefined}>
       <Head

@@ -1,11 +1,13 @@
 import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
-import { visible } from '../shared/visible';
+import { StatusBadge } from '../shared/standing';
+import { beginning, visible } from '../shared/visible';
+import { useWidth } from '../shared/width';
 
 import { bar, INode, IScale, lasted, rows, scaleOf } from './tree';
-import { useNarrow, useWindow } from './scrolled';
-import { barWords, statusWord, time } from './words';
+import { useWindow } from './scrolled';
+import { barWords, time } from './words';
 
 const HEIGHT = 26;
 /** Narrower than this, in pixels, bars stand below names. */
@@ -38,10 +40,9 @@ export function Waterfall(props: IProps): React.JSX.Element {
     [nodes, closed, only]
   );
   const scale = React.useMemo(() => scaleOf(nodes), [nodes]);
-  const whole = React.useRef<HTMLDivElement>(null);
   const box = React.useRef<HTMLDivElement>(null);
-  const narrow = useNarrow(whole, NARROW);
-  const compact = props.compact || narrow;
+  const [whole, width] = useWidth<HTMLDivElement>(NARROW);
+  const compact = props.compact || width < NARROW;
   const id = React.useId();
   const height = compact ? COMPACT_HEIGHT : HEIGHT;
   const { first, end, reveal } = useWindow(box, seen.length, height);
@@ -228,6 +229,7 @@ interface IRowProps {
 function Row(props: IRowProps): React.JSX.Element {
   const { node, place, height, open, scale, trans, onSelect, onToggle } = props;
   const { span } = node;
+  const name = beginning(visible(span.name), NAME_MOST);
   const indent = Math.min(node.level, MOST_LEVELS) - 1;
   return (
     <div
@@ -263,13 +265,9 @@ function Row(props: IRowProps): React.JSX.Element {
           {node.below > 0 ? (open ? '▾' : '▸') : ''}
         </span>
         {span.status !== 'ok' && (
-          <span className="jp-LLMOps-badge" data-state={span.status}>
-            {statusWord(span.status, trans)}
-          </span>
+          <StatusBadge trans={trans} status={span.status} />
         )}
-        <bdi title={visible(span.name.slice(0, NAME_MOST))}>
-          {visible(span.name.slice(0, NAME_MOST)) || trans.__('(no name)')}
-        </bdi>
+        <bdi title={name}>{name || trans.__('(no name)')}</bdi>
         {node.below > 0 && !open && (
           <span className="jp-LLMOps-quiet">
             {trans._n('+%1 span', '+%1 spans', node.below)}

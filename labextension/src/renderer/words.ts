@@ -1,22 +1,8 @@
 import { TranslationBundle } from '@jupyterlab/translation';
 
-import { IFigure, ISpan, Status } from '../api';
-import { bytes, number, seconds } from '../shared/quantities';
+import { IFigure, ISpan } from '../api';
+import { number, seconds } from '../shared/quantities';
 import { lasted, waited } from './tree';
-
-/** A state in words. */
-export function statusWord(status: Status, trans: TranslationBundle): string {
-  switch (status) {
-    case 'open':
-      return trans.__('running');
-    case 'error':
-      return trans.__('error');
-    case 'interrupted':
-      return trans.__('interrupted');
-    default:
-      return trans.__('ok');
-  }
-}
 
 /** How a figure was come by. */
 export function sourceWord(
@@ -54,24 +40,6 @@ export function time(value: number | null): string {
   return value !== null && value > 0 && value < 0.001
     ? `${number(value * 1e6, value < 1e-5 ? 1 : 0)} µs`
     : seconds(value);
-}
-
-/** A number with its unit, as people write it. */
-export function quantity(value: number, unit: string): string {
-  switch (unit) {
-    case 's':
-      return seconds(value);
-    case 'B':
-      return bytes(value);
-    case 'J':
-      return value >= 1000
-        ? `${number(value / 1000, 1)} kJ`
-        : `${number(value, value < 10 ? 2 : 0)} J`;
-    case '$':
-      return `$${number(value, value === 0 || value >= 1 ? 2 : 6)}`;
-    default:
-      return `${number(value, 3)} ${unit}`.trimEnd();
-  }
 }
 
 /** When a span begins in its trace and how long it takes, in one sentence for those who do not see the bar. */

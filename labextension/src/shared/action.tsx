@@ -2,7 +2,7 @@ import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
 import { IHost } from '../host';
-import { insert } from './magicline';
+import { insert } from './errands';
 
 /** A button that puts a magic line into the notebook, where a person runs it. */
 export function Action(props: {

@@ -5,7 +5,7 @@ import { IPoint, isNumber, runsOf } from './points';
 import { ITick } from './scale';
 
 /** How series differ beside their colour: dashes of a line, shapes of points. The styles stand in `chart.css`. */
-export const LOOKS = 6;
+const LOOKS = 6;
 /** Lines of at most so many points show each of them. */
 const DOTTED = 30;
 const RADIUS = 3.5;

@@ -1,8 +1,9 @@
 import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
-import { extent, IBar, IExtent, finite, place, ticks } from './intervals';
+import { extent, IBar, IExtent, place, ticks } from './intervals';
 import { Pager, usePages } from './pager';
+import { isNumber } from './points';
 import { NONE, number } from './quantities';
 import { beginning, visible } from './visible';
 import { useWidth } from './width';
@@ -208,9 +209,9 @@ function Whisker(props: {
 }): React.JSX.Element {
   const { row, layout: at, range, middle } = props;
   const x = (value: number) => place(value, range, at.from, at.to);
-  const isKnown = finite(row.low) || finite(row.high);
-  const low = finite(row.low) ? x(row.low) : at.from;
-  const high = finite(row.high) ? x(row.high) : at.to;
+  const isKnown = isNumber(row.low) || isNumber(row.high);
+  const low = isNumber(row.low) ? x(row.low) : at.from;
+  const high = isNumber(row.high) ? x(row.high) : at.to;
   const end = (where: number, isOpen: boolean, turn: 1 | -1) =>
     isOpen
       ? `M ${where + turn * 5} ${middle - 4} L ${where} ${middle} L ${where + turn * 5} ${middle + 4}`
@@ -223,12 +224,12 @@ function Whisker(props: {
           className="jp-LLMOps-forest-whisker"
           d={[
             `M ${low} ${middle} L ${high} ${middle}`,
-            end(low, !finite(row.low), 1),
-            end(high, !finite(row.high), -1)
+            end(low, !isNumber(row.low), 1),
+            end(high, !isNumber(row.high), -1)
           ].join(' ')}
         />
       )}
-      {finite(row.value) &&
+      {isNumber(row.value) &&
         (row.strong ? (
           <path
             className="jp-LLMOps-forest-point"
@@ -254,7 +255,7 @@ function numbers(props: {
   bare: (value: number) => string;
 }): string {
   const { trans, row, format, bare } = props;
-  const value = finite(row.value) ? format(row.value) : NONE;
+  const value = isNumber(row.value) ? format(row.value) : NONE;
   return `${value} (${interval(trans, row, bare)})`;
 }
 
@@ -265,13 +266,13 @@ export function interval(
   format: (value: number) => string,
   bare = format
 ): string {
-  if (finite(row.low) && finite(row.high)) {
+  if (isNumber(row.low) && isNumber(row.high)) {
     return trans.__('%1 to %2', bare(row.low), format(row.high));
   }
-  if (finite(row.low)) {
+  if (isNumber(row.low)) {
     return trans.__('from %1', format(row.low));
   }
-  return finite(row.high)
+  return isNumber(row.high)
     ? trans.__('up to %1', format(row.high))
     : trans.__('no interval');
 }
@@ -312,7 +313,7 @@ function Numbers(
           <tr key={i}>
             <th scope="row">{visible(row.label)}</th>
             <td className="jp-LLMOps-number">
-              {finite(row.value) ? format(row.value) : NONE}
+              {isNumber(row.value) ? format(row.value) : NONE}
             </td>
             <td className="jp-LLMOps-number">{interval(trans, row, bare)}</td>
             <td className="jp-LLMOps-number">{number(row.n)}</td>
@@ -331,7 +332,7 @@ export function IntervalBar(props: {
 }): React.JSX.Element {
   const { bar, range, width = 64 } = props;
   const x = (value: number) => place(value, range, 3, width - 3);
-  const isKnown = finite(bar.low) || finite(bar.high);
+  const isKnown = isNumber(bar.low) || isNumber(bar.high);
   return (
     <svg
       className="jp-LLMOps-interval"
@@ -350,13 +351,13 @@ export function IntervalBar(props: {
       {isKnown && (
         <line
           className="jp-LLMOps-interval-bar"
-          x1={finite(bar.low) ? x(bar.low) : 3}
-          x2={finite(bar.high) ? x(bar.high) : width - 3}
+          x1={isNumber(bar.low) ? x(bar.low) : 3}
+          x2={isNumber(bar.high) ? x(bar.high) : width - 3}
           y1={6}
           y2={6}
         />
       )}
-      {finite(bar.value) && (
+      {isNumber(bar.value) && (
         <circle
           className="jp-LLMOps-interval-point"
           cx={x(bar.value)}

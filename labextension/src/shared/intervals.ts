@@ -1,3 +1,5 @@
+import { isNumber } from './points';
+
 /** From where to where an axis goes. */
 export interface IExtent {
   low: number;
@@ -11,10 +13,6 @@ export interface IBar {
   high: number | null;
 }
 
-export function finite(value: number | null | undefined): value is number {
-  return typeof value === 'number' && Number.isFinite(value);
-}
-
 /** An axis on which all finite values, ends and `include` have their place, with a little room at both ends. */
 export function extent(
   bars: readonly IBar[],
@@ -23,7 +21,7 @@ export function extent(
   let low = Infinity;
   let high = -Infinity;
   const take = (value: number | null) => {
-    if (finite(value)) {
+    if (isNumber(value)) {
       low = Math.min(low, value);
       high = Math.max(high, value);
     }

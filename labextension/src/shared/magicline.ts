@@ -1,26 +1,39 @@
-import { TranslationBundle } from '@jupyterlab/translation';
+/** How `llmops_jupyter.commands.parsing.split_line` cuts a line into words. */
+const WORD = /"((?:[^"\\]|\\.)*)"(?=\s|$)|'([^']*)'(?=\s|$)|(\S+)/g;
 
-import { IHost } from '../host';
+/** Words that need no quotes: nothing in them means anything to the parser, to IPython or to Python's tokenizer. */
+const BARE = /^[A-Za-z0-9][A-Za-z0-9_.@:/+-]*$/;
 
-/** A word that needs no quotes in a magic line. */
-const BARE = /^[\p{L}\p{N}_./@:+~][\p{L}\p{N}_./@:+~-]*$/u;
+/** What may not stand in a line of a cell as it is: it ends lines, is not seen, or turns the order of letters. */
+export const UNSEEN =
+  /[\p{Cc}\p{Cf}\p{Cs}\p{Cn}\p{Zl}\p{Zp}\u115f\u1160\u3164\uffa0]/u;
 
-/**
- * A word of a magic line, in quotes where it needs them; null for what a line cannot hold.
- *
- * Names come from the store: one with a new line in it would be further lines of the cell.
- */
+/** The words of a line, as the parser reads them. */
+export function wordsOf(line: string): string[] {
+  return [...line.matchAll(WORD)].map(([, double, single, bare]) =>
+    bare !== undefined
+      ? bare
+      : double !== undefined && double !== ''
+        ? double.replace(/\\"/g, '"')
+        : (single ?? '')
+  );
+}
+
+/** A text as one word of a magic line; null if no quotes can hold it. */
 export function word(text: string): string | null {
   if (BARE.test(text)) {
     return text;
   }
-  if (text === '' || /[\p{Cc}\u2028\u2029]/u.test(text)) {
-    return null;
+  if (UNSEEN.test(text) || text.startsWith(' -')) {
+    return null; // The parser takes the space before a minus away.
   }
-  if (!text.includes("'")) {
-    return `'${text}'`;
-  }
-  return /["\\]/.test(text) ? null : `"${text}"`;
+  const tried = [`"${text.replace(/"/g, '\\"')}"`, `'${text}'`];
+  return (
+    tried.find(quoted => {
+      const read = wordsOf(quoted);
+      return read.length === 1 && read[0] === text;
+    }) ?? null
+  );
 }
 
 /** A magic line with words from the store after its first ones; null if one of them cannot stand in a line. */
@@ -30,22 +43,4 @@ export function magicLine(
 ): string | null {
   const found = words.map(word);
   return found.includes(null) ? null : [command, ...found].join(' ');
-}
-
-/** Put a line, or what follows it in its cell, into the notebook; say so where that cannot be done. */
-export async function insert(
-  host: IHost,
-  trans: TranslationBundle,
-  source: string | null
-): Promise<void> {
-  if (source === null) {
-    host.notify(
-      trans.__('This name cannot be written in a magic line.'),
-      'error'
-    );
-  } else if (!(await host.insertCell(source))) {
-    host.notify(
-      trans.__('Open a notebook first; the cell is put below its active one.')
-    );
-  }
 }

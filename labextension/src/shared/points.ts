@@ -14,7 +14,7 @@ export type Run = readonly IPoint[];
 const KEPT = 7;
 
 /** Whether a number can be drawn. */
-export function isNumber(value: number | null | undefined): value is number {
+export function isNumber(value: unknown): value is number {
   return typeof value === 'number' && Number.isFinite(value);
 }
 

@@ -1,5 +1,7 @@
 /** Numbers for people, in the language of the page. Nothing known is shown as a dash. */
 
+import { visible } from './visible';
+
 export const NONE = '–';
 
 /** The language of the page; undefined lets the browser choose. */
@@ -58,6 +60,60 @@ export function percent(
   return value === null || value === undefined
     ? NONE
     : `${number(value * 100, decimals)} %`;
+}
+
+/** A value with its unit, as people write it: shares in per cent, others with three digits that count. */
+export function quantity(value: number | null, unit = ''): string {
+  if (value === null || !Number.isFinite(value)) {
+    return NONE;
+  }
+  switch (unit) {
+    case '%':
+      return percent(value);
+    case '$':
+      return dollars(value);
+    case 's':
+      return seconds(value);
+    case 'B':
+      return bytes(value);
+    case 'J':
+      return energy(value);
+    default:
+      return `${number(value, decimals(value))} ${visible(unit)}`.trimEnd();
+  }
+}
+
+/** Dollars: cents from a dollar on, two digits that count below it. */
+export function dollars(value: number | null): string {
+  if (value === null || !Number.isFinite(value)) {
+    return NONE;
+  }
+  const small = value > 0 && value < 1;
+  return new Intl.NumberFormat(language(), {
+    style: 'currency',
+    currency: 'USD',
+    currencyDisplay: 'narrowSymbol',
+    ...(small
+      ? { minimumSignificantDigits: 2, maximumSignificantDigits: 2 }
+      : { maximumFractionDigits: 2 })
+  }).format(value);
+}
+
+/** Joules, or kilowatt-hours. */
+export function energy(value: number): string {
+  return value >= 3.6e6
+    ? `${number(value / 3.6e6, 3)} kWh`
+    : value >= 1000
+      ? `${number(value / 1000, 1)} kJ`
+      : `${number(value, 2)} J`;
+}
+
+function decimals(value: number): number {
+  const size = Math.abs(value);
+  if (size > 0 && size < 0.001) {
+    return Math.min(12, 1 - Math.floor(Math.log10(size)));
+  }
+  return size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3;
 }
 
 /** How long ago, such as "5 minutes ago"; `now` in milliseconds since 1970. */

@@ -1,6 +1,7 @@
 import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
+import { Further, useFirst } from './bounded';
 import { MarkSwatch, Swatch } from './drawing';
 import { Drawn, IMark, ISeries } from './frame';
 import { Name } from './plain';
@@ -88,7 +89,7 @@ export function Legend(props: {
           <li key={i}>
             <Swatch look={reading.look} kind={reading.kind} />
             <Name text={reading.name} />
-            <bdi className="jp-LLMOps-value">
+            <bdi className="jp-LLMOps-reading">
               {visible(readingWords(trans, reading, words))}
             </bdi>
           </li>
@@ -97,7 +98,7 @@ export function Legend(props: {
           <li key={`mark ${i}`}>
             <MarkSwatch ring={mark.x !== undefined} />
             <Name text={mark.name} />
-            <bdi className="jp-LLMOps-value">{words.y(mark.y)}</bdi>
+            <bdi className="jp-LLMOps-reading">{words.y(mark.y)}</bdi>
           </li>
         ))}
       </ul>
@@ -130,13 +131,12 @@ function Rows(
   props: React.ComponentProps<typeof ChartTable>
 ): React.JSX.Element {
   const { trans, label, series, xName, words } = props;
-  const [shown, setShown] = React.useState(ROWS);
   const { places, columns } = React.useMemo(() => {
     const columns = series.map(one => new Map(one.points.map(p => [p.x, p])));
     const all = new Set(columns.flatMap(column => [...column.keys()]));
     return { places: [...all].sort((a, b) => a - b), columns };
   }, [series]);
-  const more = Math.min(ROWS, places.length - shown);
+  const some = useFirst(places, ROWS, ROWS);
   return (
     <Scroll label={label}>
       <table className="jp-LLMOps-table">
@@ -151,7 +151,7 @@ function Rows(
           </tr>
         </thead>
         <tbody>
-          {places.slice(0, shown).map(x => (
+          {some.shown.map(x => (
             <tr key={x}>
               <th scope="row">{words.x(x)}</th>
               {columns.map((column, i) => {
@@ -168,14 +168,7 @@ function Rows(
           ))}
         </tbody>
       </table>
-      {more > 0 && (
-        <button
-          className="jp-LLMOps-button"
-          onClick={() => setShown(shown + ROWS)}
-        >
-          {trans._n('%1 more row', '%1 more rows', more)}
-        </button>
-      )}
+      <Further trans={trans} of={some} />
     </Scroll>
   );
 }

@@ -1,3 +1,4 @@
+import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
 import { visible } from './visible';
@@ -13,7 +14,9 @@ const MARKS = new Map([
   ['early', '✓'],
   ['stopped', '■'],
   ['interrupted', '!'],
-  ['failed', '✗']
+  ['failed', '✗'],
+  ['error', '✗'],
+  ['open', '▸']
 ]);
 
 /** How the colours of `base.css` name states. */
@@ -45,4 +48,29 @@ export function Standing(props: {
       {visible(text)}
     </span>
   );
+}
+
+/** The state of a trace or a span in words. */
+export function statusWord(trans: TranslationBundle, status: string): string {
+  switch (status) {
+    case 'open':
+      return trans.__('running');
+    case 'ok':
+      return trans.__('ok');
+    case 'error':
+      return trans.__('error');
+    case 'interrupted':
+      return trans.__('interrupted');
+    default:
+      return visible(status);
+  }
+}
+
+/** The state of a trace or a span with its mark. */
+export function StatusBadge(props: {
+  trans: TranslationBundle;
+  status: string;
+}): React.JSX.Element {
+  const { trans, status } = props;
+  return <Standing state={status} text={statusWord(trans, status)} />;
 }

@@ -6,7 +6,7 @@ export function useWidth<E extends HTMLElement>(
 ): [React.RefObject<E>, number] {
   const element = React.useRef<E>(null);
   const [width, setWidth] = React.useState(otherwise);
-  React.useEffect(() => {
+  React.useLayoutEffect(() => {
     const node = element.current;
     if (node === null || typeof ResizeObserver === 'undefined') {
       return;

@@ -2,6 +2,7 @@ import { TranslationBundle } from '@jupyterlab/translation';
 
 import { IStatus } from '../api';
 import { bytes, number } from '../shared/quantities';
+import { beginning, visible } from '../shared/visible';
 
 /** A speed that is older than this says little of now. */
 const OLD_MS = 30 * 60_000;
@@ -27,14 +28,14 @@ export function statusWords(
     parts.push(loaded(status, trans));
     lines.push(
       ...models.map(one =>
-        trans.__('%1 is loaded: %2', one.model, bytes(one.memory))
+        trans.__('%1 is loaded: %2', visible(one.model), bytes(one.memory))
       )
     );
   }
   if (last && last.tokens_per_s !== null && isRecent(last.at, now)) {
     const speed = trans.__('%1 tokens/s', number(last.tokens_per_s, 1));
     parts.push(speed);
-    lines.push(trans.__('Last answer by %1: %2', last.model, speed));
+    lines.push(trans.__('Last answer by %1: %2', visible(last.model), speed));
   }
   const told = alarms(alerts, trans);
   parts.push(...told);
@@ -58,8 +59,7 @@ function loaded({ models }: IStatus, trans: TranslationBundle): string {
     ? ` ${bytes(known.reduce((a, b) => a + b, 0))}`
     : '';
   const [{ model }] = models;
-  const name =
-    model.length > NAME_MOST ? `${model.slice(0, NAME_MOST)}…` : model;
+  const name = beginning(visible(model), NAME_MOST);
   return models.length === 1
     ? `${name}${memory}`
     : `${trans._n('%1 model', '%1 models', models.length)}${memory}`;

@@ -2,8 +2,8 @@ import { TranslationBundle } from '@jupyterlab/translation';
 
 import { Client, ISpan, ITrace } from '../api';
 import { IHost } from '../host';
+import { insert, tried } from '../shared/errands';
 import { number } from '../shared/quantities';
-import { words } from '../shared/states';
 import { replayOf } from './replay';
 
 /** The span in which everything else happened. */
@@ -19,20 +19,6 @@ export function answerOf(trace: ITrace): string {
   return (rootOf(trace)?.output ?? [])
     .map(message => message.content)
     .join('\n');
-}
-
-/** Do something, and say so where it fails. */
-export async function tried<T>(
-  host: IHost,
-  trans: TranslationBundle,
-  action: () => Promise<T>
-): Promise<T | null> {
-  try {
-    return await action();
-  } catch (fault) {
-    host.notify(words(trans, fault), 'error');
-    return null;
-  }
 }
 
 /** Ask for a data set and add traces to it; whether it was done. */
@@ -77,22 +63,6 @@ export async function addToDataSet(
   return true;
 }
 
-/** Go to the cell that made a trace. */
-export async function openCell(
-  host: IHost,
-  trans: TranslationBundle,
-  notebook: string,
-  cell: string
-): Promise<void> {
-  const found = await tried(host, trans, () => host.openCell(notebook, cell));
-  if (found === false) {
-    host.notify(
-      trans.__('The cell is gone: %1 has it no longer.', notebook),
-      'info'
-    );
-  }
-}
-
 /** Put a cell into the notebook that makes the same call again. */
 export async function replay(
   host: IHost,
@@ -104,31 +74,11 @@ export async function replay(
     host.notify(missing.join(' '), 'error');
     return;
   }
-  const put = await tried(host, trans, () => host.insertCell(cell));
-  if (put === false) {
-    host.notify(
-      trans.__('Open a notebook first: the cell goes below its active one.'),
-      'info'
-    );
-  } else if (put && missing.length > 0) {
+  const put = await insert(host, trans, cell);
+  if (put && missing.length > 0) {
     host.notify(
       trans.__('The cell is not the whole of it: %1', missing.join(' ')),
       'info'
     );
-  }
-}
-
-/** Copy a text, and say so. */
-export async function copy(
-  host: IHost,
-  trans: TranslationBundle,
-  text: string
-): Promise<void> {
-  const done = await tried(host, trans, async () => {
-    await host.copy(text);
-    return true;
-  });
-  if (done) {
-    host.notify(trans.__('Copied.'), 'success');
   }
 }

@@ -3,8 +3,9 @@ import * as React from 'react';
 
 import { Client, ITrace } from '../api';
 import { IHost } from '../host';
+import { tried } from '../shared/errands';
 import { number } from '../shared/quantities';
-import { tried } from './actions';
+import { visible } from '../shared/visible';
 import {
   IBefore,
   NONE,
@@ -131,7 +132,7 @@ export function Annotations(props: {
       </div>
       {text && (
         <p className="jp-LLMOps-annotate-note">
-          <bdi>{text}</bdi>
+          <bdi>{visible(text)}</bdi>
         </p>
       )}
       <span className="jp-LLMOps-unseen" role="status">
@@ -143,11 +144,12 @@ export function Annotations(props: {
           aria-label={trans.__('Scores')}
         >
           {scores.map((score, i) => (
-            <li key={i} title={score.explanation}>
+            <li key={i} title={visible(score.explanation)}>
               <bdi>
-                {score.name} = {score.label ?? number(score.value, 4)}
+                {visible(score.name)} ={' '}
+                {visible(score.label ?? number(score.value, 4))}
               </bdi>{' '}
-              <span className="jp-LLMOps-quiet">({score.source})</span>
+              <span className="jp-LLMOps-quiet">({visible(score.source)})</span>
             </li>
           ))}
         </ul>

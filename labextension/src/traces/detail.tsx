@@ -3,24 +3,24 @@ import * as React from 'react';
 
 import { Client, ITrace } from '../api';
 import { IHost } from '../host';
+import { useTrace } from '../renderer/followed';
 import { TraceView } from '../renderer/view';
-import { useAsked } from '../shared/asked';
+import { copy, openCell } from '../shared/errands';
 import { ago, seconds, when } from '../shared/quantities';
+import { StatusBadge } from '../shared/standing';
 import { Failure, Loading } from '../shared/states';
+import { beginning, visible } from '../shared/visible';
 import { Watched } from '../watched';
-import {
-  addToDataSet,
-  answerOf,
-  copy,
-  openCell,
-  replay,
-  rootOf
-} from './actions';
+import { addToDataSet, answerOf, replay, rootOf } from './actions';
 import { Annotations, useAnnotations } from './annotations';
 import { isTyped } from './annotation';
 import { useNow } from './following';
 import { TraceList } from './list';
-import { StatusBadge, taken } from './row';
+import { taken } from './row';
+
+/** Characters of a name, which may be as long as a text, in the heading, and where one points at it. */
+const NAME_MOST = 120;
+const TITLE_MOST = 1000;
 
 interface IDetailProps {
   watched: Watched;
@@ -37,10 +37,9 @@ interface IDetailProps {
 export function Detail(props: IDetailProps): React.JSX.Element {
   const { watched, client, host, trans, list, id, onShow } = props;
   const box = React.useRef<HTMLDivElement>(null);
-  const asked = useAsked(watched, ['traces'], one => one.trace(id), [id]);
-  const trace = asked.body;
+  const { trace, fault, again } = useTrace(watched, '', id);
   const { previous, next } = useNeighbours(list, id);
-  const annotate = useAnnotations(client, host, trans, trace, asked.again);
+  const annotate = useAnnotations(client, host, trans, trace, again);
   React.useEffect(() => box.current?.focus({ preventScroll: true }), [id]);
 
   const onKeyDown = (event: React.KeyboardEvent) => {
@@ -72,10 +71,8 @@ export function Detail(props: IDetailProps): React.JSX.Element {
       onKeyDown={onKeyDown}
     >
       <Bar trans={trans} previous={previous} next={next} onShow={onShow} />
-      {asked.fault !== null && (
-        <Failure trans={trans} fault={asked.fault} again={asked.again} />
-      )}
-      {!trace && asked.fault === null && <Loading trans={trans} />}
+      {fault !== null && <Failure trans={trans} fault={fault} again={again} />}
+      {!trace && fault === null && <Loading trans={trans} />}
       {trace && (
         <>
           <Heading trans={trans} trace={trace} />
@@ -157,6 +154,7 @@ function Heading(props: {
   const { trans, trace } = props;
   const line = React.useRef<HTMLDivElement>(null);
   const root = rootOf(trace);
+  const name = visible(root?.prompt || root?.name || trace.trace_id);
   const now = useNow(line, trace.status === 'open');
   const took = taken(
     {
@@ -169,7 +167,9 @@ function Heading(props: {
   return (
     <div ref={line}>
       <h3 className="jp-LLMOps-detail-title">
-        <bdi>{root?.prompt || root?.name || trace.trace_id}</bdi>
+        <bdi title={beginning(name, TITLE_MOST)}>
+          {beginning(name, NAME_MOST)}
+        </bdi>
       </h3>
       <div className="jp-LLMOps-detail-line jp-LLMOps-quiet">
         <StatusBadge trans={trans} status={trace.status} />
@@ -211,7 +211,7 @@ function Actions(props: {
         disabled={!notebook || !cell}
         title={
           notebook && cell
-            ? trans.__('Go to the cell in %1', notebook)
+            ? trans.__('Go to the cell in %1', visible(notebook))
             : trans.__('It was not made by a cell of a notebook.')
         }
         onClick={() =>

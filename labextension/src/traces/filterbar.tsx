@@ -2,17 +2,18 @@ import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
 import { IFacet, IFacets, ITraceFilters } from '../api';
+import { fileName } from '../notebooks/place';
 import { number } from '../shared/quantities';
+import { statusWord } from '../shared/standing';
+import { visible } from '../shared/visible';
 import {
   AGES,
   FilterName,
   STATUSES,
   aged,
   changed,
-  fileName,
   given,
   shownValue,
-  stated,
   titled
 } from './filters';
 
@@ -143,7 +144,7 @@ function Menus(
     <div className="jp-LLMOps-filters-menus">
       {menu(
         'status',
-        STATUSES.map(value => ({ value, label: stated(trans, value) }))
+        STATUSES.map(value => ({ value, label: statusWord(trans, value) }))
       )}
       {menu('prompt', options(facets?.prompts))}
       {menu('model', options(facets?.models))}
@@ -171,7 +172,7 @@ function options(
     .filter(({ value }) => value !== '')
     .map(({ value, count }) => ({
       value,
-      label: `${shown(value)} (${number(count)})`
+      label: `${visible(shown(value))} (${number(count)})`
     }));
 }
 
@@ -195,7 +196,9 @@ function Menu(props: {
       >
         <option value="">{trans.__('all')}</option>
         {value && !known && (
-          <option value={value}>{shownValue(trans, name, value)}</option>
+          <option value={value}>
+            {visible(shownValue(trans, name, value))}
+          </option>
         )}
         {props.options.map(option => (
           <option key={option.value} value={option.value}>
@@ -220,12 +223,12 @@ function Chips(props: IFilterProps): React.JSX.Element | null {
       aria-label={trans.__('Active filters')}
     >
       {set.map(([name, value]) => {
-        const text = `${titled(trans, name)}: ${shownValue(trans, name, value)}`;
+        const text = `${titled(trans, name)}: ${visible(shownValue(trans, name, value))}`;
         return (
           <li key={name}>
             <button
               className="jp-LLMOps-chip"
-              title={value}
+              title={visible(value)}
               aria-label={trans.__('Remove filter %1', text)}
               onClick={() => onFilters(changed(filters, name, ''))}
             >

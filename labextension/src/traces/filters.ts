@@ -1,12 +1,15 @@
 import { TranslationBundle } from '@jupyterlab/translation';
 
 import { ITraceFilters } from '../api';
+import { fileName } from '../notebooks/place';
+import { own } from '../shared/own';
+import { statusWord } from '../shared/standing';
 import { Source } from './list';
 
 export type FilterName = keyof ITraceFilters;
 
 /** Filters in the order in which they are shown. */
-export const FILTERS: readonly FilterName[] = [
+const FILTERS: readonly FilterName[] = [
   'q',
   'prompt',
   'model',
@@ -38,19 +41,6 @@ export function titled(trans: TranslationBundle, name: FilterName): string {
   }[name];
 }
 
-/** A status in words. */
-export function stated(trans: TranslationBundle, status: string): string {
-  const known: Record<string, string> = {
-    ok: trans.__('ok'),
-    error: trans.__('error'),
-    open: trans.__('running'),
-    interrupted: trans.__('interrupted')
-  };
-  return Object.prototype.hasOwnProperty.call(known, status)
-    ? known[status]
-    : status;
-}
-
 /** An age in words. */
 export function aged(trans: TranslationBundle, age: string): string {
   const known: Record<string, string> = {
@@ -59,7 +49,7 @@ export function aged(trans: TranslationBundle, age: string): string {
     '7d': trans.__('last 7 days'),
     '30d': trans.__('last 30 days')
   };
-  return Object.prototype.hasOwnProperty.call(known, age) ? known[age] : age;
+  return own(known, age) ?? age;
 }
 
 /** The value of a filter as it is shown. */
@@ -70,7 +60,7 @@ export function shownValue(
 ): string {
   switch (name) {
     case 'status':
-      return stated(trans, value);
+      return statusWord(trans, value);
     case 'since':
       return aged(trans, value);
     case 'notebook':
@@ -78,11 +68,6 @@ export function shownValue(
     default:
       return value;
   }
-}
-
-/** The last part of a path, which may come from any system. */
-export function fileName(path: string): string {
-  return path.split(/[/\\]/).filter(Boolean).pop() ?? path;
 }
 
 /** The filters that are set, in their order. */

@@ -1,7 +1,8 @@
 import { TranslationBundle } from '@jupyterlab/translation';
 
 import { ISpan, ITrace } from '../api';
-import { isAssignable, python, pythonText, word } from './quoting';
+import { word } from '../shared/magicline';
+import { isAssignable, python, pythonText } from './python';
 import { ISetting, settingsOf } from './settings';
 import { templateOf } from './template';
 

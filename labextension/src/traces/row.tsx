@@ -2,8 +2,13 @@ import { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
 import { ITraceSummary } from '../api';
+import { fileName } from '../notebooks/place';
 import { ago, number, seconds, when } from '../shared/quantities';
-import { fileName, stated } from './filters';
+import { StatusBadge } from '../shared/standing';
+import { beginning, visible } from '../shared/visible';
+
+/** Characters of a name, which can be as long as a text, that stand in a row at most. */
+const NAME_MOST = 300;
 
 /** Seconds that a trace took, or has taken so far. */
 export function taken(
@@ -24,26 +29,6 @@ export function tokens(
   return trace.input_tokens === null && trace.output_tokens === null
     ? ''
     : `${number(trace.input_tokens)} → ${number(trace.output_tokens)}`;
-}
-
-/** A status in words and with a mark, so that it does not stand by its colour alone. */
-export function StatusBadge(props: {
-  trans: TranslationBundle;
-  status: string;
-}): React.JSX.Element {
-  const { trans, status } = props;
-  const marks: Record<string, string> = {
-    ok: '✓',
-    error: '✕',
-    open: '●',
-    interrupted: '‖'
-  };
-  return (
-    <span className="jp-LLMOps-badge" data-state={status}>
-      <span aria-hidden="true">{marks[status] ?? '?'} </span>
-      {stated(trans, status)}
-    </span>
-  );
 }
 
 /** What stands where there is no answer. */
@@ -83,6 +68,7 @@ export const Row = React.memo((props: IRowProps): React.JSX.Element => {
   const used = tokens(trace);
   const from = [trace.notebook && fileName(trace.notebook), trace.session]
     .filter(Boolean)
+    .map(text => visible(text))
     .join(' · ');
   return (
     <div className="jp-LLMOps-summary" data-fresh={fresh || undefined}>
@@ -99,8 +85,11 @@ export const Row = React.memo((props: IRowProps): React.JSX.Element => {
         >
           {marked ? '☑' : '☐'}
         </span>
-        <bdi className="jp-LLMOps-summary-name" title={trace.name}>
-          {trace.prompt || trace.name}
+        <bdi
+          className="jp-LLMOps-summary-name"
+          title={beginning(visible(trace.name), NAME_MOST)}
+        >
+          {beginning(visible(trace.prompt || trace.name), NAME_MOST)}
         </bdi>
         <time
           className="jp-LLMOps-summary-time"
@@ -112,8 +101,8 @@ export const Row = React.memo((props: IRowProps): React.JSX.Element => {
       </div>
       <div className="jp-LLMOps-summary-line jp-LLMOps-quiet">
         <StatusBadge trans={trans} status={trace.status} />
-        <bdi className="jp-LLMOps-summary-model" title={trace.model}>
-          {trace.model}
+        <bdi className="jp-LLMOps-summary-model" title={visible(trace.model)}>
+          {visible(trace.model)}
         </bdi>
         <span className="jp-LLMOps-number" title={trans.__('Duration')}>
           {took}
@@ -128,8 +117,11 @@ export const Row = React.memo((props: IRowProps): React.JSX.Element => {
         )}
       </div>
       <div className="jp-LLMOps-summary-line">
-        <bdi className="jp-LLMOps-summary-preview" title={trace.preview}>
-          {trace.preview.replace(/\s+/g, ' ').trim() ||
+        <bdi
+          className="jp-LLMOps-summary-preview"
+          title={visible(trace.preview)}
+        >
+          {visible(trace.preview.replace(/\s+/g, ' ').trim()) ||
             unanswered(trans, trace.status)}
         </bdi>
       </div>

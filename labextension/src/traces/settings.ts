@@ -1,6 +1,7 @@
 import { TranslationBundle } from '@jupyterlab/translation';
 
 import { ISpan } from '../api';
+import { isNumber } from '../shared/points';
 
 /** A setting of a call: its option on a magic line (null where there is none), its name in Python, its value. */
 export interface ISetting {
@@ -76,10 +77,6 @@ export function settingsOf(
     found.push({ flag: '--guard', name: 'guard', value: guard });
   }
   return { settings: found, missing: [...missing, ...lost(root, chat, trans)] };
-}
-
-function isNumber(value: unknown): value is number {
-  return typeof value === 'number' && Number.isFinite(value);
 }
 
 function sampling(chat: ISpan, isVersion: boolean): ISetting[] {

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from llmops_jupyter.errors import DataError, OptionError
+from llmops_jupyter.render.lengths import beginning
 from llmops_jupyter.server.handles import Handle
 
 if TYPE_CHECKING:
@@ -126,20 +127,16 @@ def _row(row: ChangedRow, *, higher_is_better: bool) -> dict[str, Any]:
         expected = "" if expected is None else json.dumps(expected, ensure_ascii=False, default=str)
     return {
         "row": row.row_id,
-        "input": _cut(row.input),
-        "expected": _cut(expected),
-        "a": _cut(row.a),
-        "b": _cut(row.b),
+        "input": beginning(row.input, CUT),
+        "expected": beginning(expected, CUT),
+        "a": beginning(row.a, CUT),
+        "b": beginning(row.b, CUT),
         "a_score": row.a_score,
         "b_score": row.b_score,
         "a_trace": row.a_trace,
         "b_trace": row.b_trace,
         "better": "b" if (row.change > 0) is higher_is_better else "a",
     }
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= CUT else f"{text[:CUT]}…"
 
 
 def _number(text: str, name: str) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from llmops_jupyter.errors import OptionError
 from llmops_jupyter.monitor.alerts.ledger import iso
@@ -19,12 +21,13 @@ if TYPE_CHECKING:
     from llmops_jupyter.monitor.cost.lines import CostLine
 
 MOST_EVENTS, MOST_REPORTS = 100, 20
+_SPACED = re.compile(r"[%\s]")
 # The longest time that is looked at, in seconds, and how often what ends now is worked out anew.
 LONGEST_S, FRESH_S = 10 * 366 * 86_400, 60
 
 
 def monitor(handle: Handle, *, since: str) -> dict[str, Any]:
-    """How everything stands that is watched, with the traffic since a moment."""
+    """How everything stands that is watched; traffic, alarms, reports and costs since a moment."""
     since_ns = parse_when(since) or 0
     now = time.time()
     if not now - LONGEST_S <= since_ns / 1e9 <= now + 1:
@@ -32,14 +35,16 @@ def monitor(handle: Handle, *, since: str) -> dict[str, Any]:
     stage = handle.workspace.monitor
     stamp = (handle.versions.now()["monitor"], int(now // FRESH_S))
     sums: dict[str, Any] = handle.kept(("sums", since), stamp, lambda: _sums(stage, since))
+    begin = iso(since_ns)
     return {
         "rules": [_rule(entry) for entry in stage.alerts.board().entries],
         "events": [
             {"at": c.at, "rule": c.rule, "from": c.before, "to": c.state, "words": c.reason}
             for c in stage.alerts.changes(limit=MOST_EVENTS)
+            if c.at >= begin
         ],
         **sums,
-        "drift": [_report(report) for report in stage.reports(limit=MOST_REPORTS)],
+        "drift": [_report(r) for r in stage.reports(limit=MOST_REPORTS) if r["at"] >= begin],
         "budgets": [one for state in stage.budgets() for one in _budgets(state)],
     }
 
@@ -75,15 +80,20 @@ def _rule(entry: Entry) -> dict[str, Any]:
 
 
 def _watched(rule: Rule) -> str:
-    """The place in the traces section that shows what a rule watches; '' where it is no traces, or cannot be written."""
+    """The place in the traces section that shows what a rule watches; '' where it is no traces.
+
+    Spaces stand between filters, so those of a value are written as in an address.
+    """
     if rule.measure.name == "golden":
         return ""
     filters = dict(rule.filters)
     if rule.measure.name == "error_rate":
         filters["status"] = "error"
-    if any(" " in value for value in filters.values()):
-        return ""
-    return " ".join(f"{key}:{value}" for key, value in filters.items())
+    return " ".join(f"{key}:{_SPACED.sub(_escaped, value)}" for key, value in filters.items())
+
+
+def _escaped(sign: re.Match[str]) -> str:
+    return quote(sign[0])
 
 
 def _report(report: dict[str, Any]) -> dict[str, Any]:

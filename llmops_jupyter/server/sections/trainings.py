@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmops_jupyter.finetune.curves import MOST_POINTS, thinned
+from llmops_jupyter.finetune.curves import thinned, thinned_evals
 from llmops_jupyter.finetune.runs import RUNNING
+from llmops_jupyter.render.lengths import beginning
 from llmops_jupyter.server.handles import Handle
 
 if TYPE_CHECKING:
@@ -40,14 +41,14 @@ def _training(run: Run) -> dict[str, Any]:
         "left_s": run.remaining_s if running else None,
         "tokens_per_s": run.tokens_per_s or None,
         "train": [[step, smoothed] for step, _, smoothed in thinned(run.losses)],
-        "evaluation": [list(pair) for pair in run.evals[:: 1 + len(run.evals) // MOST_POINTS]],
+        "evaluation": [list(pair) for pair in thinned_evals(run.evals)],
         "samples": [
-            {"prompt": _cut(s.prompt), "before": _cut(s.before), "after": _cut(s.after)}
+            {
+                "prompt": beginning(s.prompt, CUT),
+                "before": beginning(s.before, CUT),
+                "after": beginning(s.after, CUT),
+            }
             for s in run.samples
         ],
         "words": run.line(),
     }
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= CUT else f"{text[:CUT]}…"

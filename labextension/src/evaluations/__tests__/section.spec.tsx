@@ -257,7 +257,7 @@ describe('a comparison', () => {
       ).toBeTruthy();
     }
     expect(screen.getByText('B is better')).toBeInTheDocument();
-    expect(container.querySelector('.jp-LLMOps-results')).toHaveTextContent(
+    expect(container.querySelector('.jp-LLMOps-facts')).toHaveTextContent(
       [
         'A80.0 % · support@1',
         'B84.0 % · support@2',

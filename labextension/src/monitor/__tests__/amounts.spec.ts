@@ -1,7 +1,8 @@
 import { trans } from '../../shared/__tests__/stage';
-import { amount, dollars, measured, window } from '../amounts';
+import { dollars, quantity } from '../../shared/quantities';
+import { amount, window } from '../amounts';
 
-describe('measured', () => {
+describe('quantity', () => {
   it.each([
     [0.0712, '%', '7.1 %'],
     [0.25, 's', '250 ms'],
@@ -11,7 +12,7 @@ describe('measured', () => {
     [0.000123, '', '0.00012'],
     [null, '%', '–']
   ])('writes %s %s as %s', (value, unit, wanted) => {
-    expect(measured(value, unit)).toBe(wanted);
+    expect(quantity(value, unit)).toBe(wanted);
   });
 });
 

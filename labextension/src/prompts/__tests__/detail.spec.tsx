@@ -318,7 +318,7 @@ describe('a version', () => {
     });
     await click('Insert into notebook');
     expect(host.notify).toHaveBeenCalledWith(
-      'Open a notebook first: the cell goes below its active one.',
+      'Open a notebook first, one that can be changed: the cell goes below its active one.',
       'error'
     );
   });
@@ -579,6 +579,32 @@ describe('a promotion', () => {
     expect(facts).toHaveLength(3 + 1 + 6 + 1);
     expect(facts[facts.length - 1]).toBe('and 14 more');
     expect(Math.max(...facts.map(fact => fact.length))).toBeLessThan(120);
+  });
+
+  it('to a version that differs in a setting only says in which', async () => {
+    const { host } = await show({
+      diff: async () => ({
+        a: 'support-reply@2',
+        b: 'support-reply@3',
+        parts: [
+          {
+            title: 'chain of thought',
+            lines: [
+              { kind: 'removed', text: 'no', a: 1, b: null },
+              { kind: 'added', text: 'yes', a: null, b: 1 }
+            ]
+          }
+        ]
+      })
+    });
+    await promote();
+    const facts = host.confirm.mock.calls[0][1];
+    expect(facts).toEqual(
+      expect.arrayContaining([
+        '− chain of thought: no',
+        '+ chain of thought: yes'
+      ])
+    );
   });
 });
 

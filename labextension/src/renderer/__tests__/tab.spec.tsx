@@ -6,7 +6,8 @@ import * as React from 'react';
 
 import { ITrace, Topic } from '../../api';
 import { Watched } from '../../watched';
-import { TraceTab, useTrace } from '../tab';
+import { useTrace } from '../followed';
+import { TraceTab } from '../tab';
 import { answered, span, trace, trans } from './made';
 
 /** A workspace with one trace. */

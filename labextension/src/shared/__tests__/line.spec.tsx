@@ -190,7 +190,7 @@ describe('Chart', () => {
     details.open = true;
     fireEvent(details, new Event('toggle'));
     expect(screen.getAllByRole('row')).toHaveLength(101);
-    fireEvent.click(screen.getByRole('button', { name: '100 more rows' }));
+    fireEvent.click(screen.getByRole('button', { name: /^Show 100 more of / }));
     expect(screen.getAllByRole('row')).toHaveLength(201);
   });
 

@@ -10,9 +10,8 @@ import { Bar } from '../bars';
 import { Bounded } from '../bounded';
 import { Fold } from '../fold';
 import { magicLine, word } from '../magicline';
-import { Plain } from '../plain';
 import { Standing } from '../standing';
-import { complaintsFail, dangerous, HOSTILE, Stage, trans } from './stage';
+import { complaintsFail, Stage, trans } from './stage';
 
 complaintsFail();
 
@@ -20,13 +19,14 @@ describe('word', () => {
   it.each([
     ['smollm2', 'smollm2'],
     ['smollm2@1', 'smollm2@1'],
-    ['docs/réponse.md', 'docs/réponse.md'],
-    ['two words', "'two words'"],
-    ['--over', "'--over'"],
-    ['why?', "'why?'"],
+    ['docs/réponse.md', '"docs/réponse.md"'],
+    ['two words', '"two words"'],
+    ['--over', '"--over"'],
+    ['why?', '"why?"'],
     ["it's", `"it's"`],
-    ['C:\\models', "'C:\\models'"],
-    ['say "x"', `'say "x"'`]
+    ['C:\\models', '"C:\\models"'],
+    ['say "x"', `"say \\"x\\""`],
+    [`it's "so"`, `"it's \\"so\\""`]
   ])('writes %s as the magics read it', (text, wanted) => {
     expect(word(text)).toBe(wanted);
   });
@@ -35,34 +35,11 @@ describe('word', () => {
     'a\nimport os; os.system("x")',
     'a\r%run x',
     'a\u2028b',
-    '',
-    `it's "so"`,
+    'gpj.\u202eexe',
     'a\u0000'
   ])('refuses %j, which is no word of a line', text => {
     expect(word(text)).toBeNull();
     expect(magicLine('%model use', text)).toBeNull();
-  });
-});
-
-describe('Plain', () => {
-  it('shows the beginning of a long text, and all of it when asked', () => {
-    const text = 'x'.repeat(1000);
-    const { container } = render(<Plain trans={trans} text={text} />);
-    expect(container.textContent).not.toContain(text);
-    const button = screen.getByRole('button', {
-      name: 'Show all 1,000 characters'
-    });
-    fireEvent.click(button);
-    expect(container.textContent).toContain(text);
-    fireEvent.click(screen.getByRole('button', { name: 'Show less' }));
-    expect(container.textContent).not.toContain(text);
-  });
-
-  it('never makes more of a text than text', () => {
-    const { container } = render(<Plain trans={trans} text={HOSTILE} />);
-    expect(dangerous(container)).toEqual([]);
-    expect(container.textContent).not.toContain('\u001b');
-    expect(container.firstElementChild).toHaveAttribute('dir', 'auto');
   });
 });
 
@@ -83,8 +60,19 @@ describe('Action', () => {
     fireEvent.click(screen.getByRole('button', { name: 'Go' }));
     await waitFor(() =>
       expect(stage.host.notify).toHaveBeenCalledWith(
-        expect.stringContaining('Open a notebook first')
+        expect.stringContaining('Open a notebook first'),
+        'error'
       )
+    );
+  });
+
+  it('says why where the cell could not be put there', async () => {
+    const stage = new Stage({});
+    stage.host.insertCell.mockRejectedValue(new Error('no room'));
+    render(<Action {...stage.props} label="Go" source="%model status" />);
+    fireEvent.click(screen.getByRole('button', { name: 'Go' }));
+    await waitFor(() =>
+      expect(stage.host.notify).toHaveBeenCalledWith('no room', 'error')
     );
   });
 

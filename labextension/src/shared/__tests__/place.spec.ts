@@ -14,8 +14,12 @@ describe('places of the traces section', () => {
     expect(filtersOf(place)).toEqual(filters);
   });
 
-  it('cannot hold a value with a space', () => {
-    expect(placeOf({ prompt: 'a status:ok' })).toBe('');
+  it('hold values with spaces and signs of addresses', () => {
+    const filters = { session: '100% of Ann status:ok', model: 'Größe%' };
+    const place = placeOf(filters);
+    expect(place).toBe('model:Größe%25 session:100%25%20of%20Ann%20status:ok');
+    expect(filtersOf(place)).toEqual(filters);
+    expect(filtersOf('model:50%')).toEqual({ model: '50%' });
   });
 
   it('are nothing where nothing is filtered', () => {

@@ -61,6 +61,28 @@ describe('a long text', () => {
     expect(container.querySelector('pre')?.textContent).toBe('ab…');
   });
 
+  it('has the line ends of Windows as ends of lines, and shows what nobody would see', () => {
+    const { container } = render(
+      <LongText trans={trans} text={'\x1b[31mred\r\ngpj.\u202eexe'} />
+    );
+    expect(container.textContent).toBe('⟨U+001B⟩[31mred\ngpj.⟨U+202E⟩exe');
+  });
+
+  it('of a megabyte is quick, is scrolled within, and can be put away again', () => {
+    const text = `${'x'.repeat(1_000_000)}END`;
+    const { container } = render(<LongText trans={trans} text={text} />);
+    expect(container.textContent?.length).toBeLessThan(2000);
+    fireEvent.click(
+      screen.getByRole('button', { name: 'Show all 1,000,003 characters' })
+    );
+    expect(container.textContent).toContain('END');
+    const whole = screen.getByRole('group', { name: 'The whole text' });
+    expect(whole).toHaveAttribute('tabindex', '0');
+    fireEvent.click(screen.getByRole('button', { name: 'Show less' }));
+    expect(container.textContent).not.toContain('END');
+    expect(screen.queryByRole('group')).toBeNull();
+  });
+
   it('has no button where all is seen', () => {
     render(<LongText trans={trans} text={'one\n\n\n'} lines={1} />);
     expect(screen.queryByRole('button')).toBeNull();

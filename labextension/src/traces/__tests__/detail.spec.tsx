@@ -9,7 +9,7 @@ import {
 } from '@testing-library/react';
 import * as React from 'react';
 
-import { ITrace } from '../../api';
+import { ITrace, Topic } from '../../api';
 import { IHost } from '../../host';
 import { ApiError } from '../../request';
 import { NONE } from '../annotation';
@@ -73,6 +73,26 @@ it('shows a trace, has the focus, and goes back to the list', async () => {
   expect(go).toHaveBeenLastCalledWith('traces', '');
   await press('Escape');
   expect(go).toHaveBeenCalledTimes(2);
+});
+
+it('cuts a name that is as long as a text, and shows what nobody would see in it', async () => {
+  const name = `gpj.\u202eexe ${'x'.repeat(2000)}`;
+  await shown(trace({ spans: [span({ prompt: '', name })] }));
+  const heading = screen.getAllByRole('heading', { level: 3 })[0];
+  expect(heading).toHaveTextContent(/^gpj\.⟨U\+202E⟩exe x+…$/);
+  expect(heading.textContent).toHaveLength(120);
+});
+
+it('asks for a trace that has ended again no more often than every few seconds', async () => {
+  const { client, watched } = await shown();
+  const asked = client.trace.mock.calls.length;
+  for (let i = 0; i < 4; i++) {
+    act(() => watched.news.emit(new Set<Topic>(['traces'])));
+    await pass(500);
+  }
+  expect(client.trace).toHaveBeenCalledTimes(asked);
+  await pass(5000);
+  expect(client.trace).toHaveBeenCalledTimes(asked + 1);
 });
 
 it('goes to the next and the previous trace', async () => {
@@ -235,7 +255,9 @@ describe('what can be done', () => {
       '/home/me/project/first.ipynb',
       'abc'
     );
-    expect(host.notify.mock.calls[0][0]).toMatch(/The cell is gone/);
+    expect(host.notify.mock.calls[0][0]).toMatch(
+      /^The cell cannot be shown: .* first\.ipynb has moved/
+    );
   });
 
   it('has no cell to open where none made it', async () => {

@@ -1,5 +1,6 @@
 import { ISpan, ITrace } from '../../api';
-import { pythonText, word, wordsOf } from '../quoting';
+import { word, wordsOf } from '../../shared/magicline';
+import { pythonText } from '../python';
 import { replayOf } from '../replay';
 import { span, trace, trans } from './stand_ins';
 

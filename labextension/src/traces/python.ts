@@ -1,43 +1,8 @@
-/** Values as the text of a cell: as words of a magic line, and as Python. */
+/** Values as Python, for the text of a cell. */
 
-/** How `llmops_jupyter.commands.parsing.split_line` cuts a line into words. */
-const WORD = /"((?:[^"\\]|\\.)*)"(?=\s|$)|'([^']*)'(?=\s|$)|(\S+)/g;
+import { UNSEEN } from '../shared/magicline';
 
-/** Words that need no quotes: nothing in them means anything to the parser, to IPython or to Python's tokenizer. */
-const BARE = /^[A-Za-z0-9][A-Za-z0-9_.@:/+-]*$/;
-
-/** What may not stand in a line of a cell as it is: it ends lines, is not seen, or turns the order of letters. */
-const UNSEEN =
-  /[\p{Cc}\p{Cf}\p{Cs}\p{Cn}\p{Zl}\p{Zp}\u115f\u1160\u3164\uffa0]/u;
 const ALL_UNSEEN = new RegExp(UNSEEN.source, 'gu');
-
-/** The words of a line, as the parser reads them. */
-export function wordsOf(line: string): string[] {
-  return [...line.matchAll(WORD)].map(([, double, single, bare]) =>
-    bare !== undefined
-      ? bare
-      : double !== undefined && double !== ''
-        ? double.replace(/\\"/g, '"')
-        : (single ?? '')
-  );
-}
-
-/** A text as one word of a magic line; null if no quotes can hold it. */
-export function word(text: string): string | null {
-  if (BARE.test(text)) {
-    return text;
-  }
-  if (UNSEEN.test(text) || text.startsWith(' -')) {
-    return null; // The parser takes the space before a minus away.
-  }
-  const tried = [`"${text.replace(/"/g, '\\"')}"`, `'${text}'`];
-  return (
-    tried.find(quoted => {
-      const read = wordsOf(quoted);
-      return read.length === 1 && read[0] === text;
-    }) ?? null
-  );
-}
 
 /** A text as a Python string on one line. */
 export function pythonText(text: string): string {
