@@ -16,9 +16,9 @@ from llmops_jupyter.models import read_metadata
 needs_trainer()
 pytestmark = pytest.mark.model
 TOKENS = 256
-# One step in a process of its own; ru_maxrss is in units of 1,024 bytes on Linux.
+# One step in a process of its own. VmHWM is of this program alone: ru_maxrss is at least what the process that began it had.
 STEP = """
-import json, resource, sys
+import json, re, sys
 from pathlib import Path
 import numpy as np, torch
 from llmops_jupyter.finetune.packing import Tokens, pack
@@ -29,7 +29,8 @@ learner = TorchLearner(Path(sys.argv[1]), "llama", Recipe(precision="float32"))
 one = pack([Tokens(tuple(int(i) for i in np.random.default_rng(0).integers(3, 9000, int(sys.argv[2]))), 1)])
 learner.learn(one)
 learner.step(1e-4, one.learned)
-print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
+status = Path("/proc/self/status").read_text()
+print(json.dumps(int(re.search(r"VmHWM:\\s+(\\d+) kB", status)[1]) * 1024))
 """
 
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 import threading
+from types import SimpleNamespace
 
 import httpx
 import openai
@@ -13,6 +14,7 @@ import pytest
 from serving_fakes import Mute, Writer, deployment, served, wait_until
 
 from llmops_jupyter.deploy.serving.admission import Gate
+from llmops_jupyter.deploy.serving.answering import Answering
 from llmops_jupyter.deploy.serving.limits import Limits
 from llmops_jupyter.errors import EngineError, StoreFullError
 
@@ -71,6 +73,25 @@ def test_the_log_says_that_the_client_of_a_stream_has_left(ws):
             next(answer.iter_lines())
         assert wait_until(lambda: lines(service))
     assert lines(service)[0]["error"] == "client_left"
+
+
+@pytest.mark.parametrize(("abandoned", "told"), [(True, []), (False, [b"told"])])
+def test_an_end_that_nobody_waits_for_is_no_fault(abandoned, told):
+    """A cancelled task may go on for a moment, and reads that the run that was ended has no answer."""
+
+    class Made:
+        async def _told(self, running, first):
+            raise ConnectionError("nobody waits")
+            yield b""
+
+        def _broken(self, error):
+            return b"told"
+
+    async def parts():
+        running = SimpleNamespace(abandoned=abandoned)
+        return [part async for part in Answering._events(Made(), running, None)]
+
+    assert asyncio.run(parts()) == told
 
 
 def test_a_slow_client_holds_up_nobody(ws):

@@ -172,7 +172,9 @@ class Answering:
             async for part in self._told(running, first):
                 yield part
         except Exception as e:  # noqa: BLE001 - it is told in the stream
-            yield self._broken(e)
+            # A task may go on for a moment after it was cancelled (`asyncio.wait_for` in Python 3.11).
+            if not running.abandoned:
+                yield self._broken(e)
 
     async def _told(self, running: Running, first: Item | None) -> AsyncIterator[bytes]:
         form, ends = self.form, []

@@ -146,6 +146,8 @@ class Running:
         self.runs, self._traces, self._streams = runs, traces, streams
         self.begun = time.perf_counter()
         self.first: float | None = None
+        # Whether nobody waits for it any more: what becomes of it then is no fault, and is told to nobody.
+        self.abandoned = False
         self._stop = Stop()
         self._room = threading.Semaphore(MOST_PIECES)
         self._loop = asyncio.get_running_loop()
@@ -161,6 +163,7 @@ class Running:
 
     def cancel(self) -> None:
         """Nobody waits any more: each run ends at once, also where the model still reads its prompt."""
+        self.abandoned = True
         self._stop.set()
 
     def break_off(self, error: Exception) -> None:
