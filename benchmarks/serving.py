@@ -328,7 +328,7 @@ def _ray(folder: Path, path: Path, seconds: float) -> list[Row]:
             alone = _loaded(url, None, (RAY_CLIENTS,), seconds).levels[0]
     except PeerMissing as e:
         return [Row(what.format("1 replica beside 2"), str(e))]
-    except (RuntimeError, LLMOpsError) as e:
+    except (RuntimeError, ValueError, LLMOpsError) as e:
         return [Row(what.format("1 replica beside 2"), f"not run: {e}")]
     one, two = levels[1], levels[2]
     plain = f"without Ray, 1 thread: {_rate(alone)[1]}"
