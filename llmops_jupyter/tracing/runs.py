@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-RUN = "invoke_workflow"
+from llmops_jupyter.tracing.search import WORKFLOW
+
+RUN = WORKFLOW
 # What stands at the run of a prompt, and not at a function around it.
 OF_RUNS = ("prompt", "model", "session")
-# A run below another span; an index has these alone (see m031).
-INNER = f"{{s}}.parent_id IS NOT NULL AND {{s}}.op = '{RUN}'"
 # Only few spans have to be asked.
 _INSIDE = (
     "EXISTS (WITH RECURSIVE up(span) AS (SELECT {s}.parent_id UNION SELECT o.parent_id FROM up JOIN spans o "
@@ -17,8 +17,8 @@ _INSIDE = (
 
 
 def inner(s: str = "s") -> str:
-    """Whether a span of this name is the run of a prompt within something else."""
-    return INNER.format(s=s)
+    """Whether a span of this name is the run of a prompt within something else; an index has these alone (see m031)."""
+    return f"{s}.parent_id IS NOT NULL AND {s}.op = '{RUN}'"
 
 
 def inside(fits: str, s: str = "s", *, traces: bool = True) -> str:
